@@ -30,7 +30,7 @@ IDG_ARCHIVE = REPOSITORY.parent / "shared" / "wsclean_idg" / "wscidg.tar.xz"
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Put every test into one of two halves that take about as long: `make test` runs them side by side.
 
-    What is made once for a session, such as a simulated field or a Slurm, is used in one of them only.
+    Session fixtures, such as a simulated field or a Slurm, are used in one of them only.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -42,7 +42,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Say in the last line how many tests were skipped, and why."""
+    """Print the number of skipped tests and the reasons in the last line."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput"):
         return
@@ -53,7 +53,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests find out about their sets from the user's cache."""
+    """Keep facts about test sets out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

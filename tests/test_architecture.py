@@ -83,7 +83,7 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def forbidden(source: str) -> list[str]:
-    """What a file does that none may do, each with its line."""
+    """Forbidden constructs of a file, each with its line."""
     return [f"line {node.lineno}: {what}" for node in ast.walk(ast.parse(source)) if (what := forbidden_at(node))]
 
 

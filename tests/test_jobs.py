@@ -1,4 +1,4 @@
-"""What jobs and results say of themselves."""
+"""Texts of jobs and results."""
 
 import resource
 import shlex

@@ -1,4 +1,4 @@
-"""Files for installing: containers, conda, the lock. None is built here; all parse, agree, and name what exists."""
+"""Files for installing: containers, conda, the lock. None is built here; all parse, agree, and name existing files."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_conda_environment_agrees_with_lock() -> None:
 
 
 def answer(*argv: str) -> str:
-    """Return what a package manager says; skip where it is not there, or reaches nothing."""
+    """Return the answer of a package manager; skip where it is absent or offline."""
     if shutil.which(argv[0]) is None:
         pytest.skip(f"there is no {argv[0]}")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""Files for who finds the project: citation, contributing, forms of the tracker, and the site of the pages."""
+"""Files for newcomers: citation, contributing, forms of the tracker, and the site of the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/set-up: it waits for locks, installs nothing that is there, and names what it could not get."""
+"""tools/set-up: it waits for locks, skips installed packages, and names missing ones."""
 
 from __future__ import annotations
 

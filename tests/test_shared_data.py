@@ -1,4 +1,4 @@
-"""The shared data sets are what their fixtures say."""
+"""The shared data sets match their fixtures."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: limits, the ring of sources, what is read from plan and quality."""
+"""The benchmark's own arithmetic: limits, the ring of sources, values from plan and quality."""
 
 import math
 import sys

@@ -27,7 +27,7 @@ def benchmark():
 
 
 def write_perfect_images(name: Path, truth: Truth, scale: float = 1.0, noise_jy: float = 1e-3) -> None:
-    """Write what an imager without faults makes of points, with fluxes times ``scale``."""
+    """Write the images of a perfect imager for point sources, with fluxes times ``scale``."""
     y, x = np.mgrid[:SIZE, :SIZE]
     residual = np.random.default_rng(1).normal(0, noise_jy, (SIZE, SIZE))
     image, model = residual.copy(), np.zeros((SIZE, SIZE))

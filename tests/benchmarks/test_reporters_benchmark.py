@@ -1,4 +1,4 @@
-"""The benchmark of the reporters runs, and prints what they cost."""
+"""The benchmark of the reporters runs, and prints their costs."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The function for Python: what it is given becomes options, what comes out is a result."""
+"""The function for Python: arguments become options, products become a result."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def command(tmp_path: Path) -> Path:
 
 
 def asked(shell: list[str], command: Path, here: Path, *words: str) -> list[str]:
-    """Return what a shell prints after it has read the completion."""
+    """Return the output of a shell that has read the completion."""
     script = here / "completion"
     script.write_text(SHELLS[shell[0]])
     environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "HOME": str(here)}

@@ -1,4 +1,4 @@
-"""genericpipeline.py clean: what goes of a finished run, and that the run stays done."""
+"""genericpipeline.py clean: removed files of a finished run, which stays done."""
 
 import json
 

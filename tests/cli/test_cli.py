@@ -1,4 +1,4 @@
-"""The command line: what it can be asked to do, and how it ends when something is wrong."""
+"""The command line: its options, and its end after an error."""
 
 from __future__ import annotations
 
@@ -459,7 +459,7 @@ def test_forget_accepts_missing_run(site: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_startup_imports_little() -> None:
-    """The limit is in benchmarks/overhead.py; here only what would break it at once."""
+    """The limit is in benchmarks/overhead.py; this test finds gross violations."""
     costly = "(m for m in ('lofarpipe.engine.run', 'lofarpipe.config') if m in sys.modules)"
     code = f"import sys, lofarpipe.cli; print(*{costly})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

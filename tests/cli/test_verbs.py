@@ -1,4 +1,4 @@
-"""The verbs in front of a parset, what they print for tools, and the template of a field."""
+"""The verbs in front of a parset, their output for tools, and the template of a field."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return what a command prints that succeeds."""
+    """Return the output of a successful command."""
     assert main(words) == 0
     return capsys.readouterr().out
 

@@ -17,5 +17,5 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def error(capsys):
-    """Return a function that gives what was printed on stderr so far, on one line."""
+    """Return a function that gives stderr so far, on one line."""
     return lambda: re.sub(r"\s+", " ", capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""What public parsets and plugins do, and the original engine lets them do."""
+"""Behaviour of public parsets and plugins that the original engine supports."""
 
 import errno
 import os
@@ -139,7 +139,7 @@ KEYS = {
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("program", ARGUMENTS)
 def test_lenient_run_keeps_arguments_unchecked(sets, program, task):
-    """The stub records every call: a wrapper that is asked for its version may do whatever it does."""
+    """The stub records every call: a wrapper may have any effect when its version is requested."""
     form, more, expected = ARGUMENTS[program]
     text = TASKS[task].format(program=sets.here / "bin" / "show", format=form, more=more)
     with (sets.here / "tasks.cfg").open("a") as tasks:
@@ -295,7 +295,7 @@ def test_short_start_time_counts_as_argument(sets):
 
 @pytest.mark.parametrize(("seed", "is_same"), [(None, True), ("", True), ("random", False)])
 def test_runs_have_fixed_hash_seed_by_default(sets, monkeypatch, seed, is_same):
-    """Of plugins, of what they fork and call, and of scripts; the start of anything else is not paid for."""
+    """Of plugins, of their child processes, and of scripts; no other start has this cost."""
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     if seed is not None:
         monkeypatch.setenv("PYTHONHASHSEED", seed)

@@ -154,7 +154,7 @@ def test_parset_overrides_task_and_default(site):
 
 
 def test_old_task_files_are_merged(site):
-    """Section 2.5: a section twice is merged; what cannot be interpolated matters where it is used."""
+    """Section 2.5: a repeated section is merged; a failing interpolation matters only on use."""
     with (site.here / "tasks.cfg").open("a") as tasks:
         tasks.write("\n[executable_args]\nargs_format = lofar\n[unused]\nrecipe = x\nexecutable = %(nowhere)s\n")
     assert site.run(f"{SHOW}s.argument.a = 1\n") == 0

@@ -23,7 +23,7 @@ def _shown(site):
 
 
 def test_command_line_sets_directories(site):
-    """Section 1.1: -r and -w are what the configuration interpolates, too."""
+    """Section 1.1: -r and -w also enter the interpolation of the configuration."""
     for name in ("r", "w"):
         (site.here / name).mkdir()
     text = f"{SHOW}s.argument.a = input.output.job_directory input.output.runtime_directory\n"
@@ -51,7 +51,7 @@ def test_configured_directories_must_exist(site, error, key):
 
 @pytest.mark.parametrize("arguments", [["-v"], ["-d"], ["--loglevel", "ERROR"], ["--args", "x"]])
 def test_abbreviated_options_may_precede_parset(site, arguments):
-    """Section 1.1: options stand anywhere; what is unambiguous is long enough."""
+    """Section 1.1: options stand anywhere; any unambiguous abbreviation is accepted."""
     (site.here / "p.parset").write_text(SHOW.replace("@", str(site.here)))
     command = [*arguments, "--lenient", "--conf", "pipeline.cfg", "p.parset", "--runtime", str(site.here)]
     assert main(command) == 0
@@ -59,7 +59,7 @@ def test_abbreviated_options_may_precede_parset(site, arguments):
 
 
 def test_lenient_run_ignores_extra_words(site, error):
-    """Section 1.1: the first is the parset, in lenient runs; a strict run wants to know what the others are."""
+    """Section 1.1: the first word is the parset, in lenient runs; a strict run refuses the others."""
     assert site.run(SHOW, "more", "words") == 0
     assert len(site.calls()) == 1
     assert "words" not in error()
@@ -71,7 +71,7 @@ def test_lenient_run_ignores_extra_words(site, error):
 
 @pytest.mark.parametrize("value", ["", "True", "False"])
 def test_dry_run_accepts_value(site, value):
-    """Section 1.1: it took one, and here it does what it says."""
+    """Section 1.1: it took one, and here it has an effect."""
     arguments = ["-n", value] if value else ["-n"]
     assert site.run(f"{SHOW}s.argument.flags = [in]\n", *arguments) == 0
     assert len(site.calls()) == (1 if value == "False" else 0)
@@ -105,7 +105,7 @@ def test_later_task_files_override_earlier_ones(site):
 
 
 def test_step_name_overrides_section(site):
-    """Section 2.3: what the step gives replaces what the section gave."""
+    """Section 2.3: outputs of the step replace those of the section."""
     text = f"{SHOW.replace('[s]', '[s, remote, t]')}{SHOW.replace('s.control', 'remote.control')}"
     text = text.replace("pipeline.steps = [s]\n", "")
     text += "".join(f"t.control.{line.partition('control.')[2]}\n" for line in SHOW.splitlines() if "control" in line)

@@ -48,7 +48,7 @@ def test_repeated_step_definitions_merge(site):
 
 
 def test_keys_are_case_sensitive(site):
-    """Section 3.1: keys that nobody knows are no matter, nor are other cases of keys that are known."""
+    """Section 3.1: unknown keys are ignored, and so are known keys in another case."""
     args = _shown(site, "s.argument.A = 1\nS.argument.a = 2\ns.Argument.a = 3\nnobody = 4\n")
     assert args[0] == "--A=1"
     assert len(args) == 2

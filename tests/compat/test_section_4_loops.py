@@ -74,7 +74,7 @@ def test_last_break_of_iteration_counts(site, first, second, iterations):
 
 
 def test_break_ends_innermost_loop(site):
-    """Section 4.6: an inner loop that ends says no break to the outer one."""
+    """Section 4.6: a break of an inner loop does not reach the outer one."""
     text = "pipeline.steps = [out]\n" + _loop("out", 2, "stop", "inner", "x") + _loop("inner", 5, "b")
     text += _plugin("stop", "yes", "breaks") + _plugin("b", "yes", "breaks") + _plugin("x", "out.output.counter")
     assert site.run(text) == 0
@@ -206,7 +206,7 @@ def test_sub_pipeline_shares_names_and_variables(sub):
 
 
 def test_overrides_replace_sub_pipeline_variables(sub):
-    """Section 4.7: what nests an overridden variable stays unresolved; unknown ones are ignored."""
+    """Section 4.7: a value that nests an overridden variable stays unresolved; unknown ones are ignored."""
     lines = "sp.argument.word = other\nsp.argument.own = yours\nsp.argument.unknown = x\nsp.control.mapfile_in = /d/m\n"
     assert sub.run(MASTER + lines) == 0
     assert _values(sub, "gives") == ["other"]

@@ -26,7 +26,7 @@ def _maps(site):
 
 
 def test_each_step_starts_with_fresh_defaults(site):
-    """Section 0.4: what one step was told of outputs, maps and keys is not what the next one does."""
+    """Section 0.4: outputs, maps and keys of one step do not reach the next one."""
     named = site.mapfile("named", "/o/1", "/o/2")
     site.plugin("maps", f"return {{'mapfile': {named!r}}}")
     first = _step("first", "two") + "first.control.mapfiles_out = [@/data/named]\nfirst.control.outputkey = o\n"

@@ -184,7 +184,7 @@ def test_lists_ignore_quotes_and_nesting(site):
 
 
 def test_step_sets_environment_and_threads(site):
-    """Section 4.3: 8 threads unless told, 0 leaves the variable alone, the environment comes last, a colon cuts."""
+    """Section 4.3: 8 threads by default, 0 leaves the variable alone, the environment comes last, a colon cuts."""
     steps = "".join(_step(name) + f"{name}.argument.flags = [in]\n" for name in "abcd")
     text = f"""pipeline.steps = [a, b, c, d]
 {steps}

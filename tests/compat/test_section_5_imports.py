@@ -56,7 +56,7 @@ def test_old_imports_work(site, monkeypatch, first):
 
 @pytest.mark.parametrize("module", ["lofar.stationresponse", "lofar.parmdb", "lofar.nothing"])
 def test_missing_module_names_line(site, error, module):
-    """Section 5.3: with the file, the line, and what to do."""
+    """Section 5.3: with the file, the line, and a remedy."""
     site.plugin("p", f"import {module}")
     assert site.run(STEPS.replace("[x, s]", "[x]")) == 1
     told = rf"PipelineStep_p\.py:9: the plugin failed: ModuleNotFoundError: [Nn]o module (named )?'{module}'"

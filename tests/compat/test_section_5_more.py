@@ -43,7 +43,7 @@ def test_product_has_host_file_and_skip():
 
 
 def test_map_is_list_of_products():
-    """Section 5.2: what is assigned, appended, iterated, cut and compared."""
+    """Section 5.2: assignment, append, iteration, slices and comparison."""
     made = DataMap([("h", "a", False), ("h", "b", True), ("h", "c", False)])
     assert made == DataMap([{"host": p.host, "file": p.file, "skip": p.skip} for p in made.data])
     made.data.append(DataProduct("h", "d", True))
@@ -153,7 +153,7 @@ def test_createmapfile_matches_patterns(site, lines, files):
 
 
 def test_all_to_one_groups_by_host(site):
-    """Section 5.4: one entry for each host, in the order in which they come; what is skipped is left out."""
+    """Section 5.4: one entry per host, in order of appearance; skipped products are omitted."""
     products = [("b", "/1", False), ("a", "/2", False), ("b", "/3", False), ("a", "/4", True)]
     DataMap(products).save(str(site.here / "data" / "m"))
     text = "pipeline.steps = [one]\n" + PLUGIN.format("one", "createMapfile")

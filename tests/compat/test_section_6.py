@@ -1,4 +1,4 @@
-"""Names, maps and what is left on disk (doc/spec/lofarpipe.md, sections 6.1 to 6.5)."""
+"""Names, maps and remaining files (doc/spec/lofarpipe.md, sections 6.1 to 6.5)."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def two(site):
     ],
 )
 def test_outputs_get_default_names(site, entry, name):
-    """Section 6.3 (12, group 6): the last extension of what follows the last slash goes."""
+    """Section 6.3 (12, group 6): the last extension behind the last slash is removed."""
     site.mapfile("two", entry)
     assert _run(site, "s.control.outputsuffixes = [.fits, -psf]\n") == 0
     assert site.map("s") == [(f"@/work/p/{name}.s", False)]
@@ -83,7 +83,7 @@ def test_inplace_saves_input_map(site, two):
 
 
 def test_mapfile_out_names_outputs(site, two):
-    """Section 6.3 (12, group 6): names the outputs, is not written; what it skips gets no job either."""
+    """Section 6.3 (12, group 6): names the outputs, is not written; its skipped entries get no job either."""
     named = site.mapfile("named", "/o/1", "/o/2", skip=(0,))
     assert _run(site, "s.control.mapfile_out = @/data/named\n") == 0
     assert site.args() == [["/d/b.MS", "/o/2"]]

@@ -44,13 +44,13 @@ x.argument.flags = [f]
 
 @pytest.mark.parametrize("body", ["return None", "return 0", "return 1", "return ['a']", "return {}"])
 def test_plugin_may_return_anything(site, body):
-    """Section 7.1: what is no dictionary gives no outputs."""
+    """Section 7.1: any value but a dictionary gives no outputs."""
     site.plugin("p", body)
     assert site.run("pipeline.steps = [x]\nx.control.kind = plugin\nx.control.type = p\n") == 0
 
 
 def test_plugin_dictionary_becomes_outputs(site):
-    """Section 7.1: whatever the values are, they are text where they are used."""
+    """Section 7.1: values of any type are text on use."""
     site.plugin("p", "return {'number': 1, 'list': ['a', 1], 'yes': True}")
     site.plugin("q")
     text = "pipeline.steps = [x, y]\nx.control.kind = plugin\nx.control.type = p\ny.control.kind = plugin\n"

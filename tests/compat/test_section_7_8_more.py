@@ -56,7 +56,7 @@ def test_exiting_plugin_ends_process(site, status, found):
 
 
 def test_plugin_module_is_loaded_once(site):
-    """Section 7.1: two steps of one type share it; what stands beside it can be imported."""
+    """Section 7.1: two steps of one type share it; it can import its neighbours."""
     site.plugin("beside", "return {}")
     path = site.here / "my/plugins/PipelineStep_p.py"
     path.write_text(
@@ -68,7 +68,7 @@ def test_plugin_module_is_loaded_once(site):
 
 
 def test_script_module_is_called_main(site):
-    """Section 7.2: what it guards by ``__main__`` does not run; its own directory is not searched."""
+    """Section 7.2: code guarded by ``__main__`` does not run; its own directory is not searched."""
     (site.here / "my/scripts/beside.py").write_text("")
     site.script("r.py", "return {'name': __name__, 'beside': __import__('importlib.util').util.find_spec('beside')}")
     with (site.here / "my/scripts/r.py").open("a") as script:
@@ -86,7 +86,7 @@ def test_uncallable_script_fails_job(site, text):
 
 
 def test_log_has_expected_lines(site):
-    """Section 6.7: what tools look for, in the file that ``input.output.log_file`` names."""
+    """Section 6.7: lines that tools search, in the file named by ``input.output.log_file``."""
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("[logging]\nlog_file = %(runtime_directory)s/%(job_name)s/logs/%(start_time)s/pipeline.log\n")
         config.write("xml_stat_file = %(runtime_directory)s/%(job_name)s/logs/%(start_time)s/statistics.xml\n")

@@ -88,7 +88,7 @@ def test_finished_steps_are_not_repeated(site):
 
 
 def test_empty_createmapfile_has_no_output(site, error):
-    """Sections 5.4 and 7.1 (12, group 10): no files, no output ``mapfile``; who refers to it fails."""
+    """Sections 5.4 and 7.1 (12, group 10): no files, no output ``mapfile``; a reference to it fails."""
     text = """
 pipeline.steps = [mk, s]
 mk.control.kind = plugin

@@ -1,4 +1,4 @@
-"""What jobs that did not run may write."""
+"""Pending outputs: files that jobs without a run may write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run that was killed left is waited for, and cleared away, but nothing else."""
+"""Cleanup after a killed run waits for its processes, removes its files, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lofarpipe.support.processes import boot_id, start_ticks
 
 
 class Site:
-    """A journal of a run that was killed, and what is done with what it left."""
+    """The journal of a killed run, and its cleanup."""
 
     def __init__(self, here: Path) -> None:
         (here / "pipeline.cfg").write_text(f"[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n")
@@ -105,7 +105,7 @@ def test_older_product_stays(site: Site) -> None:
 
 
 def test_product_of_another_job_stays(site: Site) -> None:
-    """Both name the directory; what one of them completed is in it."""
+    """Both jobs name the directory; one has a complete product in it."""
     make(site.work / "shared", "done", "table.dat")
     (site.work / "log").touch()
     site.killed(before={f"{site.work}/shared": None, f"{site.work}/log": None})

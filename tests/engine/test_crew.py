@@ -1,4 +1,4 @@
-"""Who gets the jobs of a step done, with steps that are made by hand."""
+"""The crew that runs the jobs of a step, with hand-made steps."""
 
 from __future__ import annotations
 

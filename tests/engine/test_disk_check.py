@@ -214,7 +214,7 @@ def test_small_disk_is_warning_on_request(site, tmp_path, capsys, advice, status
 
 
 def one_line(err):
-    """Return what the command line said at its end, which is one line."""
+    """Return the single last line of the command line's output."""
     (said,) = [line for line in err.splitlines() if line.startswith("genericpipeline.py: ")]
     assert "unexpected" not in said
     return said

@@ -56,7 +56,7 @@ def everything_below(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def dry_run(capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
-    """Return what a dry run prints; it has to leave all as it was, plugins' compiled code aside."""
+    """Return the output of a dry run, which must change no file except compiled plugins."""
     capsys.readouterr()
     before = everything_below(Path.cwd())
     assert main(["run.parset", "-c", "pipeline.cfg", "--dry-run", *more]) == 0
@@ -292,7 +292,7 @@ def test_dry_run_resumes_failed_run(every_plugin: Path, capsys: pytest.CaptureFi
 
 
 def test_changed_delivery_repeats_its_readers(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What reads a file that a plugin delivers runs again when the file that is delivered does."""
+    """A step that reads a delivered file runs again with the delivery."""
     pipeline(
         site,
         "list, copy, deliver, show",
@@ -317,7 +317,7 @@ def test_changed_delivery_repeats_its_readers(site: Path, capsys: pytest.Capture
 
 
 def test_in_place_map_changes_are_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A user's own map, changed by a plugin, by an in-place step and by one that is told its output maps."""
+    """A user's own map, changed by a plugin, by an in-place step and by one with named output maps."""
     for name in ("mine", "theirs"):
         DataMap([DataProduct("localhost", f"/data/{name}", False)]).save(site / f"in/{name}.mapfile")
     change = "kind = plugin\nchange.control.type = changeMapfile\nchange.control.add_name = .x\n"
@@ -342,7 +342,7 @@ def test_in_place_map_changes_are_predicted(site: Path, capsys: pytest.CaptureFi
 
 
 def test_plugin_path_outside_overlay_is_refused(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A plugin of ours could be told to write where it likes."""
+    """A shipped plugin may get any output path."""
     lines = dry_run(capsys, "-s", f"list.control.filename={site}/in/x.mapfile")
     assert lines[0] == (
         f"# list: plugin addListMapfile; filename is {site}/in/x.mapfile, and a dry run writes below the directory that"
@@ -417,7 +417,7 @@ def test_error_ends_dry_run(site: Path, capsys: pytest.CaptureFixture[str], monk
 
 @pytest.fixture
 def own_plugin(site: Path) -> Path:
-    """A plugin of the user lists the files; nobody knows what else it does."""
+    """A plugin of the user lists the files; its further effects are unknown."""
     text = "from pathlib import Path\n\ndef plugin_main(args, mapfile_dir, **kwargs):\n"
     text += "    path = Path(mapfile_dir, 'mine')\n    Path('CALLED').touch()\n"
     text += "    path.write_text(repr([{'host': 'localhost', 'file': '/x/y.txt', 'skip': False}]))\n"
@@ -565,7 +565,7 @@ def test_listing_plugins_wait_for_writers(
 
 
 def test_python_2_plugin_is_not_called(own_plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It was translated, and that is told."""
+    """A translated plugin is reported as such."""
     text = "DRY_RUN_WRITES = ()\n\ndef plugin_main(args, **kwargs):\n    print 'x'\n    return {}\n"
     (own_plugin / "my/plugins/PipelineStep_mine.py").write_text(text)
     assert dry_run(capsys)[0] == "# list: plugin mine; a dry run does not call it"  # what it declares is not read
@@ -579,7 +579,7 @@ def test_endless_loop_is_shown_once(site: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_loop_iteration_forgets_previous_outputs(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What it gave in the iteration before is not taken for what it gives now."""
+    """Outputs of the previous iteration are not used for the present one."""
     DataMap([DataProduct("localhost", "/d/a.txt", False)]).save(site / "in/0")
     loop = "again.control.kind = loop\nagain.control.loopcount = 2\nagain.control.loopsteps = [first, second]\n"
     first = copy_step("first", "x", "/bin/echo", "infile").replace("x.output.mapfile", "@/in/again.output.counter")
@@ -638,7 +638,7 @@ def test_dry_run_checks_parset_first(site: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_plugin_gets_written_parset(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its argument block is written for it; what combines such files is called, too."""
+    """Its argument block is written; plugins that combine such files are called, too."""
     text = "def plugin_main(args, parset, **kwargs):\n    return {'n': open(parset).read().strip()}\n"
     (site / "my/plugins/PipelineStep_mine.py").write_text(f"DRY_RUN_WRITES = ()\n\n{text}")
     combine = "first_parset = input.output.parset_dir/x.parset", "second_parset = @/in/more.parset"
@@ -659,7 +659,7 @@ def test_plugin_gets_written_parset(site: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_feedback_step_is_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its products need not be there, and what follows knows its map and its file."""
+    """Its products may be absent, and later steps know its map and file."""
     keys = {"kind": "feedback", "mapfile_in": "copy.output.mapfile", "metadata_file": "@/x.metadata"}
     keys |= {"product_type": "Correlated"}
     pipeline(

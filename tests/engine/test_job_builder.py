@@ -1,4 +1,4 @@
-"""What jobs are given, where they write until they are complete, and the space that they take."""
+"""Resources, staging and disk space of jobs."""
 
 from dataclasses import replace
 from pathlib import Path

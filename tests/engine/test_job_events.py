@@ -1,4 +1,4 @@
-"""What is said of a run and of the end of a job, and results made of that again."""
+"""Events of a run and of the end of a job, and results made from them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_run_ended_names_cause(error: BaseException, problem: str, number: int |
 
 @pytest.mark.parametrize("returned", ['{"total": "3"}', None])
 def test_result_survives_round_trip(planned: PlannedJob, returned: str | None) -> None:
-    """Also what the script returned is in its place again; where it returned nothing, nothing is there."""
+    """The returned value of the script is restored as well, or its absence."""
     assert planned.result is not None
     planned.result.parent.mkdir()
     if returned is not None:

@@ -15,7 +15,7 @@ def planned(*names: str, argument: str = "1") -> list[PlannedJob]:
 
 
 def noted(path: Path, *steps: list[PlannedJob], pending: list[PlannedJob] | None = None) -> str:
-    """Return what is in the file after a run with these steps, of which some have nothing to do."""
+    """Return the content of the file after a run of these steps, some without jobs."""
     commands = CommandFile(path)
     for jobs in steps:
         if pending is not None and not any(planned in pending for planned in jobs):
@@ -49,7 +49,7 @@ def test_commands_of_removed_jobs_are_dropped(tmp_path: Path) -> None:
 
 
 def test_commands_of_earlier_run_come_last(tmp_path: Path) -> None:
-    """What a step finds in the file before its own line are the commands of this run."""
+    """The lines before those of a step are commands of this run."""
     path = tmp_path / "commands.txt"
     noted(path, planned("a/000"), planned("b/000"))
     CommandFile(path).note(planned("c/000"), planned("c/000"))

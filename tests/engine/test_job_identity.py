@@ -1,4 +1,4 @@
-"""What one job is made of, what it writes, and which of its inputs must not be changed twice."""
+"""Identity of a job, its outputs, and the inputs that it changes in place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def step(settings: Settings, arguments: dict[str, str], program: str = "", **control: str) -> RecipePlan:
-    """Prepare a step of two products; ``program`` is what it is then taken for."""
+    """Prepare a step of two products of the given program."""
     data = settings.runtime_directory / "d"
     for name in "ab":
         (data / f"{name}.ms").mkdir(parents=True, exist_ok=True)

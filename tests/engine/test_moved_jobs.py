@@ -1,4 +1,4 @@
-"""Products that come in front of others, go, or are put in another order: what was done to the others stays done."""
+"""Inserted, removed and reordered products keep the finished work of all others."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_removed_job_can_be_forgotten(moving: MovingSite) -> None:
 
 
 def test_journal_of_older_version_resumes(moving: MovingSite) -> None:
-    """It has no ``left``, and of very old ones jobs have no label: what they are made of tells."""
+    """It has no ``left``, and very old jobs have no label: their identity is compared."""
     moving.run("ab")
     journal = moving.job / "journal.jsonl"
     events = [json.loads(line) for line in journal.read_text().splitlines()]

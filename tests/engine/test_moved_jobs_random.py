@@ -1,4 +1,4 @@
-"""Whatever comes, goes, fails and is killed: exactly the jobs run that are not done, and what they make is right."""
+"""After any changes, failures and kills exactly the unfinished jobs run, with right products."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_products_have_right_contents(runs: list[tuple]) -> None:  # type: ignor
 @SOME
 @given(runs=st.lists(st.tuples(LISTS, KILL_AT, WAYS), min_size=2, max_size=6))
 def test_no_product_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[str, int, str]]) -> None:
-    """What was cut off while it was changed is refused, in whichever list it comes back, until it is mended."""
+    """A half-changed product is refused in every list until it is mended."""
     with temporary_site(*steps) as site:
         site.change(*PRODUCTS)
         texts = {product: site.input(product).read_text() for product in PRODUCTS}
@@ -147,7 +147,7 @@ class ExpectedMarks:
         self._clock = 0
 
     def run(self, products: str, kill_at: int, way: str) -> tuple[list[str], str]:
-        """Return what is started, in its order, and how the run ends."""
+        """Return the started jobs in order, and the end of the run."""
         started: list[str] = []
         for product in products:
             if product in self.copied or not self.has_copies:
@@ -180,7 +180,7 @@ class ExpectedMarks:
             self.half.add(product)
 
     def mend(self, products: str) -> set[str]:
-        """Note that what is changed in part is taken away, or restored; return what that is."""
+        """Remove or restore half-changed products, and return them."""
         mended = self.half & set(products)
         self.half -= mended
         for product in mended if self.has_copies else ():

@@ -1,4 +1,4 @@
-"""What jobs would return."""
+"""Predicted return values of jobs."""
 
 from __future__ import annotations
 

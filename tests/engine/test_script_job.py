@@ -16,7 +16,7 @@ from lofarpipe.programs.find import job_environment
 
 
 class Plugin:
-    """A script, and what came of calling it as a job."""
+    """A script, and the outcome of its call as a job."""
 
     def __init__(self, directory: Path, script: str, name: str = "script.py") -> None:
         self.directory = directory

@@ -133,7 +133,7 @@ def test_journal_records_every_job(here: Path) -> None:
 
 
 class Lossy(IdleExecutor):
-    """An executor whose node dies as often as it is told to, before or after a job did something."""
+    """An executor whose node dies a given number of times, before or after a job has some effect."""
 
     def __init__(self, losses: int, before: Callable[[Job], object] = lambda _: None) -> None:
         self.losses = losses

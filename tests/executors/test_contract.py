@@ -1,4 +1,4 @@
-"""What every executor must do; each is a parameter of the fixture."""
+"""The contract of all executors; each is a parameter of the fixture."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ EXECUTORS = {"local": local_executor, "slurm": slurm_executor, "dask": dask_exec
 
 @pytest.fixture(params=EXECUTORS)
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
-    """An executor with one machine of two cores and 4 GB, whatever there is."""
+    """An executor with one machine of two cores and 4 GB."""
     executor = EXECUTORS[request.param](request, tmp_path)
     yield executor
     executor.close()

@@ -27,7 +27,7 @@ INTEGRATION_S, SLEW_S = 5.0, 40.0
 
 @dataclass
 class MadeSession:
-    """Where a session is, and what its gains are: delays in ns (antenna, pol), by tuning."""
+    """Place and gains of a session: delays in ns (antenna, pol), by tuning."""
 
     project: Path
     name: str = "2024-12-11-18:42:07"

@@ -16,7 +16,7 @@ OFFSET_JY, OFFSET_RAD = 0.5, (2e-4, 1.5e-4)  # of an unpolarised one elsewhere
 
 @dataclass(frozen=True)
 class BandShape:
-    """What a made-up set looks like: windows as lowest edge (MHz), channels, width (MHz), in the order of the set."""
+    """Shape of a synthetic set: windows as lowest edge (MHz), channels, width (MHz), in the order of the set."""
 
     windows: tuple[tuple[float, int, float], ...] = ((900.0, 4, 10.0), (960.0, 4, 10.0))
     flagged: tuple[tuple[int, int], ...] = ()  # (window, channel) with every visibility flagged

@@ -32,7 +32,7 @@ def program(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Return what DP3 and WSClean need to find their tables and coefficients."""
+    """Return the environment in which DP3 and WSClean find tables and coefficients."""
     import casacore
 
     home = Path(casacore.__file__).parent
@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 
 def run(*argv: str) -> None:
-    """Run a program, and show what it said where it fails."""
+    """Run a program, and show its output if it fails."""
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
@@ -101,7 +101,7 @@ def put_source(path: Path, x: int, y: int, index: float = 0.0, corrected: str = 
 
 
 def image(sets: Sequence[Path], root: Path, channels: Sequence[str] = CHANNELS, more: Sequence[str] = ()) -> None:
-    """Image sets with WSClean; dirty unless told otherwise."""
+    """Image sets with WSClean; dirty by default."""
     run(
         program("wsclean"), "-name", str(root), "-size", str(NPIX), str(NPIX), "-scale", f"{CELL_DEG * 3600}asec",
         "-weight", "briggs", "0", "-minuv-l", str(MIN_LAMBDA), "-maxuv-l", str(MAX_LAMBDA), "-padding", str(PADDING),

@@ -1,4 +1,4 @@
-"""What a run made, as values that can be compared with what another run made elsewhere at another time."""
+"""Products of a run as values, comparable with those of another run elsewhere at another time."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def differing(some: dict[str, Any], others: dict[str, Any]) -> list[str]:
 
 
 def names(job: Path) -> set[str]:
-    """Return the names of all products; whatever is hidden, or left over, is among them."""
+    """Return the names of all products, with hidden and stale ones."""
     paths = (path.relative_to(job) for path in job.rglob("*") if path.is_file() or path.is_symlink())
     return {str(path) for path in paths if not str(path).startswith(ABOUT_THE_RUN)}
 
 
 def left_over(job: Path) -> list[str]:
-    """Return what was meant to be temporary, and is there."""
+    """Return temporary files that still exist."""
     there = (str(path.relative_to(job)) for path in job.rglob("*"))
     kept = ("jobs/.report", "jobs/.casacore")
     return sorted(name for name in there if _TEMPORARY.search(name) and not name.startswith(kept))
 
 
 def left_in(scratch: Path) -> list[str]:
-    """Return what is left in the directory of temporary files.
+    """Return the names of stale files in the directory of temporary files.
 
-    Python tries once in each process whether it can write there, and Astropy whether files can be mapped into memory;
-    a process that is killed just then leaves the file that it tried with, and nobody could know whose it is.
+    Trial files are excluded: each Python process tests write access there once, and Astropy memory mapping;
+    a process killed at that moment leaves an anonymous trial file.
     """
     return [path.name for path in scratch.iterdir() if not (path.is_file() and _is_try(path.name, path.read_bytes()))]
 

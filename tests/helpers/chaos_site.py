@@ -49,7 +49,7 @@ class Site:
         return self.here / "image"
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the command; what it says goes into ``said``."""
+        """Start the command, with its output in ``said``."""
         path = os.pathsep.join(filter(None, [str(IN_ENGINE), os.environ.get("PYTHONPATH", "")]))
         command = [sys.executable, "-P", "-m", "lofarpipe.cli", *self.arguments, "-j", self.job.name]
         with self.said.open("wb") as said:

@@ -1,4 +1,4 @@
-"""What the small pipelines of tests have in common: where a site keeps its runs, steps that list and copy files."""
+"""Common parts of small test pipelines: directories of a site, steps that list and copy files."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What the block holds: session, shell, python, table, config, toml, yaml, sections, parset, or formula."""
+        """The kind of the block: session, shell, python, table, config, toml, yaml, sections, parset, or formula."""
         lines = [line for line in self.text.splitlines() if line]
         if lines[0].startswith("$ "):
             return "session"
@@ -101,7 +101,7 @@ def table(page: Path, heading: str) -> list[list[str]]:
 
 
 def code_words(text: str) -> list[str]:
-    """Return what stands between backquotes."""
+    """Return the words between backquotes."""
     return _CODE.findall(text)
 
 

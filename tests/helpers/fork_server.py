@@ -1,7 +1,7 @@
 """Pipelines without their start-up: a process that has imported everything, and forks for each run and each script.
 
-What a run does is the same as from the command line; the seconds that Python takes to import numpy, astropy and
-matplotlib are paid once, and not eight times in each run.
+A run behaves as from the command line; the seconds of importing numpy, astropy and matplotlib are spent once, and
+not eight times in each run.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def serve(orders: Any, answers: Any) -> None:
 
 
 def fork(work: Callable[[], int], here: str | Path, stdout: Path | int, stderr: Path | int) -> int:
-    """Return the id of a child of its own session that does some work and exits with what that returns."""
+    """Return the id of a child in its own session that runs a function and exits with its result."""
     child = os.fork()
     if child:
         return child
@@ -101,7 +101,7 @@ def fork(work: Callable[[], int], here: str | Path, stdout: Path | int, stderr: 
 
 
 def popen_or_fork(started: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what starts a job: scripts in a fork, other programs as ``started`` does."""
+    """Return the starter of a job: scripts in a fork, other programs as ``started`` does."""
 
     def start(job: Any, env: Mapping[str, str], log: int) -> Any:
         words = list(job.argv)

@@ -75,7 +75,7 @@ class ImgpipeSite:
         return subprocess.Popen(command, cwd=self.here, text=True, **pipes)
 
     def run(self, *words: str, expected: int = 0) -> str:
-        """Run it, and return what it printed."""
+        """Run it, and return its output."""
         process = self.start(*words)
         out, err = process.communicate(timeout=300)
         assert process.returncode == expected, out + err
@@ -87,7 +87,7 @@ class ImgpipeSite:
         return [shlex.split(line) for line in printed.splitlines() if line and not line.startswith("#")]
 
     def names(self) -> list[str]:
-        """Return what is in the directory."""
+        """Return the names in the directory."""
         return sorted(path.name for path in self.here.iterdir())
 
     def pixels(self, name: str) -> np.ndarray:

@@ -19,7 +19,7 @@ def as_event(entry: Mapping[str, Any]) -> Event:
 
 
 def state_of(entries: Iterable[Mapping[str, Any]]) -> RunState:
-    """Return what lines of a journal say."""
+    """Return the state that lines of a journal describe."""
     return RunState.from_events(map(as_event, entries))
 
 
@@ -28,7 +28,7 @@ def work_of(entries: Iterable[Mapping[str, Any]]) -> Work:
 
 
 def job_end(step: str, result: JobResult, problem: str | None = None) -> JobDone:
-    """Return the end of a job as the engine tells of it."""
+    """Return the end of a job as emitted by the engine."""
     return JobDone(step, result.name, problem=problem, result=result)
 
 

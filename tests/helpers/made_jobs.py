@@ -24,7 +24,7 @@ def write_journal(job: Path, events: list[dict[str, Any]]) -> None:
 
 
 def job_events(step: str, place: int, log: Path, start_s: float, **facts: Any) -> list[dict[str, Any]]:
-    """Start and end of a job that took 10 s with 1.5 cores and 0.5 GB, unless ``facts`` say otherwise."""
+    """Start and end of a job of 10 s with 1.5 cores and 0.5 GB, unless ``facts`` differ."""
     job = {"step": step, "job": f"{step}/{place:03d}", "log": str(log), "node": "node1", "start_s": start_s}
     job |= {"label": facts.pop("label", f"L1_SB{place:03d}.MS"), "cores": 2, "memory_gb": 4.0}
     done = {"exit_code": 0, "duration_s": 10.0, "cpu_s": 15.0, "max_rss_mb": 500.0, "problem": None, **facts}
@@ -36,7 +36,7 @@ def job_events(step: str, place: int, log: Path, start_s: float, **facts: Any) -
 
 
 def finished_run(job: Path, label: str = HOSTILE) -> list[dict[str, Any]]:
-    """The events of a run with a plugin, a step of three jobs of which one failed, and a step of one."""
+    """The events of a run with a plugin, a step of three jobs, one of them failed, and a step of one."""
     events: list[dict[str, Any]] = [
         {"event": "run_started", "job": label, "version": "0.1.0", "host": "node1", "executor": "local", "cores": 4,
          "memory_gb": 16.0, "steps": ["create", "average", "image"], "argv": ["genericpipeline.py", label]},

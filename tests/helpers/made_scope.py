@@ -1,4 +1,4 @@
-"""The scope of a run of steps that are made by hand, and who listens to it."""
+"""The scope of a run with hand-made steps, and its reporters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Listener:
 
 
 class DoingExecutor(IdleExecutor):
-    """Says of each job at once how it ended: with 1 if its name is among the ``failing``."""
+    """Ends each job at once: with 1 if its name is among the ``failing``."""
 
     def __init__(self, failing: Sequence[str] = ()) -> None:
         self.notices: list[str] = []

@@ -1,4 +1,4 @@
-"""A pipeline whose jobs are pretended, so that hundreds of runs take seconds; what has to run is worked out twice."""
+"""A pipeline with pretended jobs, so that hundreds of runs take seconds; the expected jobs are computed twice."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Killed(BaseException):
 
 @dataclass
 class Pretended(IdleExecutor):
-    """Does what jobs do; ``started`` are ``<step>-<product>``, for the last step ``join``.
+    """Imitates jobs; ``started`` are ``<step>-<product>``, for the last step ``join``.
 
     Parameters
     ----------
-    failing: those that fail.
+    failing: names of failing jobs.
     kill_at: the number of jobs after which the engine dies, when the next has done half of its work.
     """
 
@@ -113,7 +113,7 @@ def product_of(path: str) -> str:
 
 
 def write(argv: Sequence[str], is_half: bool) -> None:
-    """Do what a command is for, or half of it."""
+    """Write the output of a command, or half of it."""
     if argv[0] == "/bin/echo":
         with Path(argv[1]).open("a") as file:
             file.write("half" if is_half else "marked\n")
@@ -168,7 +168,7 @@ class MovingSite:
         return executor.started
 
     def dry_run(self, products: str) -> list[str]:
-        """Return the jobs of which a dry run tells the commands; their names are ``named``, the rest is ``told``."""
+        """Return the jobs whose commands a dry run prints; their names are ``named``, the rest is ``told``."""
         state = read_state(self.job / "journal.jsonl")
         with tempfile.TemporaryDirectory() as directory:
             args = (self._pipeline(products), self.settings, Pretended(), state, Path(directory))
@@ -209,7 +209,7 @@ def temporary_site(*assignments: str) -> Iterator[MovingSite]:
 
 @dataclass
 class Expected:
-    """What has to run, kept by simple means: what each job made last, and of what."""
+    """The expected jobs, by simple means: the last product of each job, and its inputs."""
 
     site: MovingSite
     copies: dict[str, tuple[str, int]] = field(default_factory=dict)  # product -> content that was copied, when
@@ -222,7 +222,7 @@ class Expected:
         return self._clock
 
     def run(self, products: str, failing: frozenset[str] = frozenset(), kill_at: int = -1) -> list[str]:
-        """Return what is started, in its order, and note what was done."""
+        """Return the started jobs in order, and note the finished ones."""
         started: list[str] = []
         for step in ("copy", "again"):
             failed = False

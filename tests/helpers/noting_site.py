@@ -93,7 +93,7 @@ def main(infile, here):
 
 
 class Site:
-    """A directory with a pipeline in it, which notes what is started."""
+    """A directory with a pipeline in it that notes its started jobs."""
 
     def __init__(self, here: Path) -> None:
         self.here = here
@@ -142,7 +142,7 @@ class Site:
             (self.here / name).unlink()
 
     def kill_engine_when(self, *held: str) -> list[str]:
-        """Run, kill the engine by SIGKILL when these jobs are held, and return what had been started."""
+        """Run, kill the engine by SIGKILL when these jobs are held, and return the started jobs."""
         self.forget_starts()
         engine = subprocess.Popen(
             [sys.executable, "-m", "lofarpipe.cli", *self.arguments()],

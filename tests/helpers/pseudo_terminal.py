@@ -1,4 +1,4 @@
-"""A terminal for tests: a program runs in it, and what it wrote is collected."""
+"""A terminal for tests: it runs a program and collects its output."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PseudoTerminal:
         os.close(theirs)
 
     def read(self) -> bool:
-        """Take what was written, waiting a moment for it; False once the program is gone and all is read."""
+        """Read available output, waiting a moment for it; False once the program is gone and all is read."""
         if select.select([self._ours], [], [], 0.1)[0]:
             try:
                 self.raw += os.read(self._ours, 65536).decode(errors="replace")
@@ -71,11 +71,11 @@ class PseudoTerminal:
         os.write(self._ours, keys)
 
     def lines(self) -> list[str]:
-        """Return every line that was written, without what moves the cursor or has a colour."""
+        """Return every line of output, without cursor movements and colours."""
         return [ESCAPE.sub("", line).rstrip() for line in re.split(r"[\r\n]+", self.raw)]
 
     def close(self) -> None:
-        """End whatever is left."""
+        """End remaining processes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, 9)
         self.process.wait(LIMIT_S)

@@ -1,4 +1,4 @@
-"""A small pipeline, run by the command line, and what it recorded."""
+"""A small pipeline, run by the command line, and its records."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def run(*arguments: str) -> int:
 
 
 def record(job: Path) -> dict:
-    """What a job directory's run.json says."""
+    """The content of a job directory's run.json."""
     return json.loads((job / "run.json").read_text())

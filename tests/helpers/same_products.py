@@ -1,4 +1,4 @@
-"""Everything that a run leaves for people and later programs, and what of it differs between two job directories."""
+"""All lasting files of a run for people and programs, and their differences between two job directories."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _plain(text: str, here: str) -> str:
 
 
 def differences(used: dict[str, Any], fresh: dict[str, Any], tolerance: float = 0.0) -> list[str]:
-    """Return in words what differs; pixels may by ``tolerance`` of the largest one.
+    """Return differences in words; pixels may differ by ``tolerance`` of the largest one.
 
-    Maps and parsets of steps that are not in the pipeline any more may stay: nothing reads them.
+    Maps and parsets of removed steps may stay: nothing reads them.
     """
     lacking = [f"{name}: only in the fresh one" for name in sorted(fresh.keys() - used.keys())]
     left = [name for name in sorted(used.keys() - fresh.keys()) if not name.startswith(OF_STEPS)]

@@ -1,4 +1,4 @@
-"""The archive's schema for sky images as tables: names in their order, how often, and what each may hold.
+"""The archive's schema for sky images as tables: names in order, multiplicity, and allowed content.
 
 Facts of LTA-SIP.xsd, version 2.7.2; version 2.6.1 has no storageWriter, and any text as identifier.
 """
@@ -56,7 +56,7 @@ _FIELD = re.compile(r"(?P<name>\w+):(?P<type>[A-Za-z]+)(?P<many>[?*+2]?)")
 
 
 def problems(root: Element, version: str = "2.7.2") -> list[str]:
-    """Return what is wrong with a SIP."""
+    """Return the faults of a SIP."""
     wrong = [] if root.tag == f"{SIP}ltaSip" else [f"root is {root.tag}"]
     return [*wrong, *_complex(root, "LTASip", "ltaSip", version)]
 

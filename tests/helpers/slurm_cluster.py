@@ -28,7 +28,7 @@ class Cluster:
         self.client = SlurmClient(self.environment)
 
     def call(self, *command: str) -> str:
-        """Run one of Slurm's commands; return what it printed."""
+        """Run one of Slurm's commands; return its output."""
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
     def script(self, action: str, *arguments: str) -> None:

@@ -21,7 +21,7 @@ FIXED_CELL = 5  # casacore's option for a column whose cells have one shape
 
 @dataclass(frozen=True)
 class SetShape:
-    """What a made-up set looks like; times in s, frequencies in Hz, directions in rad."""
+    """Shape of a synthetic set; times in s, frequencies in Hz, directions in rad."""
 
     nantennas: int = 12
     ntimes: int = 40
@@ -202,7 +202,7 @@ class Reading:
 
 
 def count_reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
-    """Count from here on what is read of tables: what makes reading slow, whatever the machine."""
+    """Count reads of tables from here on, as a measure of cost that no machine changes."""
     reading = Reading()
 
     class Counting(ct.table):
@@ -227,7 +227,7 @@ def keep_rows(path: str, rows: Sequence[int]) -> None:
 
 
 def change_column(path: str, column: str, change: Callable[[Any], Any]) -> None:
-    """Put what ``change`` makes of a column of a table in its place."""
+    """Replace a column of a table by the result of ``change``."""
     with ct.table(path, readonly=False, ack=False) as table:
         table.putcol(column, change(table.getcol(column)))
 

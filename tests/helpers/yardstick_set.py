@@ -263,7 +263,7 @@ def _put_rows(
 
 @dataclass(frozen=True)
 class Truth:
-    """What a set was made of: sources, frequencies, and how it is to be imaged (pixels, arcsec, wavelengths)."""
+    """Content of a set: sources, frequencies, and imaging settings (pixels, arcsec, wavelengths)."""
 
     kind: str
     sources: list[SkySource]

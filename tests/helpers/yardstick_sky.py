@@ -68,7 +68,7 @@ def extended_sources(rng: np.random.Generator) -> list[SkySource]:
 
 
 def realistic_sources(rng: np.random.Generator, number: int = 1500, slope: float = 0.7) -> list[SkySource]:
-    """Return sources of 4 mJy to 5 Jy with counts dN/dS ~ S^-1.7, of which 12 % are resolved."""
+    """Return sources of 4 mJy to 5 Jy with counts dN/dS ~ S^-1.7, 12 % of them resolved."""
     faint, bright = 0.004**-slope, 5.0**-slope
     flux = (faint - (faint - bright) * rng.uniform(0, 1, number)) ** (-1 / slope)
     radius = 3.0 * np.sqrt(rng.uniform(0, 1, number))

@@ -1,4 +1,4 @@
-"""Control keys: types, defaults, what the argument block implies, precedence."""
+"""Control keys: types, defaults, inputs implied by the argument block, precedence."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""More cores than there are: told before the first job."""
+"""Requests for more cores than available give a warning before the first job."""
 
 from __future__ import annotations
 

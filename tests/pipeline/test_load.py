@@ -1,4 +1,4 @@
-"""Parset -> pipeline: what would never end, or take any amount of memory, is said and not built."""
+"""Parset -> pipeline: endless or huge pipelines are reported and not built."""
 
 import shutil
 from pathlib import Path

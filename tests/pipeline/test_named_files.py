@@ -28,7 +28,7 @@ clean.argument.fits-mask = {mask}
 
 @pytest.fixture
 def check(tmp_path, monkeypatch, capsys):
-    """Return a function that checks a pipeline, and gives what it finds."""
+    """Return a function that checks a pipeline and returns the findings."""
     if not shutil.which("wsclean"):
         pytest.skip("wsclean is not installed")
 

@@ -1,4 +1,4 @@
-"""What is found before the first job, all of it together."""
+"""All findings before the first job come together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def configure(here: Path, text: str) -> None:
 
 
 def said(capsys: pytest.CaptureFixture[str], here: Path, *arguments: str) -> list[str]:
-    """Return what a command that fails says."""
+    """Return the error lines of a failing command."""
     assert main(["run.parset", *arguments]) == 1
     text = capsys.readouterr().err.removeprefix("genericpipeline.py: ").replace(f"{here}/", "")
     return text.splitlines()
@@ -95,7 +95,7 @@ def test_impossible_executor_is_finding(here: Path, monkeypatch: pytest.MonkeyPa
 
 
 class Broken:
-    """An executor that does not know what it has."""
+    """An executor with unknown resources."""
 
     def __init__(self, problem: PipelineError) -> None:
         self.problem, self.closed = problem, 0
@@ -158,7 +158,7 @@ def test_run_reports_allocation_of_machine(
 
 
 def translated(keys: dict[str, tuple[str, int]], sections: dict[str, dict[str, tuple[str, int]]]) -> Translation:
-    """Return what a front end makes of img.toml: keys of one step and of the site, each with its line there."""
+    """Return the translation of img.toml: keys of one step and of the site, each with its line."""
     parset = Parset.parse(f"pipeline.steps = [one]\n{ONE}", "front end")
     for key, (value, line) in keys.items():
         parset.set(key, value, "img.toml", line)

@@ -1,4 +1,4 @@
-"""Partitions that steps name, and what their nodes have."""
+"""Partitions of steps, and the resources of their nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODES = {"": Resources(8, 10.0, 0), "big": Resources(64, 500.0, 2)}
 
 
 class Queue(LocalExecutor):
-    """Has two partitions, and counts who closes it."""
+    """Has two partitions, and counts calls of ``close``."""
 
     closed = 0
 

@@ -1,4 +1,4 @@
-"""A batch of channels with DP3 and WSClean: images, blank channels, what is kept, what a failed copy leaves."""
+"""A batch of channels with DP3 and WSClean: images, blank channels, kept files, failed copies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def programs() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of which channel 2 is flagged; 3 is in the gap."""
+    """A set with channel 2 flagged and channel 3 in the gap."""
     return make_band_set(tmp_path_factory.mktemp("set") / "a.ms", BandShape(flagged=((0, 2), (0, 3), (1, 0))))
 
 

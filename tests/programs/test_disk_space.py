@@ -1,4 +1,4 @@
-"""How much disk is needed, by hand and against what the plan decides."""
+"""Estimates of disk space, by hand and against the decisions of the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of DP3, and what it says of them."""
+"""Arguments of DP3, and its messages on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DP3 makes of spoilt sets, given as the plan gives them: as of the good ones, as far as that goes."""
+"""DP3 on spoilt sets, with the arguments of the plan: the same results as for good sets, where possible."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sets(tmp_path):
 
 @pytest.fixture
 def average(dp3, tmp_path):
-    """A function that runs DP3 on sets as the plan would, and returns what it writes."""
+    """A function that runs DP3 on sets like the plan, and returns its output."""
 
     def run(paths, field="auto", timestep=TIMESTEP) -> Averaged:
         assert check_sets(paths, "DATA", 0.0, field)[1] == []
@@ -101,7 +101,7 @@ def unflagged(path) -> dict[tuple[float, ...], complex]:
 
 
 def assert_alike(found: Averaged, expected: Averaged, fewest: float = 1.0):
-    """Everything found is as expected, and at least this part of what is expected is found."""
+    """Assert that found values are as expected, and that at least this part is found."""
     assert set(found.values) <= set(expected.values)
     assert len(found.values) >= fewest * len(expected.values)
     keys = sorted(found.values)

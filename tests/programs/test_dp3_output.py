@@ -1,4 +1,4 @@
-"""What a DP3 job writes."""
+"""Outputs of a DP3 job."""
 
 import os
 import shutil

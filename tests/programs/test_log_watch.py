@@ -22,7 +22,7 @@ NO_NOISE = "the noise of the residual image is inf Jy"
 
 
 def judged(lines: Iterable[str], program: str = "wsclean", **limits: str) -> str | None:
-    """Return what is seen in these lines of a program; ``limits`` as ``Job.watch`` has them."""
+    """Return the verdict on these lines of a program; ``limits`` as in ``Job.watch``."""
     detector = detector_of(KNOWN_PROGRAMS[program], limits)
     assert detector is not None
     return sign_in(lines, detector)
@@ -33,7 +33,7 @@ def seen_in(log: str, program: str = "wsclean", **limits: str) -> str | None:
 
 
 def deconvolution(peaks: Iterable[str], noises: Iterable[str] = (), lowest: str = "") -> list[str]:
-    """Return what WSClean writes for these peaks, one major iteration each."""
+    """Return WSClean's output for these peaks, one major iteration each."""
     lines = []
     noise_of = dict(enumerate(noises, 1))
     for major, peak in enumerate(peaks, 1):
@@ -161,7 +161,7 @@ def test_parallel_divergence_is_detected() -> None:
 
 
 def parallel(majors: Iterable[Sequence[str]], noises: Iterable[str]) -> list[str]:
-    """Return what WSClean writes of sub-images: the peaks of those whose output it shows, each major iteration."""
+    """Return WSClean's output for sub-images: the peaks of the shown ones, each major iteration."""
     lines = []
     for major, (peaks, noise) in enumerate(zip(majors, noises, strict=True), 1):
         lines += [f" == Deconvolving ({major}) ==", f"Estimated standard deviation of background noise: {noise}"]

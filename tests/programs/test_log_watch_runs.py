@@ -1,4 +1,4 @@
-"""A whole run whose deconvolution diverges: a stub says what WSClean said, and goes on."""
+"""A whole run with a diverging deconvolution: a stub repeats WSClean's output, and continues."""
 
 from __future__ import annotations
 

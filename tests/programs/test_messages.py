@@ -1,4 +1,4 @@
-"""Every known message is said by the real program, on small sets; the hint is that of the message."""
+"""The real program produces every known message, on small sets; the hint belongs to the message."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ DP3_CASES: dict[str, tuple[str, Callable[[Sets], list[str]], dict[str, object]]]
 
 
 def dp3_case(name: str, advice: str, words: Callable[[Sets], list[str]], **options: object) -> None:
-    """A call of DP3, and words of the hint that belongs to what it says."""
+    """A call of DP3, and words of the hint on its message."""
     DP3_CASES[name] = (advice, words, options)
 
 
@@ -310,7 +310,7 @@ def test_dp3_without_patch_gets_advice(sets: Sets, tmp_path: Path) -> None:
 
 
 def test_dp3_without_memory_gets_advice(sets: Sets, tmp_path: Path) -> None:
-    """The limit is of address space, of which DP3 takes 0.3 GB at its start."""
+    """The limit is on address space; DP3 takes 0.3 GB of it at its start."""
     wide = sets.made("wide", nchan=2000)
     memory = limited(resource.RLIMIT_AS, 350_000 * 1024)
     code, log = run_dp3([f"msin={wide}", "steps=[]"], tmp_path, preexec_fn=memory)
@@ -337,7 +337,7 @@ WSCLEAN_CASES: dict[str, tuple[str, str, Callable[[Sets], list[str]], dict[str, 
 def wsclean_case(
     name: str, advice: str, words: Callable[[Sets], list[str]], build: str = DEBIAN, **options: object
 ) -> None:
-    """A call of WSClean, and words of the hint that belongs to what it says."""
+    """A call of WSClean, and words of the hint on its message."""
     WSCLEAN_CASES[name] = (advice, build, words, options)
 
 

@@ -1,4 +1,4 @@
-"""What programs say of how far they are; the logs were recorded from WSClean 3.1 and DP3 6.6."""
+"""Progress output of programs; the logs were recorded from WSClean 3.1 and DP3 6.6."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGS = Path(__file__).parent / "logs"
 
 
 def told(name: str) -> list[Progress]:
-    """Return what a reader makes of a recorded log, line by line, each thing once."""
+    """Return the progress from a recorded log, line by line, without repetitions."""
     reader, seen = ProgressReader(), [Progress("")]
     for line in (LOGS / name).read_text().splitlines(keepends=True):
         progress = reader.feed(line)

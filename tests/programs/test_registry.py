@@ -1,4 +1,4 @@
-"""What is known of DP3 and WSClean beyond their arguments."""
+"""Facts on DP3 and WSClean beyond their arguments."""
 
 from pathlib import Path
 

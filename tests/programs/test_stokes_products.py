@@ -1,4 +1,4 @@
-"""Products of a full-Stokes run: images of the band, smoothed images, cubes, numbers, and what is missing."""
+"""Products of a full-Stokes run: images of the band, smoothed images, cubes, statistics, and missing ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OPTIONS = {
 
 
 def plan_of(here: Path, **options: Any) -> dict[str, Any]:
-    """Return a plan of three channels, of which the last has no data."""
+    """Return a plan of three channels, the last without data."""
     channels = [
         {
             "index": n,

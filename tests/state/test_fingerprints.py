@@ -1,4 +1,4 @@
-"""Names that may be paths, and stamps that tell whether what is there has changed."""
+"""Path names in values, and fingerprints that detect changed files."""
 
 from __future__ import annotations
 

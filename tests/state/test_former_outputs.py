@@ -1,4 +1,4 @@
-"""A job starts from a clean slate: what earlier runs wrote is out of its way, and comes back when it fails."""
+"""Outputs of earlier runs are set aside before a job starts, and restored if it fails."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def images_in_sight(here: Path) -> list[str]:
 @pytest.mark.parametrize("moved", [0, 1, 2])
 @pytest.mark.parametrize("is_done", [True, False])
 def test_kill_at_any_point_restores_outputs(tmp_path: Path, moved: int, is_done: bool) -> None:
-    """What is in the journal is enough to go on: some files moved, of the new ones some in their places."""
+    """The journal suffices, whichever files were moved or placed before."""
     names = [str(tmp_path / name) for name in ("a", "b")]
     stream = Stream()
     tell(stream, "run_started", executor="local")
@@ -234,7 +234,7 @@ def test_failed_commit_removes_partial_outputs(here: Path, monkeypatch: pytest.M
 
 
 def test_queued_jobs_keep_outputs_aside(tmp_path: Path) -> None:
-    """They may be running: what was set aside is looked at when their end is known."""
+    """They may be running: the files set aside are handled at their end."""
     path = tmp_path / "a"
     path.write_text("old")
     stream = Stream()

@@ -1,4 +1,4 @@
-"""A program counts by its version and content, not by its place; an upgrade is named, and may keep what is done."""
+"""Version and content identify a program, not its place; an upgrade is named, and may keep finished work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that were cut off while they changed their inputs: the inputs tell, not the numbers of the jobs."""
+"""Jobs interrupted while they changed their inputs: identified by input, not by number."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> str:
 
 
 def started(path: str) -> list[Entry]:
-    """Return the start of a step with two jobs, of which the second one began."""
+    """Return the start of a step with two jobs, the second of which began."""
     return [
         {"event": "step_started", "step": "s", "unsafe": {"s/000": {path: stamp(path)}, "s/001": {"/b": "1@1"}}},
         {"event": "job_started", "step": "s", "job": "s/001", "before": {"/b": "1@1", "/out": None}},

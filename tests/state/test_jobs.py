@@ -1,4 +1,4 @@
-"""The number of a job: that which it had, wherever its product is now; never one of another job."""
+"""A job keeps its number wherever its product moves; no number is reused."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_place_identifies_job_with_list(numbers: Numbers) -> None:
 
 
 def test_half_changed_input_number_needs_same_change(numbers: Numbers) -> None:
-    """Two jobs of one product, each of which changes another file."""
+    """Two jobs of one product, each with another changed file."""
     history = [began(0, "m", before={"/a": "1@1"}), began(1, "m", before={"/b": "1@1"})]
     assert numbers(history, "m", {"m": ["/b"]}) == [1]
     assert numbers(history, "m", {"m": ["/c"]}) == [2]
@@ -113,7 +113,7 @@ def test_step_start_records_jobs(numbers: Numbers) -> None:
 
 @pytest.mark.parametrize("label", [None, 7, ["a"], ""])
 def test_missing_products_are_accepted(numbers: Numbers, label: object) -> None:
-    """What the job is made of tells; else its place does, as in older versions."""
+    """The fingerprint identifies the job; else its place does, as in older versions."""
     history = [{**done(0, "a"), "label": label}, {**done(1, "b"), "label": label}]
     assert numbers(history, "xab") == [2, 0, 1]
     assert numbers(history, "xb") == [0, 1]

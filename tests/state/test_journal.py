@@ -1,4 +1,4 @@
-"""The journal: what is done stays done, whatever happens to the file."""
+"""The journal: finished work stays finished, whatever damage the file takes."""
 
 from __future__ import annotations
 

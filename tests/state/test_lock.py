@@ -100,7 +100,7 @@ def test_dead_holder_is_replaced_with_notice(path: Path, dead: Callable[[], dict
 
 
 def test_record_of_older_version_is_read(path: Path) -> None:
-    """It names host and process; what it does not say is taken to agree."""
+    """It names host and process; absent facts count as equal."""
     path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getppid()}))
     with pytest.raises(PipelineError, match=f"process {os.getppid()} on"):
         RunLock(path)
@@ -292,7 +292,7 @@ def test_takeover_of_live_contender_is_respected(path: Path) -> None:
 
 
 def test_concurrent_replacement_is_detected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has the right to replace a dead one looks again whether it is still that one."""
+    """A contender checks again that the dead holder is still the same one."""
     held(path, pid=dead_process())
     real = RunLock._seize
 

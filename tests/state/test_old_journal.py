@@ -1,4 +1,4 @@
-"""Journals of earlier versions, that before the stream of events too: what they say is done is not done again."""
+"""Journals of earlier versions, also without the stream of events: their finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_killed_run_resumes(site: Site) -> None:
 
 
 def test_last_version_lines_are_written_unchanged() -> None:
-    """An event that is read and written again is the same line, but for what an old one does not say."""
+    """An event read and written again is the same line, except for facts missing in old ones."""
     lines = Path(__file__).with_name(JOURNALS[-1]).read_text().splitlines()
     events, damaged = read_events("".join(f"{line}\n" for line in lines).encode())
     assert damaged == []

@@ -1,4 +1,4 @@
-"""What other runs did: ends of jobs by fingerprint, and files that only their jobs changed."""
+"""Other runs: ends of jobs by fingerprint, and files changed only by their jobs."""
 
 from __future__ import annotations
 

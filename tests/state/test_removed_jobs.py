@@ -1,4 +1,4 @@
-"""Jobs that their step has not any more: what they did is good when it has them again, unless it was written over."""
+"""Jobs removed from their step: their work counts when they return, unless it was overwritten."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def hold(directory: Path, slots: int) -> subprocess.Popen[str]:
 
 
 class NotFreeError(Exception):
-    """Somebody would have to wait."""
+    """The caller would have to wait."""
 
 
 def refuse(_: float) -> None:

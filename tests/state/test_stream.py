@@ -1,4 +1,4 @@
-"""Ends of jobs that wrote nothing are told together: before any other event, and soon."""
+"""Ends of silent jobs are reported in batches: before any other event, and without long delay."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def numbered(result: JobResult, count: int) -> list[JobResult]:
 
 
 def end_jobs(told: Stream, silent: JobResult, count: int) -> None:
-    """Tell of the ends of so many jobs."""
+    """Emit the ends of this number of jobs."""
     for result in numbered(silent, count):
         told.emit(job_end("s", result))
 
 
 class Hearer:
-    """Notes the names of the jobs that it is told of together, and other events."""
+    """Notes the names of jobs reported together, and other events."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -207,7 +207,7 @@ class Failing(Hearer):
 
 
 def late(reporter: Hearer, silent: JobResult, monkeypatch: pytest.MonkeyPatch) -> Stream:
-    """Return reporters of which the thread has told of a job."""
+    """Return reporters to which the thread has reported a job."""
     monkeypatch.setattr(module, "WAIT_S", 0.01)
     monkeypatch.setattr(module.time, "time", lambda: 1e12)
     told = Stream(reporters=[reporter])

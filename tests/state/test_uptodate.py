@@ -1,4 +1,4 @@
-"""A run that is resumed does exactly what is needed."""
+"""A resumed run repeats exactly the outdated steps."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_edited_map_repeats_steps(site: Path) -> None:
 
 
 def test_removed_step_repeats_users_of_products(site: Path) -> None:
-    """What a step wrote into the products of another does not vanish with it: those who used them run again."""
+    """Its changes to products of another step remain: steps that used them run again."""
     run(site)
     edit(site / "run.parset", "copy, mark, gather", "copy, gather")
     edit(site / "run.parset", "mapfile_in = mark.output", "mapfile_in = copy.output")
@@ -188,7 +188,7 @@ def test_failed_step_keeps_earlier_steps_done(site: Path) -> None:
 
 
 def test_fully_failed_step_is_retried(site: Path) -> None:
-    """The map of the step before, which this one would change, is as it was."""
+    """The map of the previous step, which this one would change, is unchanged."""
     edit(site / "my/scripts/mark.py", "text):\n", "text):\n    assert text == 'y'\n")
     assert run(site, status=1) == ["copy", "mark"]
     assert [product.skip for product in DataMap.load(site / "run/mapfiles/copy.mapfile").data] == [False, False]
@@ -197,7 +197,7 @@ def test_fully_failed_step_is_retried(site: Path) -> None:
 
 
 def test_interrupted_repetition_continues_later_steps(site: Path) -> None:
-    """Those that depend on it know that they were done before it."""
+    """Dependent steps know that their results are older."""
     run(site)
     edit(site / "my/scripts/join.py", "note)", "note) and 1 / 0")
     assert run(site, "mark.argument.text=y", status=1) == ["mark", "join"]
@@ -215,7 +215,7 @@ def test_unused_product_may_disappear(site: Path) -> None:
 
 
 def test_missing_script_product_is_made_again(site: Path) -> None:
-    """What a script returns stands in a map: when it is gone, it is made again."""
+    """Results of a script are in a map: a missing one is made again."""
     with (site / "my/scripts/join.py").open("a") as script:
         script.write("    open('made.txt', 'w').write(text)\n    return {'made': 'run/made.txt'}\n")
     edit(site / "my/scripts/join.py", "'made.txt', 'w'", f"'{site}/run/made.txt', 'w'")
@@ -392,7 +392,7 @@ def test_huge_maps_are_not_stored(site: Path, ledger: Ledger) -> None:
 
 
 def test_killed_run_repeats_half_changed_products(site: Path) -> None:
-    """A step that was begun and not ended is written down with what it names."""
+    """An unfinished step is recorded with its file names."""
     run(site)
     with Journal(site / "run/journal.jsonl") as journal:
         tell(journal, "step_started", step="mark", jobs=2, names=[str(site / "run/a.copy")])

@@ -1,4 +1,4 @@
-"""Of the jobs of a step those that were done stay done, whatever ended the run; nothing half-done is taken for done."""
+"""Finished jobs of a step stay finished after any end of the run; half-done work never counts."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_half_changed_original_must_be_restored(in_place: Site, capsys: pytest.C
 
 
 def test_unrecorded_start_is_detected_by_fingerprint(in_place: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """Killed between the start of a job and its record: the stamps from before the step tell."""
+    """Killed between the start of a job and its record: fingerprints from before the step detect the change."""
     in_place.more += ("pipeline.steps=[list, mark]", "mark.control.mapfile_in=list.output.mapfile")
     in_place.set("hold-mark-b")
     in_place.kill_engine_when("mark-b")
@@ -318,7 +318,7 @@ def test_unrecorded_start_is_detected_by_fingerprint(in_place: Site, capsys: pyt
 
 
 def test_failed_change_is_repeated(in_place: Site) -> None:
-    """A program that says itself that it failed has ended; the step runs again as it always did."""
+    """A program with its own failure status has ended; the step runs again as usual."""
     (in_place.here / "mark.sh").write_text(in_place.text("mark.sh") + 'case $name in *b) [ ! -e "$0.bad" ];; esac\n')
     in_place.set("mark.sh.bad")
     in_place.more += ("mark.control.error_tolerance=False",)

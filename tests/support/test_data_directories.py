@@ -1,4 +1,4 @@
-"""The tables of EveryBeam and casacore, whatever the user has set, and however old they are."""
+"""The tables of EveryBeam and casacore, for any settings of the user and any age of the tables."""
 
 import ast
 import datetime

@@ -1,4 +1,4 @@
-"""What goes wrong with disks, in words."""
+"""Descriptions of disk problems."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Names of files that are being written, and what becomes of those that nobody writes any more."""
+"""Names of unfinished files, and the removal of abandoned ones."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Headers of FITS without a library: what astropy wrote is read, what is written astropy reads, pixels stay."""
+"""Headers of FITS without a library: round trips with astropy; pixels stay."""
 
 from __future__ import annotations
 

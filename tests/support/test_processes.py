@@ -1,4 +1,4 @@
-"""A process is told from a later one with the same id."""
+"""A process is distinguished from a later one with the same id."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Many fields from one command: what is checked, what runs, how it ends, and what is said of it."""
+"""Many fields from one command: checks, runs, ends and reports."""
 
 from __future__ import annotations
 

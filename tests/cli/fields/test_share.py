@@ -1,4 +1,4 @@
-"""How many fields run at the same time, and what each gets."""
+"""Number of concurrent fields, and the share of each."""
 
 from __future__ import annotations
 

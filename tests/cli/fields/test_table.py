@@ -1,4 +1,4 @@
-"""Tables of fields: what is read from CSV and from TOML, and what is refused, with the line."""
+"""Tables of fields: CSV and TOML, and refusals with their line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def written(tmp_path: Path, text: str, suffix: str = ".csv") -> Path:
 
 
 def findings(path: Path) -> list[str]:
-    """Return what is wrong, without the directory."""
+    """Return the findings, without the directory."""
     return [str(finding).replace(f"{path.parent}/", "") for finding in read_fields(path)[1]]
 
 

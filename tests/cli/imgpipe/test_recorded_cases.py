@@ -1,4 +1,4 @@
-"""What the program that imgpipe replaces did, recorded: the same, or what is right."""
+"""Recorded behaviour of the program that imgpipe replaces: the same, or the correct one."""
 
 from __future__ import annotations
 

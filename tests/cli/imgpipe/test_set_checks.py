@@ -1,4 +1,4 @@
-"""Sets that are missing, no sets, locked, without the column; and those that only the hosts of the jobs have."""
+"""Sets that are missing, invalid, locked or without the column; and sets on the hosts of the jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The template and the schema say what the reader of the file accepts."""
+"""The template and the schema agree with the reader of the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line and the file of imgpipe become: keys of a parset, sections of the site, places of records."""
+"""Translation of imgpipe's command line and file: keys of a parset, sections of the site, places of records."""
 
 from __future__ import annotations
 

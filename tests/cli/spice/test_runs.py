@@ -21,7 +21,7 @@ pytest.importorskip("radio_beam", reason="radio_beam is not installed")
 
 
 class Owned(LocalExecutor):
-    """An executor that tells whether it was closed."""
+    """An executor that records whether it was closed."""
 
     is_closed = False
 

@@ -1,4 +1,4 @@
-"""What is printed in the end: beams, failures."""
+"""The final summary: beams, failures."""
 
 from pathlib import Path
 

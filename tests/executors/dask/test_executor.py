@@ -1,4 +1,4 @@
-"""Jobs on workers of Dask: what the contract does not say of every executor."""
+"""Jobs on workers of Dask: behaviour beyond the common contract."""
 
 from __future__ import annotations
 

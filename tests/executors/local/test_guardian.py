@@ -1,4 +1,4 @@
-"""What happens to jobs when the engine is killed: here with process groups of our own."""
+"""Jobs of a killed engine: here with process groups of our own."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Engine:
         assert len(session_members(self.sessions)) >= 2
 
     def end(self) -> tuple[int, str]:
-        """Wait for the end; return exit code and what was printed."""
+        """Wait for the end; return exit code and output."""
         printed, _ = self.process.communicate(timeout=LIMIT_S)
         return self.process.returncode, printed
 

@@ -1,4 +1,4 @@
-"""The line in the head of a log that says how the job ended."""
+"""The line in the head of a log that describes the end of the job."""
 
 from __future__ import annotations
 

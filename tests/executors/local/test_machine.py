@@ -43,7 +43,7 @@ QUEUES = ("SLURM_", "PBS_", "LSB_", "NSLOTS")
 
 @pytest.fixture
 def allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of 8 cores and 16 GB, of which a job of Slurm has 3 cores and 500 MiB."""
+    """A machine of 8 cores and 16 GB; a job of Slurm has 3 cores and 500 MiB of it."""
     for name in [name for name in os.environ if name.startswith(QUEUES)]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(resources, "detect_resources", lambda: Resources(8, 16.0, 1))

@@ -1,4 +1,4 @@
-"""What a queue gave to the job in which a run is, by the variables that queues set."""
+"""Allocation of the surrounding queue job, from the variables of the queue."""
 
 from __future__ import annotations
 

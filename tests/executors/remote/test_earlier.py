@@ -1,4 +1,4 @@
-"""What an earlier run left, by name of the jobs."""
+"""Orders and results of an earlier run, by name of the jobs."""
 
 from __future__ import annotations
 

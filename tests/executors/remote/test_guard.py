@@ -1,4 +1,4 @@
-"""The guard: one job, one record; it ends with what started it, and its job with it."""
+"""The guard: one job, one record; it ends with its parent process, and its job with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who has an order: one guard at a time, and whose beat has stopped is dead."""
+"""Leases of orders: one guard at a time; a guard without heartbeats is dead."""
 
 from __future__ import annotations
 

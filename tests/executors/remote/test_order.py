@@ -1,4 +1,4 @@
-"""Jobs as files: what is written is what is read, and nothing else is taken for it."""
+"""Jobs as files: exact round trips, and no other file is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job of a real Slurm says of itself to a run inside it."""
+"""The allocation of a job of a real Slurm, seen by a run inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sbatch is asked for."""
+"""Requests to sbatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Slurm's commands print, and what is made of it."""
+"""Output of Slurm's commands, and its interpretation."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_gres_gives_gpu_count(gres: str, count: int) -> None:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of commands of ours; each test writes those that it needs."""
+    """A directory of stub commands; each test writes its own."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Workers of Dask that are jobs of a real Slurm; and what is asked of other queues."""
+"""Workers of Dask as jobs of a real Slurm; and requests to other queues."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ QUICK = {"poll_s": 0.5, "queue_poll_s": 1.0, "vanished_s": 1.0}
 
 
 class RecordingClient(SlurmClient):
-    """Remembers what was submitted."""
+    """Records submissions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def test_jobs_beyond_queue_limit_wait_locally(slurm: Cluster, tmp_path: Path, ma
 
 
 class Limited(RecordingClient):
-    """Says what a QOS with a limit of four jobs of a user says."""
+    """Refuses like a QOS with a limit of four jobs per user."""
 
     most, reason = 4, "QOSMaxSubmitJobPerUserLimit"
 

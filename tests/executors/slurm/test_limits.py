@@ -1,4 +1,4 @@
-"""How many jobs a run submits: as it was said, and as refusals tell."""
+"""Number of submitted jobs: by configured limits, and by refusals."""
 
 from __future__ import annotations
 

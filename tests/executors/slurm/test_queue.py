@@ -1,4 +1,4 @@
-"""Arrays as files, and the end of tasks, with a Slurm that does what a test says."""
+"""Arrays as files, and the end of tasks, with a scripted Slurm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN = Request(1, 0, 0, "", ())
 
 
 class FakeClient(SlurmClient):
-    """What is in the queue is set by the test; submissions and ends are remembered."""
+    """The test sets the content of the queue; submissions and cancellations are recorded."""
 
     def __init__(self, **queue: str) -> None:
         self.queue = {name.replace("x", "_"): (state, "None") for name, state in queue.items()}

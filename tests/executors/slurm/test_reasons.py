@@ -1,4 +1,4 @@
-"""What becomes of a job that left the queue without a record: never done."""
+"""A job that left the queue without a record is never done."""
 
 from __future__ import annotations
 

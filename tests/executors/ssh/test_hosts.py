@@ -1,4 +1,4 @@
-"""Which job runs where, and with what: hosts behind a stub of ssh that gives a command only HOME and PATH."""
+"""Hosts and environments of jobs: behind a stub of ssh that provides only HOME and PATH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No orphan and no second start, whatever dies: over a real sshd on the loopback interface."""
+"""No orphan and no second start after any death: over a real sshd on the loopback interface."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_second_signal_skips_wait(make, tmp_path):
 
 @pytest.mark.parametrize("victim", ["connection", "agent"])
 def test_lost_host_loses_its_jobs(make, tmp_path, victim):
-    """Its job is lost, what was bound to another goes on, and the host is used again."""
+    """Its job is lost, jobs bound to another host continue, and the host is used again."""
     executor = make("n[1-2]")
     quick = Job("s/001", ("sleep", "3"), tmp_path, tmp_path / "1.log", host="n2", at_host=True)
     late = Job("s/002", ("true",), tmp_path, tmp_path / "2.log", host="n1", at_host=True)
@@ -189,7 +189,7 @@ def test_silent_network_loses_jobs(make, ssh_config, tmp_path, monkeypatch):
 
 
 def test_ending_run_reports_unreachable_jobs(make, ssh_config, tmp_path, monkeypatch):
-    """It says that jobs may still run; these end by themselves, and the next run waits for that."""
+    """The run reports possibly running jobs; these end by themselves, and the next run waits."""
     monkeypatch.setattr(hosts, "LIMIT_S", 6.0)
     monkeypatch.setattr(ssh_executor, "BEAT_S", 1.0)
     monkeypatch.setattr(ssh_executor, "ANSWER_S", 0.0)

@@ -1,4 +1,4 @@
-"""Put on PYTHONPATH, this changes what the engine meets; its jobs, which inherit the path, are left alone.
+"""Change the surroundings of the engine when on PYTHONPATH; its jobs, which inherit the path, are unaffected.
 
 CHAOS_CHANGE = "7 before": the engine is killed at its seventh change of a name in the file system, before or after it.
 CHAOS_CLOCK_S = "-86400": its clock is a day behind.
@@ -24,7 +24,7 @@ class KilledAt:
         self.is_before = is_before
 
     def around(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that does what ``change`` does, as long as it may."""
+        """Return a function that calls ``change`` until the engine is to be killed."""
 
         def changed(*arguments: Any, **named: Any) -> Any:
             self.left -= 1
@@ -39,7 +39,7 @@ class KilledAt:
 
 
 def change_engine() -> None:
-    """Do what the environment asks for."""
+    """Apply the changes that the environment requests."""
     if text := os.environ.get("CHAOS_CHANGE"):
         number, moment = text.split()
         killer = KilledAt(int(number), moment == "before")

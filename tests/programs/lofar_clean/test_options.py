@@ -14,7 +14,7 @@ GIVEN = {"size": ["100", "80"], "scale": ["10asec"]}
 
 
 def findings(**options: str) -> list[str]:
-    """Return what is wrong with some options beside size and scale; ``_`` stands for a dash."""
+    """Return the findings on some options beside size and scale; ``_`` stands for a dash."""
     return table.option_findings(GIVEN | {name.replace("_", "-"): text.split() for name, text in options.items()})
 
 

@@ -1,4 +1,4 @@
-"""Telescopes of which a WSClean has no beam: found before it runs, with the real program."""
+"""Telescopes without a beam in WSClean: found before it runs, with the real program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Beams that WSClean made itself: where it said what, and what they still lack."""
+"""Beams made by WSClean: their record, and their missing corrections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a WSClean program says of itself."""
+"""Version and help text of a WSClean program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a WSClean job writes."""
+"""Outputs and changed inputs of a WSClean job."""
 
 from pathlib import Path
 

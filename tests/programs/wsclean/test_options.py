@@ -1,4 +1,4 @@
-"""WSClean's options as its help documents them: flags, values, files, and what is added."""
+"""WSClean's options as documented in its help: flags, values, files and additions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that WSClean writes: its names as they are known before, against what it does write."""
+"""The files that WSClean writes: predicted names against real ones."""
 
 from __future__ import annotations
 

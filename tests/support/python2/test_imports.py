@@ -18,7 +18,7 @@ PYTHON2 = "print 'old'\n"
 
 @pytest.fixture
 def result(tmp_path, monkeypatch):
-    """Return a function that runs a source, and gives what it calls ``r``."""
+    """Return a function that runs a source, and returns its variable ``r``."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(python2._Neighbours, "directories", [])
@@ -121,7 +121,7 @@ def test_implicit_relative_import_works(result, tmp_path):
 
 
 def test_python_3_source_is_unchanged(result):
-    """What it tries in vain tells it which Python it is; fits files are astropy's for all."""
+    """Its fallback imports select the right Python; FITS files are astropy's for both."""
     source = "try:\n    import ConfigParser\n    r = 2\nexcept ImportError:\n    r = 3\nimport math, string\nf = math.floor(2.5)\n"
     assert result(f"{source}r = r, f, hasattr(string, 'join')\n") == (3, 2, False)
     assert {name: STANDS_FOR[name] for name in GONE_FOR_ALL} == {
@@ -147,7 +147,7 @@ r = [np.float(1), np.int is int, np.product([2, 3]), product([2]), np.NaN != np.
 
 @pytest.mark.parametrize("first", ["", PYTHON2])
 def test_numpy_star_import_hides_no_builtin(result, first):
-    """But for those that it means to hide, such as sum."""
+    """Except names that numpy hides on purpose, such as sum."""
     source = f"{first}from numpy import *\nr = max(1, 2), min(2, 1), abs(-1), isinstance(True, bool), product([2]), NaN != NaN\n"
     assert result(source) == (2, 1, 1, True, 2, True)
 

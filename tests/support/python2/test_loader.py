@@ -31,7 +31,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is loaded and searched here is forgotten afterwards."""
+    """Forget loaded modules and search paths afterwards."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(python2._Neighbours, "directories", [])

@@ -1,4 +1,4 @@
-"""What scripts import of ``lofar`` where no LOFAR is installed (doc/spec/lofarpipe.md, section 5.3)."""
+"""Imports of ``lofar`` by scripts without an installed LOFAR (doc/spec/lofarpipe.md, section 5.3)."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""What a source of Python 2 does after its translation: every expected value is what Python 2.7.18 gave."""
+"""Translated Python 2 sources: every expected value comes from Python 2.7.18."""
 
 # ruff: noqa: E501 - a source stands on one line
 import sys
@@ -16,7 +16,7 @@ PYTHON2 = "print 'old'\n"
 
 @pytest.fixture
 def result(tmp_path, monkeypatch, capsys):
-    """Return a function that runs a source, and gives what it calls ``r`` and whether it was translated."""
+    """Return a function that runs a source, and returns its variable ``r`` and whether it was translated."""
     before = set(sys.modules)
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(python2._Neighbours, "directories", [])
@@ -189,7 +189,7 @@ def test_existing_module_does_not_mark_source(result, tmp_path):
 
 
 def test_portable_pythonpath_modules_keep_division(result, tmp_path, monkeypatch):
-    """Beside a plugin as the plugin itself; elsewhere, what others use is left alone while Python 3 takes it."""
+    """A neighbour is treated like the plugin; a shared module elsewhere stays Python 3 if it is valid there."""
     for directory in ("beside", "path"):
         (tmp_path / directory).mkdir()
         (tmp_path / directory / f"old_{directory}.py").write_text("x = xrange(1) and 5 / 2\n")
