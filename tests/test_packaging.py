@@ -113,7 +113,7 @@ def test_conda_environment_agrees_with_lock() -> None:
         assert version in pins()[name]
 
 
-# ---- what is named exists, as far as registries are reached
+# ---- named packages exist, as far as registries are reachable
 
 
 def answer(*argv: str) -> str:

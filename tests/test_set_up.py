@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SET_UP = Path(__file__).resolve().parents[1] / "tools/set-up"
-#: Stand-ins for what would install something: they write down how they were called.
+#: Stand-ins for installing programs: they record their calls.
 STUB = '#!/bin/sh\necho "$(basename "$0") $*" >>"$CALLS"\n'
 
 

@@ -97,7 +97,7 @@ def test_two_sizes_give_cost_per_job(reporters: ModuleType) -> None:
 
 @pytest.mark.parametrize(("page", "share", "kept"), [(0.004, "0.90%, limit 1%: ok", True), (0.02, "2.50%", False)])
 def test_limit_includes_page(reporters: ModuleType, page: float, share: str, kept: bool) -> None:
-    # At 1000 jobs by the line through 10 and 20: 100 s of the run, 0.5 s told, and 0.4 or 2 s for the page.
+    # At 1000 jobs by the line through 10 and 20: 100 s of the run, 0.5 s of reports, and 0.4 or 2 s for the page.
     small = reporters.Costs(1.0, {"Stream": 0.005 + page, "PageWriter": page})
     large = reporters.Costs(2.0, {"Stream": 0.010 + 2 * page, "PageWriter": 2 * page})
     found = [reporters.Costs.found(costs.total, dict(costs.of)) for costs in (small, large)]

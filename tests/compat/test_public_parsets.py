@@ -270,7 +270,7 @@ def test_plugin_exit_ends_process(sets):
     assert sets.calls("show") == []
 
 
-# ---- what differs from run to run
+# ---- differences from run to run
 
 
 def test_start_time_change_repeats_nothing(sets):

@@ -112,7 +112,7 @@ def pipeline(site: Path, steps: str, *blocks: str) -> None:
     (site / "run.parset").write_text(text.replace("@", str(site)))
 
 
-# ---- the truth: what a run then does
+# ---- the truth: the run afterwards
 
 
 def test_dry_run_works_in_fresh_directory(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -313,7 +313,7 @@ def test_changed_delivery_repeats_its_readers(site: Path, capsys: pytest.Capture
     assert run() == ["copy/000", "show/000"]
 
 
-# ---- what is not written
+# ---- no files of its own
 
 
 def test_in_place_map_changes_are_predicted(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -412,7 +412,7 @@ def test_error_ends_dry_run(site: Path, capsys: pytest.CaptureFixture[str], monk
     assert list((site / "tmp").iterdir()) == []
 
 
-# ---- what cannot be known
+# ---- unknown outputs
 
 
 @pytest.fixture

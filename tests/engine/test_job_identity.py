@@ -83,7 +83,7 @@ def test_maps_name_outputs_of_job(settings: Settings) -> None:
         ("dp3", {"msin": "msin", "msout": "", "steps": "[flag]"}, {"inplace": "True"}, ["a.ms"]),
         ("dp3", {"msin": "msin", "msout": "msin", "steps": "[flag]"}, {}, ["a.ms"]),
         ("dp3", {"msin": "msin", "msout": "/d/new.ms", "steps": "[flag]"}, {"inplace": "True"}, []),
-        # What WSClean writes into the set is written anew by the next try, unless it goes on with what is there.
+        # The next attempt overwrites WSClean's model in the set, unless it continues from it.
         ("wsclean", {"flags": "[-niter, 9, msin]"}, {"inplace": "True"}, []),
         ("wsclean", {"flags": "[-niter, 9, -no-update-model-required, msin]"}, {"inplace": "True"}, []),
         ("wsclean", {"flags": "[-continue, msin]", "niter": "9"}, {"inplace": "True"}, ["a.ms"]),

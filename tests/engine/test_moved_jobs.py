@@ -183,7 +183,7 @@ def test_changed_list_retries_tolerated_failure(moving: MovingSite, products: st
     started = [name for name in (f"copy-{product}" for product in products) if name != "copy-a"]
     assert moving.run(products, Pretended(failing=frozenset({"copy-b"})))[:2] == started
     assert (moving.state.steps["copy"].done, moving.state.steps["copy"].failed) == (2, 1)
-    assert moving.run(products) == []  # what failed stays so until somebody says otherwise
+    assert moving.run(products) == []  # failures stay until they are forgotten
     assert moving.numbers("copy") == {"000": "a", "001": "b", "002": "x"}
 
 

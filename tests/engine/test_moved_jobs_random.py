@@ -114,7 +114,7 @@ def test_no_product_is_changed_twice(steps: tuple[str, ...], runs: list[tuple[st
         expected = ExpectedMarks(has_copies=steps is MARKED)
         for products, kill_at, way in runs:
             wanted, end = expected.run(products, kill_at, way)
-            # A copy that nobody knows to have begun is taken for the work of the job that was cut off: that is refused.
+            # An unrecorded copy is attributed to the interrupted job, and refused.
             is_copy = wanted and wanted[-1].startswith("copy")
             executor = Pretended(frozenset(), kill_at, "half" if way == "untold" and is_copy else way)
             if end == "done":

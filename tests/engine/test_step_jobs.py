@@ -99,7 +99,7 @@ def test_killed_program_shows_its_memory(here: Path, capsys: pytest.CaptureFixtu
     assert run("work.control.memory_gb=0.5") == 1
     err = capsys.readouterr().err
     assert "work/000" in err
-    # What it used is at least what the starting process has: this one, with all that other tests left in it.
+    # Its memory is at least that of the starting process: this one, with the remains of earlier tests.
     assert re.search(
         r"killed by signal 9 \(probably out of memory: it used \d\.\d GB of 0\.5 GB that it was given\) ", err
     )

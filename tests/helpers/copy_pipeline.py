@@ -53,7 +53,7 @@ gather.control.filename = gather.mapfile
 """
 
 
-# A pipeline with programs, plugins and a loop: what comes beside list and copy, and all of it.
+# A pipeline with programs, plugins and a loop: the steps beside list and copy, and the whole.
 OTHER_STEPS = """\
 pipeline.steps = [list, copy, gather, show, again, note]
 show.control.type = executable_args

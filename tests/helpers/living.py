@@ -21,7 +21,7 @@ def _names(entry: Path, wanted: bytes) -> bool:
     try:
         where = os.fsencode((entry / "cwd").readlink())
         facts = [(entry / name).read_bytes() for name in ("cmdline", "environ")]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ended while we looked, or is somebody else's
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # it has just ended, or is another user's
         return False
     return any(wanted in fact for fact in [where, *facts])
 

@@ -14,7 +14,7 @@ from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from lofarpipe.cli import main
 from lofarpipe.programs.find import job_environment
 
-LIMIT_S = 60.0  # what anything may take on a busy machine
+LIMIT_S = 60.0  # longest wait on a busy machine
 
 
 # Three files are copied, copied again or changed in place, and joined.
@@ -39,7 +39,7 @@ PARSET = (
 )
 
 
-# Each start is noted, with what was there. ``fail-<step>-<product>`` makes a job fail, ``hold-...`` makes it write half
+# Each start is noted, with the existing files. ``fail-<step>-<product>`` makes a job fail, ``hold-...`` makes it write half
 # of its output and stay, ``slow-...`` makes it end slowly when it is asked to.
 COPY = """\
 #!/bin/sh

@@ -46,7 +46,7 @@ class PseudoTerminal:
         if select.select([self._ours], [], [], 0.1)[0]:
             try:
                 self.raw += os.read(self._ours, 65536).decode(errors="replace")
-            except OSError:  # Linux says so when nobody has the other end
+            except OSError:  # Linux raises it when the other end is closed
                 return False
             return True
         return self.process.poll() is None

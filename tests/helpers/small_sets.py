@@ -157,7 +157,7 @@ def _fill_rows(table, shape: SetShape, weight: float) -> None:
         if column in table.colnames():
             table.putcell(column, 0, value)
     if "DATA" in table.colnames():
-        # What is not written is what the memory held, such as NaN. The first rows do; a million would be slow.
+        # Unwritten cells hold old memory, such as NaN. The first rows suffice; a million would be slow.
         rows = min(table.nrows(), 20_000)
         table.putcol("DATA", np.zeros((rows, *cells), np.complex64), 0, rows)
     for number, time_s in enumerate(shape.times_s):

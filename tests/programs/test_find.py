@@ -109,7 +109,7 @@ def test_user_variables_stay(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     environment = job_environment()
     assert environment.items() >= mine.items()
-    # They are printed; and what is run again by hand is no job of the run.
+    # They are printed; and a repetition by hand is no job of the run.
     assert not {"EDITOR", "MY_TOKEN", "LOFARPIPE_JOB_DIRECTORY"} & set(environment)
 
 

@@ -22,7 +22,7 @@ from lofarpipe.state import former_outputs as module
 from lofarpipe.state.former_outputs import FormerOutputs, settle
 from lofarpipe.state.journal import Journal, Stream
 
-# Writes what WSClean does with so many channels, and in seen.txt what it finds at its start.
+# Writes WSClean's files for this many channels, and in seen.txt the files at its start.
 WSCLEAN = """\
 #!/bin/sh
 case $1 in

@@ -119,7 +119,7 @@ def test_repeated_key_gives_finding():
     assert [str(finding) for finding in parset.repeated] == told
     assert (parset["a"], parset["! b"]) == ("2", "y")
     base = Parset.parse("a = 0\nc = 0\n", "base.parset")
-    base.adopt(parset)  # what one file says instead of another is what files are for
+    base.adopt(parset)  # a file may override another
     assert [str(finding) for finding in base.substituted().repeated] == told
 
 

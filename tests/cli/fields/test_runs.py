@@ -345,7 +345,7 @@ def test_lenient_run_continues(site: Path, capfd: pytest.CaptureFixture[str]) ->
     assert rows(capfd.readouterr().out)["one"][0] == "done"
 
 
-# ---- what else can be asked for
+# ---- further verbs
 
 
 def test_verbs_apply_to_each_field(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,7 +386,7 @@ def test_wrong_usage_is_refused(arguments: list[str], said: str, capsys: pytest.
     assert said in capsys.readouterr().err
 
 
-# ---- what the table at the end says
+# ---- the final table
 
 
 def result(log: Path, text: str) -> JobResult:

@@ -220,7 +220,7 @@ def test_unusable_handler_is_error(tmp_path: Path, old: str, new: str, problem: 
     if "n2_group = 3" in text:
         text, problem = text.replace("[n2_group]\nG1 = ['20231210_NT04_N2']\n", ""), r"n2_group is 3, not the section"
     with pytest.raises(PipelineError, match=problem):
-        handler_of(tmp_path, text).levels  # noqa: B018 - reading it is what fails
+        handler_of(tmp_path, text).levels  # noqa: B018 - reading it fails
 
 
 def test_handler_without_levels_is_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lofarpipe.executors.local import signals as module
 from lofarpipe.executors.local.process import MARKER, session_members
 from lofarpipe.executors.local.signals import ENDING, Guardian
 
-LIMIT_S = 50.0  # what anything may take on a busy machine
+LIMIT_S = 50.0  # longest wait on a busy machine
 ENGINE = """
 import os, signal, subprocess, sys
 from pathlib import Path

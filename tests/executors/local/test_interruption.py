@@ -32,7 +32,7 @@ except Interrupted as err:
     print(err)
     sys.exit(128 + err.signal)
 """
-LIMIT_S = 50.0  # what the end of an engine may take on a busy machine
+LIMIT_S = 50.0  # longest end of an engine on a busy machine
 LONG_GRACE_S = 100.0  # an engine that waited for its end would not end within the limit
 # Each writes its session where the test finds it.
 PLAIN = "echo $$ > $$.session; sleep 60"
@@ -85,7 +85,7 @@ class Engine:
 def test_signal_ends_engine_and_jobs(tmp_path: Path, number: signal.Signals, script: str) -> None:
     engine = Engine(tmp_path, script, script)
     engine.process.send_signal(number)
-    code, printed = engine.end()  # nobody needed the grace
+    code, printed = engine.end()  # no job used the grace time
     assert code == 128 + number
     assert f"interrupted by {number.name}" in printed
     engine.assert_nothing_is_left()

@@ -12,7 +12,7 @@ import pytest
 
 from lofarpipe.executors.local.signals import POLL_IN_THREAD_S, Watch
 
-HOUR_S = 3600.0  # nothing here takes so long, unless what should end the waiting does not
+HOUR_S = 3600.0  # longer than any test, unless a wait fails to end
 pytestmark = pytest.mark.timeout(120)
 
 

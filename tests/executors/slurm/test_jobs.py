@@ -423,7 +423,7 @@ def test_next_engine_adopts_jobs(slurm: Cluster, tmp_path: Path) -> None:
         f"until [ -e go ]; do sleep 0.05; done; {count.format('queued')}",
     ]
     engine = start_engine(tmp_path, *scripts)
-    # Records, not what is in the log: the engine may take one before it dies, as it would at any other time.
+    # Records, not the log: the engine may take one before it dies, as it would at any other time.
     count_file = tmp_path / "count"
     wait_for(lambda: (tmp_path / "old.began").exists() and "failed" in _text_of(count_file), "the jobs")
     os.kill(engine.pid, signal.SIGKILL)

@@ -94,7 +94,7 @@ def test_unwritable_files_stop_submission(tmp_path: Path) -> None:
     client = FakeClient()
     with pytest.raises(PipelineError, match="cannot be written: File exists; check the directory"):
         SlurmQueue(tmp_path / "slurm", SlurmOptions(), client).submit(PLAIN, [ordered(tmp_path)], 0, {})
-    assert client.calls == []  # what cannot be written down is not submitted
+    assert client.calls == []  # an unwritable array is not submitted
 
 
 def test_missing_array_number_is_found_by_name(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_withdrawn_jobs_end_without_slurm(tmp_path: Path) -> None:
         client.queue.clear()
 
     end(client, ["7_0", "7_1"], orders, wait=wait, note=told.append)
-    assert there == [[False, False]] * 2  # at once: nobody knows when Slurm answers again
+    assert there == [[False, False]] * 2  # at once: Slurm may stay silent for long
     why = "jobs cannot be ended by Slurm, and end by themselves; it is asked again"
     assert told == [f"{why}: Unable to contact slurm controller"]
 

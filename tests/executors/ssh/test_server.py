@@ -39,7 +39,7 @@ jobs = [Job(f"s/{{n:03}}", ("sh", "-c", {script!r}), root, root / f"{{n}}.log") 
 with terminating():
     executor.run(jobs)
 """
-# Between ssh and the server; as long as it is stopped, nothing gets through, and nobody is told.
+# Between ssh and the server; while it is stopped, nothing gets through, without notice.
 RELAY = """\
 import os, select, socket, sys
 remote = socket.create_connection(("127.0.0.1", int(sys.argv[1])))

@@ -65,7 +65,7 @@ def test_channel_parts_have_gaussian_beam_widths():
     assert wide[0] == pytest.approx(0.5 * np.exp(-np.array([0, 0.5, 1]) * (140 / 150) ** 2), rel=1e-6)
 
 
-# What the sets were corrected for; whether WSClean was told so; the beam at the centre in the file of IDG, or matrix;
+# Correction of the sets; whether WSClean knew of it; the beam at the centre in the file of IDG, or matrix;
 # and by how much it is to be multiplied, where the whole beam is 0.4.
 SCALES = [
     ("", True, "idg", 1.0, 1.0),

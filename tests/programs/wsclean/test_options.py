@@ -142,7 +142,7 @@ def test_polarization_text_gives_list(text, names):
     assert polarization_names({"pol": [text]}) == names
 
 
-# ---- what is added
+# ---- added options
 
 
 @pytest.mark.parametrize("keywords", [{"niter": "0"}, {"fit-beam": "True"}])
