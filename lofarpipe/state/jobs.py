@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import deque
@@ -20,12 +21,13 @@ from lofarpipe.state.events import (
     StepForgotten,
     step_of,
 )
-from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp
+from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp, texts
 from lofarpipe.state.former_outputs import remove, settle
 from lofarpipe.state.identity import Identity, identity_program, is_made_of, made_of, mark_of
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.disk import io_problem
+from lofarpipe.support.utilities import files_of
 
 
 @dataclass(frozen=True)
@@ -308,7 +310,8 @@ class JobLedger:
     ) -> None:
         """Record the end of a job, with the state in which it left the files that it names.
 
-        An output that it wrote is its own if it was not there before the step, or was the job's already.
+        An output that it wrote is its own if it was not there before the step, or was the job's already. Files that a
+        script returned count as named, but are nobody's own: it may have returned what was there.
 
         Parameters
         ----------
@@ -316,18 +319,19 @@ class JobLedger:
         products: returns the paths that may be outputs of the job.
         """
         names = self.names(identity)
-        found = snapshot(names, self._too_long)
-        after = {path: mark for path, mark in found.items() if not self.ledger.is_bookkeeping(path)}
+        named = snapshot(names, self._too_long)
+        returned = {path: mark for path in returned_files(end) - named.keys() if (mark := stamp(path))}
+        after = {path: mark for path, mark in {**named, **returned}.items() if not self.ledger.is_bookkeeping(path)}
         written = {path: mark for path, mark in after.items() if mark != before.get(path)}
         owners = self.ledger.work.owners
-        own = {path for path in written if path not in before or owners.get(path) == end.job}
+        own = {path for path in written if path in named and (path not in before or owners.get(path) == end.job)}
         made = sorted(own.intersection(products())) if own and end.problem is None else []
         self.ledger.stream.emit(
             replace(
                 end,
                 fingerprint=mark_of(identity),
                 program=identity_program(identity),
-                files={path: mark for path, mark in after.items() if path in names},
+                files={path: mark for path, mark in after.items() if path in names or path in returned},
                 written={**{path: None for path in names if path in before and path not in after}, **written},
                 depends=self._depends(names, own_outputs(identity)),
                 made=made or end.made,
@@ -427,6 +431,12 @@ class JobLedger:
                 f"{path}: not complete, and cannot be removed before it is made again: {io_problem(err)}"
             ) from err
         return f"{path} was not complete, and is removed"
+
+
+def returned_files(end: JobDone) -> set[str]:
+    """Return the absolute paths among the results of a script, which may be lists of them."""
+    results = json.loads(end.returned) if end.returned else {}
+    return {name for value in texts(results) for name in files_of(value) if name.startswith("/")}
 
 
 def is_local(opened: OpenJob) -> bool:

@@ -103,6 +103,41 @@ def test_finished_jobs_keep_script_results(site: Site, damage: str | None) -> No
     assert files_of(site.job / "mapfiles/count.total.mapfile") == ["a2", "b2", "c2"]
 
 
+LISTING = """\
+import pathlib
+
+def main(infile, here):
+    name = pathlib.Path(infile).name[0]
+    with open(f'{here}/starts.txt', 'a') as starts:
+        starts.write(f'count-{name}\\n')
+    assert not pathlib.Path(f'{here}/fail-count-{name}').exists()
+    made = [pathlib.Path(here, 'run', f'{name}{part}.out') for part in (1, 2)]
+    for path in made:
+        path.write_text(name)
+    return {'files': FILES}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "failed"),
+    [
+        ("f'[{made[0]},{made[1]}]'", ""),
+        ("str([str(path) for path in made])", "fail-count-b"),
+        ("str(made[1])", "fail-count-b"),
+    ],
+)
+def test_lost_file_of_a_result_repeats_its_job(site: Site, returned: str, failed: str) -> None:
+    (site.here / "my/scripts/count.py").write_text(LISTING.replace("FILES", returned))
+    site.more = (*COUNTING, f"count.argument.here={site.here}")
+    site.set(*[failed] if failed else [])
+    site.run(status=1 if failed else 0)
+    site.unset(*[failed] if failed else [])
+    (site.job / "a2.out").unlink()
+    assert site.run() == ["count-a", "count-b"][: 2 if failed else 1]
+    assert (site.job / "a2.out").is_file()
+    assert site.run() == []
+
+
 def test_tolerated_failure_is_not_retried(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """A step that is done is done, with the products that failed."""
     site.set("fail-copy-b")
