@@ -13,6 +13,7 @@ import pytest
 from lofarpipe.imaging.calibration.flux_scale import primary_calibrator
 
 NAMES = {"1a": 1, "1c": 3, "2a": 6, "2b": 7, "3c": 11, "4g": 14, "5b": 20, "5c": 21}  # numbers with holes
+MORE_NAMES = {"1f": 8, "1h": 10, "1k": 12, "2h": 18}
 UNUSED = {"1b": 2, "2j": 9}
 FIELDS = {
     "3c286": (202.784533, 30.509155),
@@ -33,6 +34,7 @@ class MadeSession:
     name: str = "2024-12-11-18:42:07"
     folders: list[str] = field(default_factory=list)
     delays_ns: dict[str, np.ndarray] = field(default_factory=dict)
+    antennas: dict[str, int] = field(default_factory=NAMES.copy)
 
     @property
     def directory(self) -> Path:
@@ -46,33 +48,43 @@ class MadeSession:
 SCANS = (("3c286", 4), ("3c286", 8), ("1733-130", 6), ("SWIFT_J1727", 10), ("1733-130", 6))
 
 
-def make_session(project: Path, scans=SCANS, seed: int = 1, dead: str = "", noise_jy: float = 0.3) -> MadeSession:
+def make_session(
+    project: Path,
+    scans=SCANS,
+    seed: int = 1,
+    dead: str = "",
+    noise_jy: float = 0.3,
+    antennas=NAMES,
+    tunings="bc",
+    slew_s=SLEW_S,
+) -> MadeSession:
     """Write a session; the first scan of the flux calibrator is on other delays. ``dead`` is 0 in the node C0544."""
     pytest.importorskip("pyuvdata", reason="pyuvdata, of the extra ata, is not installed")
-    made, rng = MadeSession(project), np.random.default_rng(seed)
-    telescope, gains = _telescope(rng), {}
-    for tuning in FIRST_HZ:
-        made.delays_ns[tuning] = rng.uniform(-25, 25, (len(NAMES), 2))
-        gains[tuning] = rng.uniform(0.02, 0.05, (len(NAMES), 2)) * np.exp(1j * rng.uniform(-3, 3, (len(NAMES), 2)))
+    made, rng = MadeSession(project, antennas={**antennas}), np.random.default_rng(seed)
+    telescope, gains = _telescope(rng, antennas), {}
+    for tuning in tunings:
+        made.delays_ns[tuning] = rng.uniform(-25, 25, (len(antennas), 2))
+        turns = np.exp(1j * rng.uniform(-3, 3, (len(antennas), 2)))
+        gains[tuning] = rng.uniform(0.02, 0.05, (len(antennas), 2)) * turns
     start_jd = 2460656.28
     for number, (source, slots) in enumerate(scans):
         times_jd = start_jd + (np.arange(slots) + 0.5) * INTEGRATION_S / 86400
-        start_jd = times_jd[-1] + SLEW_S / 86400
+        start_jd = times_jd[-1] + slew_s / 86400
         second = int((times_jd[0] - 2400000.5) % 1 * 86400)
         made.folders.append(f"uvh5_60655_{second:05d}_{number:08d}_{source}_0001")
-        for tuning in FIRST_HZ:
+        for tuning in tunings:
             shift_ns = 30.0 * (number == 0)
             _write_scan(made, telescope, tuning, source, times_jd, gains[tuning], shift_ns, dead, noise_jy, rng)
     return made
 
 
-def _telescope(rng):
+def _telescope(rng, antennas):
     import astropy.units as u
     from astropy.coordinates import EarthLocation
     from pyuvdata import Telescope, utils
 
     site = EarthLocation.from_geodetic(-121.470736 * u.deg, 40.817431 * u.deg, 1019.222 * u.m)
-    named = sorted((NAMES | UNUSED).items(), key=lambda pair: pair[1])
+    named = sorted((antennas | UNUSED).items(), key=lambda pair: pair[1])
     places = utils.ECEF_from_ENU(np.c_[rng.uniform(-150, 150, (len(named), 2)), np.zeros(len(named))], center_loc=site)
     return Telescope.new(
         name="ATA",
@@ -90,7 +102,7 @@ def _write_scan(made, telescope, tuning, source, times_jd, gains, shift_ns, dead
     from pyuvdata import UVData
 
     hz = FIRST_HZ[tuning] + np.arange(CHANNELS) * WIDTH_HZ
-    numbers = [*NAMES.values()]
+    numbers = [*made.antennas.values()]
     ra, dec = FIELDS[source]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -120,7 +132,7 @@ def _write_scan(made, telescope, tuning, source, times_jd, gains, shift_ns, dead
             history="made up",
         )
         uv.set_uvws_from_antenna_positions(update_vis=False)
-    delays = made.delays_ns[tuning] + shift_ns * np.arange(len(NAMES))[:, None] / len(NAMES)
+    delays = made.delays_ns[tuning] + shift_ns * np.arange(len(numbers))[:, None] / len(numbers)
     turns = gains[:, :, None] * np.exp(2j * np.pi * delays[:, :, None] * 1e-9 * (hz - hz.mean()))
     first, second = (np.array([numbers.index(n) for n in array]) for array in (uv.ant_1_array, uv.ant_2_array))
     flux = {"3c286": primary_calibrator("3c286").flux_jy(hz), "1733-130": PHASECAL_JY, "SWIFT_J1727": TARGET_JY}[source]

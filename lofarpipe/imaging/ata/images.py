@@ -282,7 +282,7 @@ def _write_half_power(image: str, islands: str, mask: str) -> None:
     if islands:
         within = inside & (fits.getdata(islands).reshape(inside.shape) > 0)
         inside = within if within.any() else inside
-    _write_plane(image, inside.astype(np.float32), mask)
+    write_plane(image, inside.astype(np.float32), mask)
 
 
 def local_noise(plane: Plane, box: int = MASK_BOX) -> Plane:
@@ -312,7 +312,7 @@ def islands_of(plane: Plane, sigma: float) -> tuple[NDArray[np.int32], int]:
 def write_island_mask(image: str, mask: str) -> int:
     """Write a mask of the islands of an image above 6 times the local noise; return their number."""
     labels, number = islands_of(read_sky_image(image).plane, MASK_SIGMA)
-    _write_plane(image, (labels > 0).astype(np.float32), mask)
+    write_plane(image, (labels > 0).astype(np.float32), mask)
     return number
 
 
@@ -322,7 +322,7 @@ def count_islands(mask: str) -> int:
     return int(scipy.ndimage.label(plane, np.ones((3, 3)))[1])
 
 
-def _write_plane(image: str, plane: Plane, path: str, **keys: tuple[float, str]) -> None:
+def write_plane(image: str, plane: Plane, path: str, **keys: tuple[float, str]) -> None:
     """Write a plane with the header and the axes of an image, and some keys with their comments."""
     with fits.open(image) as hdus:
         header, shape = hdus[0].header, hdus[0].data.shape
@@ -419,7 +419,7 @@ def correct_beam(image: str, corrected: str) -> None:
     sky = read_sky_image(image)
     power, width_deg = beam_power(sky)
     plane = np.where(power >= LOWEST_POWER, sky.plane / np.maximum(power, LOWEST_POWER), np.nan).astype(np.float32)
-    _write_plane(image, plane, corrected, PBHPBW=(width_deg, "deg, Gaussian beam that was divided by"))
+    write_plane(image, plane, corrected, PBHPBW=(width_deg, "deg, Gaussian beam that was divided by"))
 
 
 def beam_power(sky: SkyImage) -> tuple[NDArray[np.float64], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -11,18 +12,28 @@ from typing import Any
 
 import casacore.tables
 import numpy as np
+import scipy.ndimage
+from astropy.io import fits
+from numpy.typing import NDArray
 
 from lofarpipe.imaging.ata.averaged import load_facts
 from lofarpipe.imaging.ata.calibrators import AVERAGED, CALIBRATED
 from lofarpipe.imaging.ata.images import (
+    HALF_POWER,
+    LOWEST_POWER,
+    MASK_SIGMA,
     Cleaning,
     Grid,
     Imager,
     Images,
     bands_of,
+    beam_exponent,
+    beam_power,
     careful_clean,
     image_directory,
     image_noise,
+    local_noise,
+    write_plane,
 )
 from lofarpipe.imaging.ata.session import Scan, Session
 from lofarpipe.imaging.quality.sky_image import read_sky_image
@@ -30,6 +41,9 @@ from lofarpipe.support.utilities import write_atomically
 
 LEAST_GAIN = 0.03  # of peak or dynamic range, for another round
 PHASE_ROUNDS = 4  # then amplitudes
+MOST_CLEANS = 4  # of a round
+ABOVE_HOLES = 1.3  # depths of the deepest hole, from which on something is a source
+EDGE_PIXELS = 2  # around a new source
 PHASES, GAINS = "scalarphase", "diagonal"  # of the solver
 RECORD = "selfcal.json"
 POSITIONS = "absolute positions may have moved: the model is the image before"
@@ -67,7 +81,9 @@ def is_better(one: Round, other: Round) -> bool:
 
 
 def stop_reason(rounds: Sequence[Round], most: int) -> str:
-    """Return why no round follows; "" where one does."""
+    """Return why no round follows; "" where one does. Noise is not solved: it would become a source."""
+    if rounds and rounds[0].dynamic_range < MASK_SIGMA:
+        return f"nothing is above {MASK_SIGMA:g} times the noise; there is no model to solve with"
     if len(rounds) > 1 and not is_better(rounds[-1], rounds[-2]):
         falls = rounds[-1].dynamic_range < rounds[-2].dynamic_range or rounds[-1].peak_jy < rounds[-2].peak_jy
         verb = "fell" if falls else f"gained less than {LEAST_GAIN:.0%}"
@@ -179,11 +195,43 @@ def image_round(
 
 
 def _cleaned(imager: Imager, directory: Path, plan: Mapping[str, Any], number: int) -> Images:
-    """Return the images of a round, cleaned within the mask of the target."""
-    grid, last = Grid(plan["cell_arcsec"], plan["size"]), plan["rounds"][-1]
-    cleaning = Cleaning(noise_sigma=1, gain=0.6, mask=f"{plan['root']}_mask.fits" if last["islands"] else "")
-    root = str(directory / "selfcal" / f"round{number}")
-    return careful_clean(imager, root, grid, cleaning, last["dirty"])[0]
+    """Return the images of a round, cleaned where sources are beyond doubt: within the mask of the round before.
+
+    The first mask is that of the brightest source, and each residual adds those that it shows. What the mask of an
+    image with phase errors holds besides, sidelobes, would be in the model, and the solutions would keep it there.
+    """
+    grid, dirty = Grid(plan["cell_arcsec"], plan["size"]), plan["rounds"][-1]["dirty"]
+    root, before = (f"{directory}/selfcal/round{place}" for place in (number, number - 1))
+    mask, former = f"{root}_mask.fits", Path(f"{before}_mask.fits")
+    inside = fits.getdata(former).squeeze() > 0 if former.is_file() else brightest_source(dirty)
+    cleaning = Cleaning(noise_sigma=1, gain=0.6, mask=mask)
+    for _ in range(MOST_CLEANS):
+        write_plane(dirty, inside.astype(np.float32), mask)
+        made = careful_clean(imager, root, grid, cleaning, dirty)[0]
+        found = sure_sources(made.residual) & ~inside
+        if not found.any():
+            break
+        inside |= scipy.ndimage.binary_dilation(found, iterations=EDGE_PIXELS)
+    return made
+
+
+def brightest_source(image: str) -> NDArray[np.bool_]:
+    """Return where the brightest source of an image is: a beam around the highest pixel in the half power."""
+    sky = read_sky_image(image)
+    plane = np.where(beam_power(sky)[0] > HALF_POWER, sky.plane, -np.inf)
+    row, column = np.unravel_index(np.nanargmax(plane), plane.shape)
+    rows, columns = np.indices(plane.shape)
+    return np.asarray(beam_exponent(sky)(columns - column, rows - row) < 4 * math.log(2))
+
+
+def sure_sources(residual: str) -> NDArray[np.bool_]:
+    """Return where a residual has sources beyond doubt: above 6 times the local noise, and above the holes.
+
+    Phase errors leave as much below zero as above: a source is 1.3 times as high as the deepest hole is deep.
+    """
+    sky = read_sky_image(residual)
+    plane = np.where(beam_power(sky)[0] > LOWEST_POWER, np.nan_to_num(sky.plane), 0)
+    return np.asarray(plane > np.maximum(MASK_SIGMA * local_noise(sky.plane), -ABOVE_HOLES * plane.min()))
 
 
 def _measured(

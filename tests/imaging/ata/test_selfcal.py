@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from lofarpipe.imaging.ata import selfcal
 from lofarpipe.imaging.ata.averaged import facts_path, verify_averaged
@@ -14,6 +15,7 @@ from lofarpipe.imaging.ata.images import Images, write_plan
 from lofarpipe.imaging.ata.selfcal import (
     Round,
     best_round,
+    brightest_source,
     have_ended,
     image_round,
     is_better,
@@ -22,6 +24,7 @@ from lofarpipe.imaging.ata.selfcal import (
     round_rows,
     solving_mode,
     stop_reason,
+    sure_sources,
     write_rounds,
 )
 from lofarpipe.imaging.ata.session import SessionOptions, read_session
@@ -64,6 +67,24 @@ def test_rounds_end_with_a_reason():
     assert best_round([*rounds[:2], made_round(2, 1.2, 90)]) == 1
 
 
+def test_noise_is_not_solved():
+    assert stop_reason([made_round(0, 0.01, 5)], 6).startswith("nothing is above 6 times the noise")
+
+
+def test_brightest_source_is_in_the_beam_of_the_dish(tmp_path):
+    header = {"CRVAL3": 3e9, "CDELT1": -100 / 3600, "CDELT2": 100 / 3600}
+    image = write_image(tmp_path / "i.fits", sky({(60, 70): 0.5, (10, 10): 0.9}), **header)
+    inside = brightest_source(str(image))
+    assert inside[60, 70]
+    assert not inside[10, 10]
+
+
+@pytest.mark.parametrize(("hole", "number"), [(-0.05, 1), (-0.09, 0)])
+def test_source_is_higher_than_the_deepest_hole(tmp_path, hole, number):
+    residual = write_image(tmp_path / "r.fits", sky({(60, 70): 0.1, (80, 20): hole}))
+    assert sure_sources(str(residual)).sum() == number
+
+
 def test_rounds_of_earlier_run_are_ignored(tmp_path):
     rounds = [made_round(0, 1.0, 100), dataclasses.replace(made_round(1, 1.1, 150), solutions=("a.h5",))]
     write_rounds(tmp_path / "s.json", rounds, "why")
@@ -87,20 +108,36 @@ def session(made, tmp_path_factory):
     verify_averaged(described.set_path(scan, "b", "_averaged"), notes, 1, 1)
     record = record_path(described, "SWIFT_J1727", "")
     record.parent.mkdir(parents=True)
-    write_plan(record.parent, {"root": "r", "cell_arcsec": 10.0, "size": 128, "rounds": [{"islands": 2, "dirty": "d"}]})
+    dirty = write_image(record.parent / "dirty-image.fits", sky({(64, 64): 1.0}))
+    rounds = [{"islands": 2, "dirty": str(dirty)}]
+    write_plan(record.parent, {"root": "r", "cell_arcsec": 10.0, "size": 128, "rounds": rounds})
     return described
 
 
-def make_imager(peak_jy):
+def sky(pixels):
+    """Noise of 1 mJy with some pixels of other values."""
+    plane = np.random.default_rng(1).normal(0, 1e-3, (128, 128))
+    for place, value in pixels.items():
+        plane[place] = value
+    return plane
+
+
+def masked(path):
+    return fits.getdata(path).squeeze() > 0
+
+
+def make_imager(peak_jy, *left):
+    """Return what makes images with a peak, and in the residual of each the next one of some pixels."""
+    cleans = iter(left)
+
     def imager(sets):
         assert all(Path(ms).is_dir() for ms in sets)
 
         def image(root, grid, cleaning):
-            assert cleaning.mask == "r_mask.fits"
-            plane = np.random.default_rng(1).normal(0, 1e-3, (128, 128))
-            plane[64, 64] = peak_jy
-            write_image(Path(f"{root}-image.fits"), plane)
-            write_image(Path(f"{root}-residual.fits"), plane)
+            assert cleaning.mask == f"{root}_mask.fits"
+            assert masked(cleaning.mask)[64, 64]
+            write_image(Path(f"{root}-image.fits"), sky({(64, 64): peak_jy}))
+            write_image(Path(f"{root}-residual.fits"), sky(next(cleans, {})))
             return Images(f"{root}-image.fits", f"{root}-residual.fits", "")
 
         return image
@@ -121,7 +158,10 @@ def test_rounds_are_recorded_until_they_end(session):
     assert row[1] == f"{path.parent}/selfcal/round0-sources.txt"
     assert row[2].endswith("_b_selfcal1.h5")
     assert row[4:] == ("scalarphase", "10")
-    second = image_round(session, "SWIFT_J1727", 1, 6, present, make_imager(1.01))[str(path)]
+    assert masked(path.parent / "selfcal" / "round0_mask.fits").sum() < 120
+    found = {(90, 64): 0.2, (30, 30): -0.1}
+    second = image_round(session, "SWIFT_J1727", 1, 6, present, make_imager(1.01, found))[str(path)]
+    assert masked(path.parent / "selfcal" / "round1_mask.fits")[90, 64]
     assert [one.number for one in second] == [0, 1]
     assert second[1].solutions == (row[2],)
     assert have_ended(session, 1, 6)
