@@ -6,7 +6,7 @@ import configparser
 import datetime
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ PACKAGE = Path(__file__).resolve().parent
 NOT_CONTROL_KEYS = ("recipe",)
 OWN_TASKS = "dppp, dp3, executable_args, pythonplugin and wsclean"
 LOST_RETRIES = "2"
+PARSET = ".parset"  # how the names of pipelines and fields end
 CHECKSUM_LIMIT_GB = 1.0
 
 
@@ -71,8 +72,17 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
         raise PipelineError(f"{name}: is a directory, and no {what}; name a file")
     folders = sorted({path.parent.resolve() for path in looked})
     there = {path.name for folder in folders if os.path.isdir(folder) for path in folder.iterdir()}  # noqa: PTH112
-    hint = nearest(Path(name).name, there)
+    hint = _file_hint(Path(name), there)
     raise PipelineError(f"{name}: no such {what}{hint}; looked in {', '.join(map(str, folders))}")
+
+
+def _file_hint(typed: Path, names: Collection[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the file that is like a name, its extension apart, which many have."""
+    if same := sorted(name for name in names if Path(name).stem == typed.name):
+        return f"; did you mean {same[0]!r}?"
+    alike = {name for name in names if typed.suffix and Path(name).suffix == typed.suffix}
+    hint = nearest(typed.stem, [Path(name).stem for name in alike])
+    return hint.replace("'?", f"{typed.suffix}'?") or nearest(typed.name, {*names} - alike)
 
 
 @dataclass(frozen=True)
@@ -196,6 +206,24 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
     if findings:
         raise CheckFailed(findings)
     return settings
+
+
+def job_directory_of(word: str, config: str | None = None) -> Path:
+    """Return the job directory that a word names: itself, or a parset, of whose run it is that.
+
+    Parameters
+    ----------
+    config: the configuration with which the parset was run; None for the one that a run takes by itself.
+
+    Raises
+    ------
+    PipelineError
+        If there is no such parset, or the configuration cannot be read.
+    """
+    path = Path(word)
+    if path.suffix != PARSET or path.is_dir():
+        return path
+    return load_settings(find_file(word, parset_directories(), "parset"), Overrides(config=config)).job_directory
 
 
 def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Finding]]:

@@ -6,7 +6,6 @@ simulate_observation.py OUTDIR [--seed 1] [--nsubbands 6] ... ; every option has
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.support.data_directories import set_data_directories
+from lofarpipe.support.usage import Reader
 
 OUTPUTS = ("truth", "skymodel", "sets")
 LAST_LINES = 5
@@ -115,9 +115,9 @@ def _type_of(field: Field[Any]) -> type:
     return type(field.default)
 
 
-def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
+def read_arguments(argv: Sequence[str] | None = None, program: str | None = None) -> types.SimpleNamespace:
     """Return ``outdir``, ``beam`` and ``settings`` from the command line."""
-    parser = argparse.ArgumentParser(description="Simulate a LOFAR HBA observation from nothing but a seed.")
+    parser = Reader(program, description="Simulate a LOFAR HBA observation from nothing but a seed.")
     parser.add_argument("outdir", help="directory for sets, sky.skymodel and truth.json")
     parser.add_argument("--no-beam", dest="beam", action="store_false", help="stations that see all of it equally well")
     for field in fields(ObservationSettings):
@@ -127,12 +127,19 @@ def read_arguments(argv: Sequence[str] | None = None) -> types.SimpleNamespace:
     return types.SimpleNamespace(outdir=given.pop("outdir"), beam=given.pop("beam"), settings=given)
 
 
-if __name__ == "__main__":
-    arguments = read_arguments()
+def command_line(argv: Sequence[str] | None = None, program: str = "simulate_observation.py") -> int:
+    """Run from a shell; returns the exit code."""
+    arguments = read_arguments(argv, program)
     set_data_directories()
     try:
         made = main(arguments.outdir, arguments.beam, **arguments.settings)
     except PipelineError as error:
-        sys.exit(f"simulate_observation.py: {error}")
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
     for output in OUTPUTS:
         print(f"{output}: {made[output]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line())

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.config import Overrides, find_config, find_file, load_settings, read_settings, share_directory
+from lofarpipe.config import (
+    Overrides,
+    find_config,
+    find_file,
+    job_directory_of,
+    load_settings,
+    read_settings,
+    share_directory,
+)
 from lofarpipe.errors import CheckFailed, PipelineError
 
 CONFIG = """\
@@ -246,3 +254,19 @@ def test_missing_file_names_searched_places(tmp_path, monkeypatch):
         find_file(str(tmp_path), [], "thing")
     with pytest.raises(PipelineError, match=r"image\.parst: no such parset; did you mean 'image\.parset'\?"):
         find_file("image.parst", [share_directory()], "parset")
+    with pytest.raises(PipelineError, match=r"image: no such parset; did you mean 'image\.parset'\?"):
+        find_file("image", [share_directory()], "parset")
+    with pytest.raises(PipelineError, match=r"demoo\.parset: no such parset; did you mean 'demo\.parset'\?"):
+        find_file("demoo.parset", [share_directory()], "parset")
+    with pytest.raises(PipelineError, match=r"nosuch\.parset: no such parset; looked in"):
+        find_file("nosuch.parset", [share_directory()], "parset")
+
+
+def test_parset_names_its_job_directory(config, tmp_path):
+    (tmp_path / "folder.parset").mkdir()
+    (tmp_path / "field.parset").write_text("")
+    assert job_directory_of(str(tmp_path / "field.parset"), config) == tmp_path / "runtime" / "field"
+    assert job_directory_of(str(tmp_path / "folder.parset")) == tmp_path / "folder.parset"
+    assert job_directory_of("image") == Path("image")
+    with pytest.raises(PipelineError, match=r"feild\.parset: no such parset"):
+        job_directory_of(str(tmp_path / "feild.parset"), config)

@@ -14,8 +14,10 @@ from typing import Any
 from lofarpipe.archive.compare import product_names
 from lofarpipe.archive.record import FILE_NAME
 from lofarpipe.archive.repeat import load_record
+from lofarpipe.config import job_directory_of
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import KNOWN_PROGRAMS, program_key
+from lofarpipe.support.usage import Reader
 
 Facts = dict[str, Any]
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         If there is no record, the package rocrate is not installed, or the crate cannot be written.
     """
     options = _parser().parse_args(arguments)
-    job = Path(options.job_directory).absolute()
+    job = job_directory_of(options.job_directory, options.config).absolute()
     record = load_record(job)
     target = Path(options.output) if options.output else job / "crate"
     crate = build_crate(record, job, options)
@@ -63,10 +65,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Reader(
         prog="genericpipeline.py crate", description="Packs a run as an RO-Crate: record, images, where they come from."
     )
-    parser.add_argument("job_directory", help="the job directory of a run")
+    parser.add_argument("job_directory", help="the job directory of a run, or its parset")
+    parser.add_argument("-c", "--config", metavar="FILE", help="configuration with which the parset was run")
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="where; a name that ends in .zip: one file; default: crate/"
     )

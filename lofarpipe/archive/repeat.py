@@ -18,12 +18,13 @@ from lofarpipe.archive.checksums import describe_files
 from lofarpipe.archive.compare import compare_products, is_repeated, report_lines
 from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_run_record
 from lofarpipe.archive.software import program_checksum, runner_facts, version_of
-from lofarpipe.config import share_directory
+from lofarpipe.config import job_directory_of, share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.signals import terminating
 from lofarpipe.programs.base import program_key, program_of
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.state.fingerprints import named_paths
+from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import write_atomically
 
 SHOWN = 5
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
         If the record cannot be read or repeated, or an input has changed.
     """
     options = _parser().parse_args(arguments)
-    record = load_record(Path(options.record))
+    record = load_record(job_directory_of(options.record, options.config))
     plan = plan_repeat(record, options)
     if not options.anyway:
         check_inputs(record["inputs"])
@@ -140,10 +141,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Reader(
         prog="genericpipeline.py repeat", description="Runs again what a run.json records, and says what differs."
     )
-    parser.add_argument("record", help="run.json, or the job directory that holds it")
+    parser.add_argument("record", help="run.json, the job directory that holds it, or the parset of the run")
+    parser.add_argument("-c", "--config", metavar="FILE", help="configuration with which the parset was run")
     parser.add_argument("-j", "--job-name", metavar="NAME", help="name of the run; default: <job>-repeat")
     parser.add_argument("-r", "--runtime-directory", metavar="DIR", help="default: that of the first run")
     parser.add_argument("-w", "--working-directory", metavar="DIR", help="default: that of the first run")

@@ -24,6 +24,7 @@ from lofarpipe.cli.views import (
     show_options,
     show_template,
 )
+from lofarpipe.support.usage import EXIT_USAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from lofarpipe.state.run_state import RunState
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 TABLES = ".casacore"  # below what all nodes see
 EXIT_SIGNAL = 128  # plus the number of the signal
 

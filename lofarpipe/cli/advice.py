@@ -34,9 +34,17 @@ def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], c
     if odd:
         return nearest(odd.partition("=")[0], flags)
     first = next((word for word in words if not word.startswith("-")), "")
-    if "." not in first and (hint := nearest(first, commands)):
-        return hint
+    if "." not in first:
+        return _first_word_hint(first, commands) or SET
     return SET
+
+
+def _first_word_hint(word: str, commands: Iterable[str]) -> str:
+    """Return the parset or the command that a first word means."""
+    try:
+        return f"; did you mean {find_parset(f'{word}.parset').name!r}?"
+    except PipelineError:
+        return nearest(word, commands)
 
 
 def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:

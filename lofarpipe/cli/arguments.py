@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from lofarpipe import __version__
+from lofarpipe.support.usage import Reader
 
 if TYPE_CHECKING:
     from lofarpipe.config import Settings
@@ -166,7 +167,7 @@ def read_words(words: Sequence[str]) -> argparse.Namespace:
 def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespace:
     """Return the options on the command line of a front end; ``translate`` makes a parset of them."""
     about = (importlib.import_module(f"{__package__}.{name}").__doc__ or "").partition("\n")[0]
-    reader = argparse.ArgumentParser(name, description=about, conflict_handler="resolve")
+    reader = Reader(name, description=about, conflict_handler="resolve")
     what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
     what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
     reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
@@ -199,6 +200,7 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
         words[0] = f"--{words[0]}"
     verb = words.pop(0) if words and words[0] in VERBS else ""
     reader = parser(verb)
+    _refuse_long_flags(reader, words)
     options, further = reader.parse_known_args([*words, *filter(None, [VERBS[verb][0] if verb else ""])])
     if further and not (options.lenient and all(not word.startswith("-") for word in further)):
         first = options.parset or ""
@@ -222,6 +224,14 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
     if options.at_once is not None and not options.fields:
         reader.error("argument --at-once: it is for --fields")
     return options
+
+
+def _refuse_long_flags(reader: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse ``-name=value``, of which ``ame=value`` would be taken for the value of ``-n``."""
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if equals and name[:1] == "-" and len(name) > 2 and name[1] not in "-s" and name[1:].isidentifier():
+            reader.error(f"unrecognized arguments: {word}{_advice(reader, words, (word,))}")
 
 
 def _is_file(name: str) -> bool:
@@ -253,7 +263,7 @@ class _Help(argparse.Action):
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
     """Return the parser of our own command line, or of what follows one of its verbs."""
-    top = argparse.ArgumentParser(
+    top = Reader(
         prog=f"{PROGRAM} {verb}".rstrip(),
         description=VERBS[verb or "run"][1],
         epilog="" if verb else EPILOGUE,
@@ -317,8 +327,13 @@ def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._
     return what
 
 
-def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
+def add_config(group: argparse._ActionsContainer) -> None:
+    """Add the configuration, which says where runs are."""
     group.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
+
+
+def _add_site_arguments(group: argparse._ArgumentGroup) -> None:
+    add_config(group)
     group.add_argument(
         "-j", "--job-name", metavar="NAME", help="name of the run; default: the parset's, without extension"
     )

@@ -17,8 +17,9 @@ from lofarpipe.cli.arguments import COMMANDS, PROGRAM, VERBS, front_ends, parser
 from lofarpipe.cli.output import show
 from lofarpipe.config import parset_directories
 from lofarpipe.errors import UsageError, nearest
-from lofarpipe.pipeline.options import NONE, OR_NONE, Option, read_options
+from lofarpipe.pipeline.options import NONE, OR_NONE, SOME_OF, Option, read_options
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.usage import Reader
 
 NO_FILES, FILES, DIRECTORIES = "none", "files", "directories"
 SET = ("-s", "--set")
@@ -128,9 +129,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rest = argparse.ArgumentParser(
-        prog=f"{PROGRAM} completion", description="Prints the lines that teach a shell this command line."
-    )
+    rest = Reader(prog=f"{PROGRAM} completion", description="Prints the lines that teach a shell this command line.")
     rest.add_argument("shell", help=f"one of {', '.join(SHELLS)}")
     return rest
 
@@ -194,7 +193,7 @@ def _options(parset: Parset) -> list[Option]:
 
 def _values(option: Option) -> list[tuple[str, str]]:
     """Return the values that an option may have, as far as they can be listed; its own one first."""
-    domain = option.domain.removesuffix(OR_NONE)
+    domain = option.domain.removesuffix(OR_NONE).removeprefix(SOME_OF)
     choices = [choice.strip() for choice in domain.split("|")] if "|" in domain else []
     choices += [NONE] if option.domain.endswith(OR_NONE) else []
     others = [(choice, "") for choice in choices if choice != option.value]

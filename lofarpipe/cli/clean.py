@@ -11,12 +11,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lofarpipe.cli.arguments import add_config
+from lofarpipe.config import job_directory_of
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.report.terminal import decimal_size_text
 from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.intermediates import KEEP, PRODUCTS, patterns_of, removable, remove_files, size_of
 from lofarpipe.state.journal import Journal, Stream
 from lofarpipe.state.run_state import DONE
+from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import printable
 
 
@@ -26,7 +29,7 @@ def main(words: Sequence[str]) -> int:
     failed = False
     for name in options.job_directories:
         try:
-            print(printable(clean(Path(name), options.keep, options.dry_run)), flush=True)
+            print(printable(clean(job_directory_of(name, options.config), options.keep, options.dry_run)), flush=True)
         except PipelineError as err:
             failed = True
             print(f"genericpipeline.py clean: {printable(str(err))}", file=sys.stderr)
@@ -35,12 +38,15 @@ def main(words: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of what follows ``clean``."""
-    rest = argparse.ArgumentParser(
+    rest = Reader(
         prog="genericpipeline.py clean",
         description="Removes intermediate files of finished runs, which stay done; who needs one makes it again.",
         epilog="exit status: 0 cleaned, or nothing there to remove; 1 for one of the directories that was not possible",
     )
-    rest.add_argument("job_directories", nargs="+", metavar="job_directory", help="what holds journal.jsonl")
+    rest.add_argument(
+        "job_directories", nargs="+", metavar="job_directory", help="what holds journal.jsonl, or the parset of the run"
+    )
+    add_config(rest)
     rest.add_argument(
         "--keep",
         choices=KEEP[1:],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+from lofarpipe.cli.arguments import add_config
 from lofarpipe.cli.output import show
 from lofarpipe.cli.status import Watched
+from lofarpipe.config import job_directory_of
 from lofarpipe.report.html.page import write_page
+from lofarpipe.support.usage import Reader
 
 
 def main(words: Sequence[str]) -> int:
@@ -19,16 +21,18 @@ def main(words: Sequence[str]) -> int:
     PipelineError
         If there is no journal, it cannot be read, or the page cannot be written.
     """
-    job_directory = Path(_parser().parse_args(words).job_directory)
+    options = _parser().parse_args(words)
+    job_directory = job_directory_of(options.job_directory, options.config)
     # The lock tells whether a run that never said that it ended goes on; the page itself reads no lock.
     show(str(write_page(job_directory, Watched(job_directory).look())))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Reader(
         prog="genericpipeline.py report",
         description="Writes report.html into a job directory, and prints its path; a run does that by itself.",
     )
-    parser.add_argument("job_directory", help="the job directory, which holds journal.jsonl")
+    parser.add_argument("job_directory", help="the job directory, which holds journal.jsonl, or the parset of the run")
+    add_config(parser)
     return parser

@@ -11,6 +11,7 @@ from typing import Any
 from lofarpipe.cli.arguments import TABLE_SUFFIXES
 from lofarpipe.cli.fields.index import fields_of, outcome_facts, rms_text, state_counts
 from lofarpipe.cli.fields.runs import aligned
+from lofarpipe.config import job_directory_of
 from lofarpipe.jobs import duration_text
 from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.run_state import DONE, RUNNING, SKIPPED, WAITING, RunState
@@ -22,19 +23,20 @@ Row = dict[str, Any]
 Look = Callable[[Path], RunState]
 
 
-def main(words: Sequence[str], look: Look, follows: bool, is_json: bool) -> bool:
+def main(words: Sequence[str], look: Look, follows: bool, is_json: bool, config: str | None = None) -> bool:
     """Print the runs; return whether all are done, go on or wait.
 
     Parameters
     ----------
     look: returns the state of the run in a job directory.
+    config: configuration of the runs of parsets.
 
     Raises
     ------
     PipelineError
         If a table, or a journal, cannot be read.
     """
-    runs = [run for word in words for run in runs_of(Path(word))]
+    runs = [run for word in words for run in runs_of(word, config)]
     shown: list[str] = []
     while True:
         rows = [row_of(name, directory, look) for name, directory in runs]
@@ -47,12 +49,12 @@ def main(words: Sequence[str], look: Look, follows: bool, is_json: bool) -> bool
         time.sleep(LOOK_S)
 
 
-def runs_of(path: Path) -> list[tuple[str, Path]]:
+def runs_of(word: str, config: str | None = None) -> list[tuple[str, Path]]:
     """Return name and job directory of what a word of the command line stands for."""
+    path = Path(word)
     if path.suffix in TABLE_SUFFIXES and not path.is_dir():
         return fields_of(path)
-    place = path.parent if path.name == JOURNAL else path
-    return [(str(path), place)]
+    return [(word, path.parent if path.name == JOURNAL else job_directory_of(word, config))]
 
 
 def row_of(name: str, job_directory: Path, look: Look) -> Row:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lofarpipe.cli.arguments import TABLE_SUFFIXES
+from lofarpipe.cli.arguments import TABLE_SUFFIXES, add_config
 from lofarpipe.cli.output import show
+from lofarpipe.config import job_directory_of
 from lofarpipe.errors import PipelineError, counted
 from lofarpipe.programs.base import Progress
 from lofarpipe.report.board import Line, Moment, board, durations
@@ -25,6 +26,7 @@ from lofarpipe.report.terminal import decimal_size_text, shows_live, summary
 from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.lock import STALE_S, Holder
 from lofarpipe.state.run_state import DONE, RUNNING, JobState, RunState
+from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import printable
 
 LOOK_S = 1.0  # between two looks of --follow
@@ -48,11 +50,11 @@ def main(words: Sequence[str]) -> int:
         from lofarpipe.cli.several import main as show_several
 
         try:
-            is_well = show_several(options.job_directory, look, options.follow, options.json)
+            is_well = show_several(options.job_directory, look, options.follow, options.json, options.config)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         return EXIT_OK if is_well else EXIT_NOT_WELL
-    place = Path(options.job_directory[0])
+    place = job_directory_of(options.job_directory[0], options.config)
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
         try:
@@ -77,7 +79,7 @@ def look(job_directory: Path) -> RunState:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of what follows ``status``."""
-    rest = argparse.ArgumentParser(
+    rest = Reader(
         prog="genericpipeline.py status",
         description="Shows how far a run is: steps, jobs and what they do, from its journal.",
         epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none. "
@@ -86,9 +88,10 @@ def parser() -> argparse.ArgumentParser:
     rest.add_argument(
         "job_directory",
         nargs="+",
-        help="the job directory, which holds journal.jsonl; of several, or of the fields of a table (.csv, .toml, "
-        "fields.json), one line each",
+        help="the job directory, which holds journal.jsonl, or the parset of the run; of several, or of the fields of "
+        "a table (.csv, .toml, fields.json), one line each",
     )
+    add_config(rest)
     rest.add_argument("--follow", action="store_true", help="go on until the run ends")
     rest.add_argument("--json", action="store_true", help="print it for machines; with --follow a line per change")
     rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")

@@ -77,7 +77,8 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
             hint = _as_definition(parset, key) or suggested.hint(functools.partial(step_hint, block, parset, blocks))
             findings.append(Finding(where, f"{key}: there is no step '{block}'{hint}"))
         elif part not in BLOCK_PARTS:
-            hint = suggested.nearest(part, BLOCK_PARTS)
+            as_argument = f"; an argument of its program is {block}.argument.{rest}"
+            hint = suggested.nearest(part, BLOCK_PARTS) or as_argument
             findings.append(Finding(where, f"{key}: a step has no part '{part}'{hint}"))
     return findings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from lofarpipe.config import parset_directories
 from lofarpipe.errors import SHORTEST_WORD, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
@@ -57,8 +58,16 @@ def option_hint(word: str, parset: Parset) -> str:
     definitions = parset.definitions()
     meant = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
     if not meant:
-        return nearest(word, definitions)
+        return _option_elsewhere(word) or nearest(word, definitions)
     return f"; did you mean {_or([f'{name!r}{described(name, parset)}' for name in meant])}?"
+
+
+def _option_elsewhere(word: str) -> str:
+    """Return which other shipped pipelines have an option of this name, as advice; "" if none has."""
+    files = (file for folder in parset_directories() for file in sorted(folder.glob("*.parset")))
+    defined = re.compile(rf"^!\s*{re.escape(word)}\s*=.*##", re.MULTILINE)
+    having = [file.name for file in files if defined.search(file.read_text(encoding="utf-8", errors="replace"))]
+    return f"; it is an option of {_or(having[:MOST_MEANT])}, another pipeline" if having else ""
 
 
 def meant_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,9 +42,12 @@ from lofarpipe.support.utilities import is_file
 TOLERANCE, UPGRADE = "pipeline.error_tolerance", "pipeline.rerun_on_upgrade"
 OPTIONAL = "pipeline.optional_failures"
 KEPT = "pipeline.keep"
+STEPS = "pipeline.steps"
 WARN, FAIL = "warn", "fail"
 #: Keys of the pipeline itself, and the values that there are.
 OWN_VALUES = {OPTIONAL: (WARN, FAIL), KEPT: KEEP}
+OTHER_KEYS = ("pipeline.base", "pipeline.check", "pipeline.mapfile", "pipeline.pluginpath")
+OWN_KEYS = (*OTHER_KEYS, STEPS, TOLERANCE, UPGRADE, *OWN_VALUES)
 RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
 
 
@@ -115,9 +119,10 @@ def load_pipeline(
     findings += check_blocks(parset, listed, RESERVED)
     misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
     findings += misspelt
-    findings += _check_own_values(parset)
     findings += check_placeholders(parset, builder.blocks, bad_values)
     plugin_path = _plugin_path(parset, settings, composition.files)
+    suspect_keys = _users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)}
+    findings += _unless_of([*_check_own_values(parset), *builder.findings], suspect_keys - {STEPS})
     return Pipeline(
         path=path,
         parset=parset,
@@ -127,14 +132,20 @@ def load_pipeline(
         steps=tuple(steps),
         plugin_path=plugin_path,
         checks=tuple(parset.vector("pipeline.check")) if "pipeline.check" in parset else (),
-        findings=tuple(findings + builder.findings),
+        findings=tuple(findings),
         bad_options=bad_options,
-        suspect_keys=_users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)},
+        suspect_keys=suspect_keys,
         keep=parset.string(KEPT) if KEPT in parset else ALL,
         fails_with_optional=OPTIONAL in parset and parset.string(OPTIONAL) == FAIL,
         error_tolerance=TOLERANCE not in parset or parset.string(TOLERANCE) != "False",
         rerun_on_upgrade=UPGRADE not in parset or parset.string(UPGRADE) != "False",
-        warnings=(*composition.parset.repeated, *unlisted, *_replaced_plugins(steps, plugin_path), *_imagers(steps)),
+        warnings=(
+            *composition.parset.repeated,
+            *unlisted,
+            *_misspelt_own_keys(parset),
+            *_replaced_plugins(steps, plugin_path),
+            *_imagers(steps),
+        ),
     )
 
 
@@ -143,8 +154,23 @@ def _check_own_values(parset: Parset) -> list[Finding]:
     return [
         Finding(parset.entry(key).where, f"{key} is '{parset.string(key)}'; one of {', '.join(values)} is needed")
         for key, values in OWN_VALUES.items()
-        if key in parset and parset.string(key) not in values and not parset.placeholders(key)
+        if key in parset and parset.string(key) not in values
     ]
+
+
+def _misspelt_own_keys(parset: Parset) -> Iterator[Finding]:
+    """Return a warning for each key of the pipeline itself that is like a known one; observatories add others."""
+    suggested, own = Suggestions(), [key.removeprefix("pipeline.") for key in OWN_KEYS]
+    for key in parset:
+        first, _, rest = key.partition(".")
+        name = rest.partition(".")[0]
+        if first == "pipeline" and name not in own and (hint := suggested.nearest(name, own)):
+            yield Finding(parset.entry(key).where, f"{key}: has no effect{hint}")
+
+
+def _unless_of(findings: Iterable[Finding], keys: Collection[str]) -> Iterator[Finding]:
+    """Return the findings on other keys than these: those on values that are made of a wrong option follow from it."""
+    return (finding for finding in findings if re.split(r"[: ]", finding.what, maxsplit=1)[0] not in keys)
 
 
 def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:

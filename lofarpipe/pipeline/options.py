@@ -5,8 +5,8 @@ A pipeline documents each option where it defines it::
     ! cellsize_highres_deg = 0.00208   ## {number > 0} pixel size, degrees
 
 The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
-``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``. With ``or none`` behind it
-the word ``none`` may stand there as well.
+``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``; after ``some of`` several
+of them may stand there, with commas between. With ``or none`` behind it the word ``none`` may stand there as well.
 
 Some are for the archive: what it wants to know of a sky image and nothing here can tell. They are asked for, never made
 up. Source: the mandatory elements of LTA-SIP.xsd, versions 2.6.1 and 2.7.2.
@@ -36,6 +36,7 @@ _WITH_UNIT = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)[ \t]*(?P<unit>[A-Za-z\"']*
 _ANGLES = {'arcsec asec arcseconds "': 1 / 3600, "arcmin amin arcminutes '": 1 / 60, "deg degrees": 1.0}
 #: What stands in a value where there is none, and behind a domain that has it.
 NONE, OR_NONE = "none", " or none"
+SOME_OF = "some of "
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -131,7 +132,9 @@ def check_value(value: str, domain: str) -> None:
     if is_optional and value == NONE:
         return
     word = domain.split(maxsplit=1)[0] if domain.strip() else "text"
-    if "|" in domain:
+    if domain.startswith(SOME_OF):
+        _check_some(value, [choice.strip() for choice in domain.removeprefix(SOME_OF).split("|")])
+    elif "|" in domain:
         _check_choice(value, [choice.strip() for choice in domain.split("|")])
     elif word in ("number", "integer"):
         _check_number(value, word, domain.removeprefix(word))
@@ -148,6 +151,13 @@ def _check_choice(value: str, choices: list[str]) -> None:
         same = next((choice for choice in choices if choice.lower() == value.lower()), "")
         hint = f"; did you mean {same!r}?" if same else nearest(value, choices)
         raise ValueError(f"one of {', '.join(choices)} is needed{hint}")
+
+
+def _check_some(value: str, choices: list[str]) -> None:
+    words = [word.strip() for word in value.split(",")]
+    odd = next((word for word in words if word not in choices), None)
+    if odd is not None:
+        raise ValueError(f"some of {', '.join(choices)} are needed, and not {odd!r}{nearest(odd, choices)}")
 
 
 def _check_list(value: str) -> None:

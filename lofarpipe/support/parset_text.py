@@ -400,6 +400,13 @@ class _Line:
         return [(key, value, self.file, self.number, self.comment) for key, value in pairs]
 
 
+def _of_other_kind(text: str) -> str:
+    """Return of which other kind a file seems to be that has this text as its first line; "" if none is likely."""
+    kinds = (("{", "JSON"), ("[", "TOML or a configuration"), ("<", "XML"), ("#!", "a script"), ("import ", "Python"))
+    kind = next((kind for start, kind in kinds if text.startswith(start)), "")
+    return f"; this looks like {kind}: name a parset, such as image.parset" if kind else ""
+
+
 class _Continuation:
     """Continuation lines of the value of the last entry; joined once, so that the time is linear."""
 
@@ -411,7 +418,7 @@ class _Continuation:
         """Add a line to the value of the last entry, and return a notice about it."""
         text = line.parts[0]
         if not batch or text.startswith("!"):
-            raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'")
+            raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'{_of_other_kind(text)}")
         key, value, *_ = batch[-1]
         if not self.pieces:
             self.pieces, self.length = [value], len(value)

@@ -96,3 +96,17 @@ def test_clean_needs_declared_intermediates(job, capsys):
     assert main(["two.parset", "-c", "pipeline.cfg", "-q"]) == 0
     assert main(["clean", str(job)]) == 1
     assert "does not say which of its files are intermediate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status"], ["clean", "--dry-run"], ["report"], ["crate", "-o", "packed.zip"]])
+def test_parset_stands_for_its_job_directory(job, capsys, words):
+    assert main([*words, "two.parset", "-c", "pipeline.cfg"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_status_of_several_accepts_parsets(job, capsys):
+    assert main(["status", "two.parset", str(job), "-c", "pipeline.cfg"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:3]] == [
+        ["two.parset", "done"],
+        [str(job), "done"],
+    ]

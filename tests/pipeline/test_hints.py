@@ -49,6 +49,14 @@ def test_size_hint_names_field_size(image: Composition) -> None:
     assert option_hint("imsize", image.parset) == option_hint("size", image.parset)
 
 
+@pytest.mark.parametrize(
+    ("word", "files"),
+    [("pols", "askap.parset"), ("outdir", "ata.parset or meerkat.parset"), ("mfs_robust", "meerkat.parset")],
+)
+def test_hint_names_pipeline_with_option(image: Composition, word: str, files: str) -> None:
+    assert option_hint(word, image.parset) == f"; it is an option of {files}, another pipeline"
+
+
 @pytest.mark.parametrize("word", ["zzz", "", "--", "a"])
 def test_meaningless_word_gives_no_hint(image: Composition, word: str) -> None:
     assert option_hint(word, image.parset) == ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.config import Overrides, load_settings
+from lofarpipe.config import Overrides, load_settings, share_directory
 from lofarpipe.errors import Finding, PipelineError
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline import load as pipeline_module
@@ -150,6 +150,27 @@ clean.argument.flags = [ms]
 clean.argument.name = x
 clean.argument.size = 100 100
 """
+
+
+@pytest.mark.parametrize(("option", "value"), [("keep", "some"), ("optional_failures", "maybe"), ("imager", "casa")])
+def test_bad_option_hides_keys_made_of_it(option, value):
+    path = share_directory() / "image.parset"
+    pipeline = load_pipeline(path, load_settings(path, Overrides()), [f"{option}={value}"])
+    assert [str(one).partition(";")[0] for one in pipeline.findings] == [f"command line: {option} is '{value}'"]
+
+
+def test_unknown_part_of_step_hints_at_argument(load):
+    pipeline = load("pipeline.steps = [a]\na.control.kind = plugin\na.niter = 5\na.contrl.type = x\n")
+    assert [text for text in findings(pipeline) if "no part" in text] == [
+        "run.parset:3: a.niter: a step has no part 'niter'; an argument of its program is a.argument.niter",
+        "run.parset:4: a.contrl.type: a step has no part 'contrl'; did you mean 'control'?",
+    ]
+
+
+def test_misspelt_key_of_pipeline_is_warning(load):
+    pipeline = load("pipeline.steps = [a]\npipeline.stpes = [b]\npipeline.ours = 1\na.control.kind = plugin\n")
+    warnings = [one.what for one in pipeline.warnings if one.what.startswith("pipeline.")]
+    assert warnings == ["pipeline.stpes: has no effect; did you mean 'steps'?"]
 
 
 def test_undefined_variable_is_reported_once(load):

@@ -38,6 +38,8 @@ from lofarpipe.support.parset import Parset
         ("none", "number > 0 or none"),
         ("3", "number > 0 or none"),
         ("none", "path or none"),
+        ("psf, model", "some of psf | dirty | model or none"),
+        ("none", "some of psf | dirty or none"),
     ],
 )
 def test_value_inside_domain_is_accepted(value, domain):
@@ -61,6 +63,8 @@ def test_value_inside_domain_is_accepted(value, domain):
         ("fast", "number", "a number is needed"),
         ("gpx", "cpu | hybrid", "one of cpu, hybrid is needed"),
         ("hybird", "cpu | hybrid", "did you mean 'hybrid'"),
+        ("psf,dirt", "some of psf | dirty", "some of psf, dirty are needed, and not 'dirt'; did you mean 'dirty'"),
+        ("", "some of psf | dirty", "some of psf, dirty are needed, and not ''"),
         ("true", "True | False", "did you mean 'True'"),
         ("[a, b", "list", "a bracket is missing"),
         ("", "path", "a path is needed"),

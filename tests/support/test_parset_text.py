@@ -97,6 +97,16 @@ def test_suspicious_lines_are_noted():
         ("a = 1 = = 2", "t:1: no key before '='; expected 'key = value'"),
         ("'' = 1", "t:1: no key before '='; expected 'key = value'"),
         ("just words", "t:1: no '=' in 'just words'; expected 'key = value'"),
+        (
+            '{"a": 1}',
+            """t:1: no '=' in '{"a": 1}'; expected 'key = value'; """
+            "this looks like JSON: name a parset, such as image.parset",
+        ),
+        (
+            "[DEFAULT]\na = 1",
+            "t:1: no '=' in '[DEFAULT]'; expected 'key = value'; "
+            "this looks like TOML or a configuration: name a parset, such as image.parset",
+        ),
         ("a = 1\n! b cpu", "t:2: no '=' in '! b cpu'; expected 'key = value'"),
         (
             "a = 1\x00",

@@ -19,6 +19,7 @@ from lofarpipe.report.live import Screen
 from lofarpipe.report.terminal import shows_live
 from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.run_state import RUNNING, RunState
+from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import printable
 
 
@@ -48,7 +49,7 @@ def main(words: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the words after ``status``."""
-    rest = argparse.ArgumentParser(
+    rest = Reader(
         prog="imgpipe status",
         description="Shows how far runs are: state, images, and what their jobs do.",
         epilog="exit status: 0 every image is made, or its run goes on; 1 one failed, was interrupted or is missing, "
