@@ -39,8 +39,8 @@ PARSET = (
 )
 
 
-# Each start is noted, with the existing files. ``fail-<step>-<product>`` makes a job fail, ``hold-...`` makes it write half
-# of its output and stay, ``slow-...`` makes it end slowly when it is asked to.
+# Each start is noted, with the existing files. ``fail-<step>-<product>`` makes a job fail, ``hold-...`` makes it write
+# half of its output and stay, ``slow-...`` makes it end slowly on a signal.
 COPY = """\
 #!/bin/sh
 name=$1-$(basename "$2" | cut -c 1)
