@@ -175,7 +175,14 @@ def manifest_entry(channel: Mapping[str, Any], record: Mapping[str, Any]) -> dic
         "frequency_hz": channel["frequency_hz"],
         "input_channels": [list(member) for member in channel["members"]],
         **record,
+        "weight_per_jy2": _polarised_weight(record["rms_jy"]),
     }
+
+
+def _polarised_weight(rms_jy: Mapping[str, float | None]) -> float:
+    """Return the inverse variance of Q and U, of which rotation-measure synthesis takes the mean; 0 without noise."""
+    variance = sum((rms_jy.get(name) or 0.0) ** 2 for name in "QU") / 2
+    return 1 / variance if variance else 0.0
 
 
 def blank_record(reason: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from lofarpipe.support.parset import split_list
 NONE = "none"
 LOWEST_ROBUST, HIGHEST_ROBUST = -2.0, 2.0  # uniform and natural. Source: D. Briggs, PhD thesis, 1995
 LARGEST_SCALE = 4  # of the image's width, 1 / so much
+CHANNELS = "channels"
 BY_PLAN = 0  # of imsize and cell_arcsec: auto
 SIGMA = "sigma"
 JANSKY = {"": 1.0, "Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
@@ -31,7 +32,7 @@ class StokesOptions:
     mfs_robust: tuple[float, ...] = (-0.5, 0.4)
     channel_robust: tuple[float, ...] = (0.0,)
     frequency_range_mhz: tuple[float, float] = (886.0, 1680.0)
-    channel_width_mhz: float = 2.5078
+    channel_width_mhz: float = 2.5078  # negative: so many channels of the set
     channels: str = "all"
     mfs_range_mhz: tuple[float, float] = (886.0, 1380.0)
     mfs_minuv_lambda: float = 300.0
@@ -142,6 +143,15 @@ def _robusts(text: str) -> tuple[float, ...]:
         raise ValueError(f"a list of numbers from {LOWEST_ROBUST:g} to {HIGHEST_ROBUST:g} is needed") from err
 
 
+def _width(text: str) -> float:
+    """Return a width in MHz, or minus a number of the set's channels."""
+    number, unit = text.removesuffix(CHANNELS), text.endswith(CHANNELS)
+    try:
+        return -float(_integer(1)(number.strip())) if unit else _number(1e-6, 1e5)(number)
+    except ValueError as err:
+        raise ValueError("a width in MHz above 0, or a number of channels such as '12 channels', is needed") from err
+
+
 def _scales(text: str) -> tuple[int, ...]:
     try:
         return tuple(_integer(0)(word) for word in split_list(text) if word)
@@ -207,7 +217,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "channel_robust": _robusts,
     "frequency_range_mhz": _range_mhz,
     "mfs_range_mhz": _range_mhz,
-    "channel_width_mhz": _number(1e-6, 1e5),
+    "channel_width_mhz": _width,
     "mfs_minuv_lambda": _number(0),
     "channel_minuv_lambda": _number(0),
     "imsize": _by_plan_or(_integer(32)),

@@ -82,13 +82,17 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         return None, [
             f"vis: {band.path}: UVW is 0 in every row of a sample; compute it anew, as chgcentre or fixvis does"
         ]
+    wish = options
+    try:
+        options = _with_width(options, band)
+    except ValueError as err:
+        return None, [f"channel_width_mhz: {band.path}: {err}"]
     every = divide_band(frequencies, *options.frequency_range_mhz, options.channel_width_mhz)
     try:
         channels = chosen_channels(every, options.channels)
     except ValueError as err:
         return None, [f"channels: {str(err).removeprefix('channels ')}"]
     findings = _band_findings(options, band, channels) or _empty_findings(options, band, channels, sampled)
-    wish = options
     try:
         options = sized(options, band) if not findings else options
     except ValueError as err:
@@ -106,6 +110,23 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings), wish
     )
     return plan, []
+
+
+def _with_width(options: StokesOptions, band: BandSet) -> StokesOptions:
+    """Return options with a channel width in MHz where it is a number of the set's channels.
+
+    Raises
+    ------
+    ValueError
+        If windows have channels of different widths.
+    """
+    if options.channel_width_mhz > 0:
+        return options
+    widths_hz = {round(window.width_hz) for window in band.windows}
+    if len(widths_hz) > 1:
+        named = ", ".join(f"{width / 1e6:g}" for width in sorted(widths_hz))
+        raise ValueError(f"its windows have channels of {named} MHz; give a width in MHz")
+    return replace(options, channel_width_mhz=-options.channel_width_mhz * band.windows[0].width_hz / 1e6)
 
 
 def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputChannel]) -> list[str]:

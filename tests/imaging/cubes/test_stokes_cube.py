@@ -235,6 +235,7 @@ def test_manifest_names_reasons(tmp_path: Path) -> None:
     assert (first["effective_frequency_hz"], first["flagged_fraction"], first["file"]) == (9.05e8, 0.25, "1.fits")
     assert first["beam"]["bmaj_arcsec"] == pytest.approx(9)
     assert set(first["rms_jy"]) == set("IQUV")
+    assert first["weight_per_jy2"] == pytest.approx(2 / (first["rms_jy"]["Q"] ** 2 + first["rms_jy"]["U"] ** 2))
     assert (blank["status"], blank["reason"], blank["smoothed_reason"], blank["beam"]) == (
         "blank",
         "flagged",

@@ -46,7 +46,8 @@ def test_texts_become_option_values() -> None:
         ("mfs_robust", "[0.5, 0.50]", "names a value twice"),
         ("frequency_range_mhz", "900-1000", "such as 886~1680"),
         ("frequency_range_mhz", "1000~900", "a lowest and a higher edge"),
-        ("channel_width_mhz", "0", "a number of at least"),
+        ("channel_width_mhz", "0", "a width in MHz above 0"),
+        ("channel_width_mhz", "1.5 channels", "a number of channels such as"),
         ("channel_width_mhz", "x", "is needed"),
         ("mgain", "0", "a number above 0"),
         ("imsize", "129", "an even number"),
@@ -128,6 +129,15 @@ def test_narrow_channels_are_a_warning(made: Path) -> None:
     assert plan is not None
     (line,) = [line for line in plan.warnings if line.startswith("channel_width_mhz: is 2, and")]
     assert "up to 10 MHz wide" in line
+
+
+def test_width_counts_channels_of_set(made: Path, tmp_path: Path) -> None:
+    plan, _ = plan_images(options(made, channel_width_mhz="2 channels"), read_band(str(made)))
+    assert plan is not None
+    assert [(channel.low_hz, channel.high_hz) for channel in plan.channels][:2] == [(900e6, 920e6), (920e6, 940e6)]
+    path = make_band_set(tmp_path / "a.ms", BandShape(windows=((900, 4, 10), (960, 8, 5)), ntimes=1))
+    _, findings = plan_images(options(path, channel_width_mhz="2 channels"), read_band(str(path)))
+    assert "its windows have channels of 5, 10 MHz; give a width in MHz" in findings[0]
 
 
 def test_overlapping_windows_are_not_merged(tmp_path: Path) -> None:
