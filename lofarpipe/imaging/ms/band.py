@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -244,8 +245,9 @@ def _usable(rows: Any, first: int, number: int, data_column: str) -> NDArray[np.
     flags = read_flags(rows, first, number)
     if flags.all():
         return ~flags
-    unusable, _ = read_unusable(rows, first, number, flags, data_column)
-    has_values = (np.asarray(rows.getcol(data_column, first, number)) != 0).any(axis=2)
+    unusable, _ = read_unusable(rows, first, number, flags)
+    values = np.moveaxis(np.asarray(rows.getcol(data_column, first, number)), 2, 0)
+    has_values = reduce(np.logical_and, np.isfinite(values)) & reduce(np.logical_or, values != 0)  # all() takes longer
     return np.asarray(has_values & ~unusable)
 
 
