@@ -13,6 +13,7 @@ from lofarpipe.imaging.ms.tables import MeasurementSetError
 
 SAME_DIRECTION_RAD = 5e-7  # 0.1 arcsec
 SAME_RELATIVE_WIDTH = 1e-6
+SAME_PLACE_M = 1.0  # coordinate frames of copies differ by less once a common shift is taken away
 
 
 def frequency_key(metadata: SetMetadata) -> tuple[int, int]:
@@ -120,8 +121,8 @@ def _lowest_hz(one: SetMetadata) -> float:
 def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
     """Return one line for each way in which a set cannot be imaged together with the others; empty if all agree.
 
-    Compared are telescope, phase centre, number and width of channels, time step, correlations and antennas, each with
-    what most sets have. Nothing else is said of a set of another telescope.
+    Compared are telescope, phase centre, number and width of channels, time step, correlations, antennas and their
+    places, each with what most sets have. Nothing else is said of a set of another telescope.
     """
     if not sets:
         return []
@@ -179,10 +180,28 @@ def _compare_correlations(one: SetMetadata, usual: SetMetadata) -> str:
 
 def _compare_antennas(one: SetMetadata, usual: SetMetadata) -> str:
     if one.antenna_names == usual.antenna_names:
-        return ""
+        return _compare_positions(one, usual)
+    if sorted(one.antenna_names) == sorted(usual.antenna_names):
+        return f"has the antennas of {usual.name} in another order; give sets with the same stations, or leave it out"
     return (
         f"has {len(one.antenna_names)} antennas, other than the {len(usual.antenna_names)} of {usual.name}; give sets "
         "with the same stations, or leave it out"
+    )
+
+
+def _compare_positions(one: SetMetadata, usual: SetMetadata) -> str:
+    """Compare the baselines: sets that become one get the UVW of the first of them."""
+    used = sorted({*one.layout.antennas} & {*usual.layout.antennas})  # others may be anywhere
+    if one is usual or not used:
+        return ""
+    shifts_m = one.antenna_positions_m[used] - usual.antenna_positions_m[used]
+    offsets_m = np.linalg.norm(shifts_m - np.median(shifts_m, axis=0), axis=1)
+    worst = int(np.argmax(offsets_m))
+    if offsets_m[worst] <= SAME_PLACE_M:
+        return ""
+    return (
+        f"antenna {one.antenna_names[used[worst]]} is {offsets_m[worst]:.1f} m from where it is in {usual.name}; take "
+        "the set from the copy that the others come from, or leave it out"
     )
 
 
@@ -192,7 +211,7 @@ _COMPARISONS: tuple[tuple[Callable[[SetMetadata, SetMetadata], str], Callable[[S
     (_compare_channels, lambda one: (len(one.frequencies_hz), round(one.channel_width_hz))),
     (_compare_steps, lambda one: round(one.timestep_s, 2)),
     (_compare_correlations, lambda one: one.correlations),
-    (_compare_antennas, lambda one: one.antenna_names),
+    (_compare_antennas, lambda one: (one.antenna_names, one.antenna_positions_m.round().tobytes())),
 )
 
 

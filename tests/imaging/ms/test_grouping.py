@@ -124,6 +124,8 @@ def test_equal_sets_agree():
         ({"timestep_s": 5.0}, "has time slots of 5.0000 s, a.MS of 10.0000 s"),
         ({"correlations": ("XX", "YY")}, "has correlations"),
         ({"antenna_names": ("CS001HBA0",)}, "has 1 antennas, other than the 2 of a.MS"),
+        ({"antenna_names": ("CS002HBA0", "CS001HBA0")}, "has the antennas of a.MS in another order"),
+        ({"antenna_positions_m": np.array([[1, 1, 1], [1, 1, 11]])}, "CS001HBA0 is 5.0 m from where it is in a.MS"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -131,6 +133,13 @@ def test_each_disagreement_is_named(changes, problem):
     (line,) = set_disagreements([described(), described("b.MS", 146e6, **changes)])
     assert line.startswith("b.MS: ")
     assert problem in line
+
+
+def test_common_shift_and_antennas_without_data_are_no_disagreement():
+    shifted = described("b.MS", 146e6, antenna_positions_m=np.full((2, 3), 9.0))
+    alone = RowLayout(100, 1, 1, 1, 0, True, "ab", "ab", ())
+    empty = described("c.MS", 148e6, antenna_positions_m=np.array([[1, 1, 1], [np.nan, 1, 1]]), layout=alone)
+    assert set_disagreements([described(), shifted, empty]) == []
 
 
 def test_angles_between_directions_are_correct():
