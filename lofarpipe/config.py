@@ -55,7 +55,7 @@ def beside(files: Sequence[Path], kind: str) -> list[Path]:
     return [path.parent / kind for path in reversed(files) if path.parent.resolve() not in shipped]
 
 
-def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
+def find_file(name: str, directories: Iterable[Path], kind: str) -> Path:
     """Return the file ``name``: as typed, else the first of ``directories`` that has it.
 
     Raises
@@ -69,11 +69,11 @@ def find_file(name: str, directories: Iterable[Path], what: str) -> Path:
         if is_file(path):
             return path.resolve()
     if os.path.isdir(looked[0]):  # noqa: PTH112
-        raise PipelineError(f"{name}: is a directory, and no {what}; name a file")
+        raise PipelineError(f"{name}: is a directory, and no {kind}; name a file")
     folders = sorted({path.parent.resolve() for path in looked})
-    there = {path.name for folder in folders if os.path.isdir(folder) for path in folder.iterdir()}  # noqa: PTH112
-    hint = _file_hint(Path(name), there)
-    raise PipelineError(f"{name}: no such {what}{hint}; looked in {', '.join(map(str, folders))}")
+    names = {path.name for folder in folders if os.path.isdir(folder) for path in folder.iterdir()}  # noqa: PTH112
+    hint = _file_hint(Path(name), names)
+    raise PipelineError(f"{name}: no such {kind}{hint}; looked in {', '.join(map(str, folders))}")
 
 
 def _file_hint(typed: Path, names: Collection[str]) -> str:
@@ -152,8 +152,10 @@ class Tasks:
             If there is no such task, or one of its values cannot be interpolated.
         """
         if not self._parser.has_section(task):
-            known = ", ".join(sorted(self._parser.sections()))
-            raise PipelineError(f"'{task}' is no task type{nearest(task, self._parser.sections())} (known: {known})")
+            task_names = ", ".join(sorted(self._parser.sections()))
+            raise PipelineError(
+                f"'{task}' is no task type{nearest(task, self._parser.sections())} (known: {task_names})"
+            )
         try:
             options = dict(self._parser.items(task))
         except configparser.Error as err:
@@ -247,8 +249,8 @@ def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Fi
         "working_directory": ("--working-directory", overrides.working_directory),
         "task_files": ("--task-file", overrides.task_files),
     }
-    there = {key: (option, value) for key, (option, value) in typed.items() if value is not None}
-    file = ConfigFile(find_config(overrides.config), variables, there, overrides.sections)
+    typed_values = {key: (option, value) for key, (option, value) in typed.items() if value is not None}
+    file = ConfigFile(find_config(overrides.config), variables, typed_values, overrides.sections)
     settings = _settings(file, overrides)
     name = overrides.job_name
     if name is not None and not settings.lenient and not SAFE_NAME.fullmatch(name):
@@ -319,8 +321,8 @@ def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
     numbers = {key: number for key, number in typed.items() if number is not None}
     for key, number in numbers.items():
         if not 0 <= number < math.inf:
-            what = f"--{key.replace('_', '-')} is {number:g}; a number of 0 (all there is) or more is needed"
-            file.findings.append(Finding(COMMAND_LINE, what))
+            problem = f"--{key.replace('_', '-')} is {number:g}; a number of 0 (all there is) or more is needed"
+            file.findings.append(Finding(COMMAND_LINE, problem))
     return {key: str(number if 0 <= number < math.inf else 0) for key, number in numbers.items()}
 
 
@@ -336,8 +338,10 @@ def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Task
     for name in split_list(defaults.get("task_files", "[]")):
         task_file = Path(name).expanduser()
         if not task_file.is_file():
-            what = f"task file {name} does not exist; correct task_files, or leave it out: {OWN_TASKS} are there anyway"
-            file.add(DEFAULT, "task_files", what)
+            problem = (
+                f"task file {name} does not exist; correct task_files, or leave it out: {OWN_TASKS} are there anyway"
+            )
+            file.add(DEFAULT, "task_files", problem)
             continue
         try:
             read_into(of_site, task_file)

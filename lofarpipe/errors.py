@@ -19,7 +19,7 @@ WARNING = "WARNING: "  # how scripts and checks mark a line that the user must s
 MOST_NAMED = 30  # names in one message
 
 
-def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+def misspelt(names: Iterable[str], valid_names: Iterable[str]) -> dict[str, str]:
     """Return those of some names that are misspellings of known ones, each with the first one that was meant.
 
     Two names with one slip between them are the same when each lacks one letter at most; so none is compared with all.
@@ -30,11 +30,13 @@ def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     for name in (names := list(names)):
         for text in _shortened(name):
             alike[text].append(name)
-    found: dict[str, str] = {}
-    for meant in known:
-        for text in _shortened(meant) if alike else ():
-            found |= {name: meant for name in alike.get(text, ()) if name not in found and is_slip(name, meant)}
-    return {name: found[name] for name in names if name in found}
+    suggestions: dict[str, str] = {}
+    for candidate in valid_names:
+        for text in _shortened(candidate) if alike else ():
+            suggestions |= {
+                name: candidate for name in alike.get(text, ()) if name not in suggestions and is_slip(name, candidate)
+            }
+    return {name: suggestions[name] for name in names if name in suggestions}
 
 
 def _shortened(name: str) -> set[str]:
@@ -48,14 +50,14 @@ def is_slip(one: str, other: str) -> bool:
     """Whether one name is the other with a slip of the pen."""
     start = _common(one, other)
     end = _common(one[start:][::-1], other[start:][::-1])
-    left, right = one[start : len(one) - end], other[start : len(other) - end]
-    if {*left, *right} <= SEPARATORS or (len(left) == 1 and left.lower() == right.lower()):
-        return 0 < len(left + right) <= 2
-    lengths = {len(left), len(right)}
-    is_swapped = lengths == {2} and left == right[::-1]
+    rest, other_rest = one[start : len(one) - end], other[start : len(other) - end]
+    if {*rest, *other_rest} <= SEPARATORS or (len(rest) == 1 and rest.lower() == other_rest.lower()):
+        return 0 < len(rest + other_rest) <= 2
+    lengths = {len(rest), len(other_rest)}
+    is_swapped = lengths == {2} and rest == other_rest[::-1]
     # A letter more at the end of a word makes another word.
     is_inside = lengths == {1} or (lengths == {0, 1} and one[len(one) - end :][:1].isalpha())
-    letters = left + right
+    letters = rest + other_rest
     is_long = min(len(_word(one, start)), len(_word(other, start))) >= SHORTEST_WORD
     return (is_swapped or is_inside) and letters.isalpha() and letters.islower() and is_long
 
@@ -67,9 +69,9 @@ def _common(one: str, other: str) -> int:
 
 def _word(name: str, place: int) -> str:
     """Return the letters around a place in a name."""
-    before = _LETTERS.match(name[:place][::-1])
-    after = _LETTERS.match(name[place:])
-    return (before[0] if before else "")[::-1] + (after[0] if after else "")
+    match_before = _LETTERS.match(name[:place][::-1])
+    match_after = _LETTERS.match(name[place:])
+    return (match_before[0] if match_before else "")[::-1] + (match_after[0] if match_after else "")
 
 
 class PipelineError(Exception):
@@ -82,7 +84,7 @@ class UsageError(PipelineError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem found by a check: ``where`` (file:line, step or product) and ``what``, the problem.
+    """One problem found by a check: its place (file:line, step or product) in ``where``, and ``what``, the problem.
 
     A warning stops no run.
     """
@@ -111,8 +113,8 @@ def findings_of(err: PipelineError) -> list[Finding]:
     """Return an error as findings, to be shown with others."""
     if isinstance(err, CheckFailed):
         return list(err.findings)
-    where, colon, what = str(err).partition(": ")
-    return [Finding(where, what) if colon else Finding("this run", where)]
+    where, colon, problem = str(err).partition(": ")
+    return [Finding(where, problem) if colon else Finding("this run", where)]
 
 
 def listed(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
@@ -139,33 +141,33 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1] in tuple('aeiouAEIOU') else 'a'} '{name}'"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or ``""`` where none is."""
     if len(name) > LONGEST_NAME:
         return ""
     import difflib  # of mistakes only
 
-    matches = difflib.get_close_matches(name, sorted(_comparable(name, [*known])), n=1)
+    matches = difflib.get_close_matches(name, sorted(_comparable(name, [*names])), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
-def _comparable(name: str, known: list[str]) -> list[str]:
-    if len(known) <= MOST_COMPARED:
-        return known
-    return heapq.nsmallest(MOST_COMPARED, known, key=lambda other: (abs(len(other) - len(name)), other[:1] != name[:1]))
+def _comparable(name: str, names: list[str]) -> list[str]:
+    if len(names) <= MOST_COMPARED:
+        return names
+    return heapq.nsmallest(MOST_COMPARED, names, key=lambda other: (abs(len(other) - len(name)), other[:1] != name[:1]))
 
 
 class Suggestions:
     """Gives ``nearest`` names for a list of findings, as long as the list is one that people read."""
 
     def __init__(self) -> None:
-        self._left = MOST_SUGGESTIONS
+        self._remaining = MOST_SUGGESTIONS
 
-    def nearest(self, name: str, known: Iterable[str]) -> str:
+    def nearest(self, name: str, names: Iterable[str]) -> str:
         """Return the text of ``nearest`` the first times, and then ``""``."""
-        return self.hint(lambda: nearest(name, known))
+        return self.hint(lambda: nearest(name, names))
 
     def hint(self, find: Callable[[], str]) -> str:
         """Return the result of ``find`` the first times, and then ``""``."""
-        self._left -= 1
-        return find() if self._left >= 0 else ""
+        self._remaining -= 1
+        return find() if self._remaining >= 0 else ""

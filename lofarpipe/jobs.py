@@ -101,8 +101,8 @@ def last_lines(log: Path, lines: int = 10) -> list[str]:
             text = stream.read().decode(errors="replace")
     except OSError:
         return []
-    written = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
-    return written[-lines:] if lines > 0 else []
+    program_lines = [line for line in text.splitlines() if line.strip() and not line.startswith(NOTE)]
+    return program_lines[-lines:] if lines > 0 else []
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,13 @@ class JobResult:
             return self.problem
         if self.start_s == NOT_STARTED:
             return "was not started"
-        after = f"after {duration_text(self.duration_s)}"
+        elapsed = f"after {duration_text(self.duration_s)}"
         if self.exit_code >= 0:
             # As shells, mpirun and container engines report what a signal ended.
             number = self.exit_code - SIGNALLED if self.exit_code > SIGNALLED else 0
             meaning = f" ({self._signal_meaning(number)})" if number in set(signal.Signals) else ""
-            return f"exited with {self.exit_code}{meaning} {after}"
-        return f"killed by signal {-self.exit_code} ({self._signal_meaning(-self.exit_code)}) {after}"
+            return f"exited with {self.exit_code}{meaning} {elapsed}"
+        return f"killed by signal {-self.exit_code} ({self._signal_meaning(-self.exit_code)}) {elapsed}"
 
     def tail(self, lines: int = 10) -> list[str]:
         """Return the last lines that the program wrote, without the notes of the executor.
@@ -166,8 +166,8 @@ class JobResult:
 
     def _signal_meaning(self, number: int) -> str:
         if number == signal.SIGKILL:
-            given = f" of {self.memory_gb:.1f} GB that it was given" if self.memory_gb else ""
-            return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB{given}"
+            limit = f" of {self.memory_gb:.1f} GB that it was given" if self.memory_gb else ""
+            return f"probably out of memory: it used {self.max_rss_mb / 1000:.1f} GB{limit}"
         try:
             return signal.Signals(number).name
         except ValueError:
@@ -256,7 +256,7 @@ class Executor(Protocol):
 
     Attributes
     ----------
-    notices: what users should know and what is no failure, such as a wish that could not be met; whoever tells them
+    notices: facts for users that are no failure, such as a wish that could not be met; whoever shows them
         empties the list.
     on_notice: called as soon as there is one, by the thread that called ``run``: what is waited for may take hours.
     """

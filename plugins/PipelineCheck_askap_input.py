@@ -53,13 +53,13 @@ def _option_findings(options):
             yield str(err)
     mask, threshold = _decimal(options, "auto_mask"), _decimal(options, "auto_threshold")
     if mask is not None and threshold is not None and mask <= threshold:
-        what = "WSClean needs a mask above the threshold; make it larger"
-        yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {what}"
+        advice = "WSClean needs a mask above the threshold; make it larger"
+        yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {advice}"
     elif mask is not None and threshold is not None and (second := _second_run(options)).get("pols"):
         squares = second["auto_mask"], second["auto_threshold"]
         if Decimal(squares[0]) <= Decimal(squares[1]):
-            what = f"their squares, in hundredths, are {squares[0]} and {squares[1]}; set them further apart"
-            yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {what}"
+            advice = f"their squares, in hundredths, are {squares[0]} and {squares[1]}; set them further apart"
+            yield f"auto_mask: is {mask}, and auto_threshold is {threshold}; {advice}"
     try:
         scales = [float(text) for text in options.get("multiscale_scales", "0").split(",")]
         wrong = any(not 0 <= scale < float("inf") for scale in scales)
@@ -170,20 +170,20 @@ def _wsclean(options):
     gridder = options.get("gridder", "none")
     if gridder not in ("none", *build.gridders):
         findings.append(f"gridder: is {gridder}, which {name} does not have; it has {', '.join(build.gridders)}")
-    missing = sorted(_given(options) - build.options - OTHER_NAMES)
+    missing = sorted(_set_options(options) - build.options - OTHER_NAMES)
     return findings + [
         f"{where}: {name} has no option -{option}; take another WSClean, or leave it out" for option in missing
     ]
 
 
-def _given(options):
+def _set_options(options):
     """Return the options of WSClean that any of its runs is given."""
-    given, second = set(), _second_run(options)
+    names, second = set(), _second_run(options)
     for step in STEPS:
         start = f"{step}.argument."
         texts = {key.removeprefix(start): text for key, text in options.items() if key.startswith(start)}
         flags = texts.pop("flags", "").strip("[] ").split(",")
-        known = {key: second.get(text.removeprefix(GIVEN), text) for key, text in texts.items()}
-        given |= {key for key, text in known.items() if text not in NOT_GIVEN}
-        given |= {flag.strip().lstrip("-") for flag in flags if flag.strip().startswith("-")}
-    return given
+        texts_by_key = {key: second.get(text.removeprefix(GIVEN), text) for key, text in texts.items()}
+        names |= {key for key, text in texts_by_key.items() if text not in NOT_GIVEN}
+        names |= {flag.strip().lstrip("-") for flag in flags if flag.strip().startswith("-")}
+    return names

@@ -87,12 +87,13 @@ def _session_findings(directory, chosen, options):
         return [str(err)]
     below, low = elevation_findings(session.scans)
     antennas = {name for scan in session.scans for name in scan.antennas}
-    asked, others = options["reference_antenna"], split_list(options["reference_antennas"])
+    reference, others = options["reference_antenna"], split_list(options["reference_antennas"])
     warnings = [*session.problems, *low]
-    if asked != AUTO and asked not in antennas:
+    if reference != AUTO and reference not in antennas:
         instead = next((name for name in others if name in antennas), "the most central one with the most data")
         warnings.append(
-            f"reference_antenna: {asked} is not in session {session.name}, which has {', '.join(sorted(antennas))}; "
+            f"reference_antenna: {reference} is not in session {session.name}, which has "
+            f"{', '.join(sorted(antennas))}; "
             f"{instead} takes its place"
         )
     return [*below, *(f"{WARNING}{line}" for line in warnings)]

@@ -50,25 +50,27 @@ def _plan(settings):
 
 def _directory_findings(options, site):
     """Return which directories could not be written."""
-    named = {name: Path(options[name]) for name in DIRECTORIES if options.get(name) and ".output." not in options[name]}
+    directories = {
+        name: Path(options[name]) for name in DIRECTORIES if options.get(name) and ".output." not in options[name]
+    }
     relative = [
         f"{name}: {path} is relative, and jobs work elsewhere; write {path.expanduser().absolute()}"
-        for name, path in named.items()
+        for name, path in directories.items()
         if not path.is_absolute()
     ]
     if site.get("method", "local") != "local":
-        named.pop("scratch_dir", None)
-    absolute = {name: path for name, path in named.items() if path.is_absolute()}
+        directories.pop("scratch_dir", None)
+    absolute = {name: path for name, path in directories.items() if path.is_absolute()}
     return relative + [line for name, path in absolute.items() for line in _write_findings(name, path)]
 
 
 def _write_findings(name, directory):
-    there = existing(directory)
+    parent = existing(directory)
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=parent):
             return []
     except OSError as err:
-        return [f"{name}: {directory} cannot be written ({there}: {err.strerror}); name another, or change its mode"]
+        return [f"{name}: {directory} cannot be written ({parent}: {err.strerror}); name another, or change its mode"]
 
 
 def _product_findings(plan):
@@ -77,12 +79,12 @@ def _product_findings(plan):
 
     if plan.options.overwrite:
         return []
-    found = other_products(plan)
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    others = other_products(plan)
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     return [
         f"outdir: {path}{more} was made of other data or with other settings; set overwrite = True to replace it, or "
         "name another directory"
-        for path in found[:1]
+        for path in others[:1]
     ]
 
 

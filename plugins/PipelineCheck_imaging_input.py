@@ -64,7 +64,7 @@ def check(options, site):
     if surveys and not set_findings:
         set_findings += _field_findings(surveys, options)
     findings += unwritable + set_findings + _overwritten(options, site)
-    unwritable += [what for what in [*_told(site), *outputs] if what.startswith("working_directory")]
+    unwritable += [line for line in [*_named_directories(site), *outputs] if line.startswith("working_directory")]
     if sets and not set_findings:
         findings += channel_findings(sets, _number(options, "channels_out", 0.0))
     if sets and not set_findings and not unwritable:
@@ -73,9 +73,9 @@ def check(options, site):
         findings += _scale_warnings(surveys, options) + _cell_warnings(surveys, options)
     if sets and not set_findings and site.get("method", "local") == "local":
         findings += _memory_findings(sets, options, site) + _open_file_findings(sets)
-    if sets and not [what for what in findings if not what.startswith(WARNING)]:
+    if sets and not [line for line in findings if not line.startswith(WARNING)]:
         findings += _plan_findings(sets, options)
-    if sets and not [what for what in findings if not what.startswith(WARNING)]:
+    if sets and not [line for line in findings if not line.startswith(WARNING)]:
         findings += _mask_findings(sets, options) + _beam_warnings(surveys, options)
     return findings
 
@@ -185,12 +185,12 @@ def _output_findings(options, site):
     of_site = {name: Path(site[name], "file") for name in DIRECTORIES_OF_SITE if site.get(name)}
     wrong = {name: _write_findings(name, path) for name, path in of_site.items()}
     unwritable = {of_site[name].parent.absolute() for name, lines in wrong.items() if lines}
-    own = [pair for pair in _outputs(options) if unwritable.isdisjoint(pair[1].absolute().parents)]
-    findings = [line for name, path in own for line in _write_findings(name, path)]
-    return findings + [line for name, lines in wrong.items() if name not in _told(site) for line in lines]
+    own_outputs = [pair for pair in _outputs(options) if unwritable.isdisjoint(pair[1].absolute().parents)]
+    findings = [line for name, path in own_outputs for line in _write_findings(name, path)]
+    return findings + [line for name, lines in wrong.items() if name not in _named_directories(site) for line in lines]
 
 
-def _told(site):
+def _named_directories(site):
     return site.get("told", "").split()
 
 
@@ -324,8 +324,11 @@ def _room_findings(surveys, options, site):
     except (PipelineError, ValueError) as err:
         return [f"data_input_filenames: how much disk the image needs cannot be found out: {err}"]
     copies = 1 if options.get("fuse_average_concat") == "True" else 2
-    size, what = copied + copies * volume.averaged_bytes, "copies of sets and the averaged ones" if copied else AVERAGED
-    needs = [("working_directory", site.get("working_directory"), size, what)]
+    size, content = (
+        copied + copies * volume.averaged_bytes,
+        "copies of sets and the averaged ones" if copied else AVERAGED,
+    )
+    needs = [("working_directory", site.get("working_directory"), size, content)]
     if options.get("local_scratch_dir") and not _has_own_imager(options):
         polarisations = 4 if options.get("gridder") == "idg" else 1  # IDG reads all correlations of Stokes I
         cleans = _number(options, "niter", 1) > 0 and _number(options, "mgain", 0.5) < 1
@@ -385,7 +388,7 @@ PLAN_OPTIONS |= {
 
 
 def _plan_texts(options):
-    return {name: options[own] for name, own in PLAN_OPTIONS.items() if own in options}
+    return {name: options[option] for name, option in PLAN_OPTIONS.items() if option in options}
 
 
 def _plan_findings(sets, options):
@@ -396,8 +399,8 @@ def _plan_findings(sets, options):
 
 def _mask_findings(sets, options):
     """Return which mask is of another size than the image; that one is there is looked at with the step."""
-    given = imaging_arguments(options)
-    masks = {name: "".join(given.get(name, ())) for name in OVER_THE_IMAGE}
+    arguments = imaging_arguments(options)
+    masks = {name: "".join(arguments.get(name, ())) for name in OVER_THE_IMAGE}
     masks = {name: path for name, path in masks.items() if Path(path).is_absolute() and is_file(path)}
     if not masks:
         return []
@@ -411,14 +414,14 @@ def _beam_warnings(surveys, options):
     """Return, before anything is averaged, that WSClean cannot make the beams of these sets."""
     sets = [one.path for one in surveys if one.metadata.nfields == 1]
     unsure = [path for path in sets if not Path(path, "LOFAR_ANTENNA_FIELD").is_dir()]
-    given = imaging_arguments(options)
-    if not unsure or not given or _has_own_imager(options):
+    arguments = imaging_arguments(options)
+    if not unsure or not arguments or _has_own_imager(options):
         return []
     from lofarpipe.programs.find import find
     from lofarpipe.programs.wsclean.program import beam_notices
 
     try:
-        notices = beam_notices(given, unsure[:1], find("wsclean"), options.get("data_column", ""))
+        notices = beam_notices(arguments, unsure[:1], find("wsclean"), options.get("data_column", ""))
         return [f"{WARNING}gridder: {line}" for line in notices]
     except PipelineError:
         return []  # said with the step
@@ -434,14 +437,15 @@ def _has_own_imager(options):
         return False  # said with the option
 
 
-def _too_small(name, directory, needed_bytes, what):
+def _too_small(name, directory, needed_bytes, content):
     if not directory:
         return []
     free_bytes = shutil.disk_usage(_existing(Path(directory).absolute())).free
     if free_bytes >= needed_bytes:
         return []
     return [
-        f"{name}: {directory} has {free_bytes / GB:.3g} GB free, and {what} take at least {needed_bytes / GB:.3g} GB; "
+        f"{name}: {directory} has {free_bytes / GB:.3g} GB free, and {content} take "
+        f"at least {needed_bytes / GB:.3g} GB; "
         "make room, or name another directory"
     ]
 

@@ -54,8 +54,8 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
 
 def plugin_check(args, check_files_exist="False", **kwargs):
     """Return what can be said against the arguments before anything runs; others than these are passed over then."""
-    known = {"check_files_exist", "check_ms_column", "filename", "files", "hosts", "mapfile_dir"}
-    unknown = [f"plugin addListMapfile: {what}" for what in compare_names(set(kwargs), known, set(), False)]
+    names = {"check_files_exist", "check_ms_column", "filename", "files", "hosts", "mapfile_dir"}
+    unknown = [f"plugin addListMapfile: {problem}" for problem in compare_names(set(kwargs), names, set(), False)]
     return unknown + flag_findings("check_files_exist", check_files_exist)
 
 

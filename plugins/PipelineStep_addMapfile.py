@@ -40,8 +40,8 @@ def plugin_check(args, **kwargs):
     method = args[0] if args else ""
     if method in METHODS:
         return []
-    known = ", ".join(METHODS)
-    return [f"the method, control.cmdline.<name>, is '{method}'; one of {known} is needed{nearest(method, METHODS)}"]
+    methods = ", ".join(METHODS)
+    return [f"the method, control.cmdline.<name>, is '{method}'; one of {methods} is needed{nearest(method, METHODS)}"]
 
 
 def plugin_looks_at(folder="", **kwargs):

@@ -95,8 +95,8 @@ def _grouped(products, groups, members, mapfile_in):
             " members for each product is needed"
         )
     made_from = dict(zip(originals, products, strict=True))
-    named = [files_of(group.file) for group in DataMap.load(groups).data]
-    unknown = [name for group in named for name in group if name not in made_from]
+    file_groups = [files_of(group.file) for group in DataMap.load(groups).data]
+    unknown = [name for group in file_groups for name in group if name not in made_from]
     if unknown:
         raise PipelineError(f"{groups}: {unknown[0]} is not among the members {members or mapfile_in}")
-    return [[made_from[name] for name in group] for group in named]
+    return [[made_from[name] for name in group] for group in file_groups]

@@ -29,14 +29,14 @@ def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", 
     lists = {"sets": sets, "names": names, "channels": channels, "scratch": scratch, "words": words, "headers": headers}
     values = {key: [_value(item) for item in split_list(text)] for key, text in lists.items() if text}
     of_group = split_list(hosts)
-    if wrong := [key for key, found in values.items() if len(found) != len(of_group)]:
+    if wrong := [key for key, entries in values.items() if len(entries) != len(of_group)]:
         raise PipelineError(
             f"{wrong[0]} has {len(values[wrong[0]])} entries, and hosts {len(of_group)}; one each is needed"
         )
     outputs = {}
-    for key, found in values.items():
+    for key, entries in values.items():
         path = Path(mapfile_dir) / f"groups.{key}.mapfile"
-        DataMap([DataProduct(host, file, False) for host, file in zip(of_group, found, strict=True)]).save(str(path))
+        DataMap([DataProduct(host, file, False) for host, file in zip(of_group, entries, strict=True)]).save(str(path))
         outputs[f"{key}.mapfile"] = str(path)
     return outputs
 

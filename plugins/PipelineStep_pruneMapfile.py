@@ -24,5 +24,5 @@ def plugin_main(args, mapfile_in, prune_str, mapfile_dir, filename, **kwargs):
         ``mapfile``: the path of the new map.
     """
     start = prune_str.lower()
-    kept = [product for product in DataMap.load(mapfile_in).data if not product.file.lower().startswith(start)]
-    return save_map(kept, mapfile_dir, filename)
+    products = [product for product in DataMap.load(mapfile_in).data if not product.file.lower().startswith(start)]
+    return save_map(products, mapfile_dir, filename)

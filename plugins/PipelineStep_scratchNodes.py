@@ -23,8 +23,8 @@ def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
     """
     from lofarpipe.state.cleanup import clean_node
 
-    found = clean_node(Path(scratch_dir), Path(slots_dir), run, removes=False)
-    lines = [f"{entry['path']}: {entry['reason']} ({entry['bytes']} bytes)" for entry in found]
+    entries = clean_node(Path(scratch_dir), Path(slots_dir), run, removes=False)
+    lines = [f"{entry['path']}: {entry['reason']} ({entry['bytes']} bytes)" for entry in entries]
     outputs = plugin_main(args, scratch_dir=scratch_dir, **kwargs)
     return {**outputs, "comments": "\n".join(lines) or f"{scratch_dir}: nothing of this run is left on this machine"}
 
@@ -39,10 +39,10 @@ def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
     scratch_dir : str
         The scratch directory of this machine.
     """
-    here = {os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "localhost"}
+    local_names = {os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "localhost"}
     nodes = {}
     for note in sorted(Path(work, "nodes").glob("*.json")):
-        name = "localhost" if note.stem in here else note.stem
+        name = "localhost" if note.stem in local_names else note.stem
         nodes[name] = json.loads(note.read_text(encoding="utf-8"))["scratch_dir"]
     mapfile = str(Path(mapfile_dir) / filename)
     nodes = nodes or {"localhost": scratch_dir}

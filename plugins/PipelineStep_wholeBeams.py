@@ -28,11 +28,13 @@ def plugin_main(args, roots, products, mapfile_dir, directory, **kwargs):
     """
     runs = [_Run(*names) for names in zip(_names(roots), _names(products), strict=True)]
     first = runs[0].roots
-    found = [[run.files(place) for run in runs] for place in range(len(first))]
-    skips = [any(files is None for files in of_runs) or not any(of_runs) for of_runs in found]
+    files_by_place = [[run.files(place) for run in runs] for place in range(len(first))]
+    skips = [any(files is None for files in of_runs) or not any(of_runs) for of_runs in files_by_place]
     entries = {
         "mapfile": [root.file for root in first],
-        "images.mapfile": [list_text([name for files in of_runs for name in files or ()]) for of_runs in found],
+        "images.mapfile": [
+            list_text([name for files in of_runs for name in files or ()]) for of_runs in files_by_place
+        ],
         "beams.mapfile": [f"{directory}/{Path(root.file).name}{BEAM}" for root in first],
     }
     outputs = {}

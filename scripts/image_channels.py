@@ -52,7 +52,7 @@ def main(
         scratch_dir=Path(scratch_dir),
         slots_dir=Path(slots_dir),
         io_slots=int(as_number("io_slots", io_slots, 1)),
-        given=given,
+        share=given,
         tolerant=as_boolean("tolerant", tolerant),
     )
     counts = ChannelBatch(settings, int(batch.split("_")[0])).run()

@@ -33,7 +33,7 @@ LOCK = "table.lock"  # casacore writes it when a table is only read
 def describe_files(
     paths: Iterable[str],
     limit_bytes: int,
-    known: Mapping[str, Entry] | None = None,
+    earlier_entries: Mapping[str, Entry] | None = None,
     prefer: Mapping[str, str] | None = None,
 ) -> list[Entry]:
     """Return one entry for each file or table: path, kind, bytes, files, stamp, checksum.
@@ -46,14 +46,14 @@ def describe_files(
     prefer: path -> method, of those that shall be compared with earlier entries.
     """
     digests: dict[str, str] = {}  # of small files, which are read for their stamps already
-    found = {path: _measured(path, digests) for path in dict.fromkeys(paths)}
-    earlier = known or {}
-    bare = {path: _kept(entry, earlier.get(path)) for path, entry in found.items() if entry is not None}
-    left = limit_bytes
+    measured = {path: _measured(path, digests) for path in dict.fromkeys(paths)}
+    earlier = earlier_entries or {}
+    bare = {path: _unchanged_entry(entry, earlier.get(path)) for path, entry in measured.items() if entry is not None}
+    budget_bytes = limit_bytes
     entries: dict[str, Entry] = {}
     for path, entry in sorted(bare.items(), key=lambda item: int(item[1]["bytes"])):
-        method = (prefer or {}).get(path) or (FULL if entry["bytes"] <= left else SAMPLED)
-        left -= entry["bytes"]
+        method = (prefer or {}).get(path) or (FULL if entry["bytes"] <= budget_bytes else SAMPLED)
+        budget_bytes -= entry["bytes"]
         if "checksum" in entry and entry["checksum"]["method"] in (method, FULL):
             entries[path] = entry
         else:
@@ -63,7 +63,7 @@ def describe_files(
     return [entries[path] for path in bare]
 
 
-def _kept(entry: Entry, earlier: Entry | None) -> Entry:
+def _unchanged_entry(entry: Entry, earlier: Entry | None) -> Entry:
     """Return an earlier run's record of a file, if it has not changed since."""
     return entry if earlier is None or earlier.get("stamp") != entry["stamp"] else earlier
 
@@ -95,9 +95,9 @@ def files_in(path: str) -> list[tuple[Path, str]]:
     top = Path(path)
     if not top.is_dir():
         return [(top, top.name)]
-    found = [(Path(folder, name), name) for folder, _, names in os.walk(top) for name in names if name != LOCK]
-    named = [(file, str(file.relative_to(top))) for file, _ in found]
-    return sorted(named, key=lambda pair: os.fsencode(pair[1]))
+    paths = [(Path(folder, name), name) for folder, _, names in os.walk(top) for name in names if name != LOCK]
+    named_paths = [(file, str(file.relative_to(top))) for file, _ in paths]
+    return sorted(named_paths, key=lambda pair: os.fsencode(pair[1]))
 
 
 def checksum_of(path: str, method: str) -> str:
@@ -109,11 +109,11 @@ def checksum_of(path: str, method: str) -> str:
         If a file of it cannot be read.
     """
     if method == FULL and not os.path.isdir(path):  # noqa: PTH112 - of very many paths
-        return _digest(path, _whole)
+        return _digest(path, _read_blocks)
     total = hashlib.sha256()
     for file, name in files_in(path):
         size = "" if method == FULL else f"{file.stat().st_size}  "
-        digest = _digest(file, _whole if method == FULL else _ends)
+        digest = _digest(file, _read_blocks if method == FULL else _ends)
         total.update(os.fsencode(f"{digest}  {size}{name}\n"))
     return total.hexdigest()
 
@@ -121,21 +121,21 @@ def checksum_of(path: str, method: str) -> str:
 def _digest(path: str | Path, read: Callable[[int], Iterable[bytes]]) -> str:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for block in read(file):
-            found.update(block)
-        return found.hexdigest()
+            digest.update(block)
+        return digest.hexdigest()
     finally:
         os.close(file)
 
 
-def _whole(file: int) -> Iterable[bytes]:
+def _read_blocks(file: int) -> Iterable[bytes]:
     # A small file is read at once, without room for more: there may be very many of them.
-    left = os.fstat(file).st_size
-    while block := os.read(file, min(BLOCK_BYTES, left) if left > 0 else BLOCK_BYTES):
+    remaining_bytes = os.fstat(file).st_size
+    while block := os.read(file, min(BLOCK_BYTES, remaining_bytes) if remaining_bytes > 0 else BLOCK_BYTES):
         yield block
-        left -= len(block)
-        if left == 0:
+        remaining_bytes -= len(block)
+        if remaining_bytes == 0:
             return
 
 

@@ -27,14 +27,14 @@ def are_close_images(one: Any, other: Any) -> bool:
 
     from lofarpipe.imaging.quality.statistics import robust_rms
 
-    there = np.isfinite(one)
-    if not np.array_equal(there, np.isfinite(other)) or not there.any():
+    is_finite = np.isfinite(one)
+    if not np.array_equal(is_finite, np.isfinite(other)) or not is_finite.any():
         return False
     try:
         limit = NOISE_PART * robust_rms(one)
     except ValueError:
-        limit = LARGEST_PART * float(np.abs(one[there]).max())
-    return bool(np.abs(one[there].astype(float) - other[there]).max() <= limit)
+        limit = LARGEST_PART * float(np.abs(one[is_finite]).max())
+    return bool(np.abs(one[is_finite].astype(float) - other[is_finite]).max() <= limit)
 
 
 def are_close_texts(one: str, other: str) -> bool:
@@ -88,23 +88,25 @@ def product_names(record: Facts) -> dict[str, Facts]:
     """Return the products by names without the place of the run: relative to its directories, else as they are."""
     run = record["run"]
     places = sorted({run["job_directory"], run["working_directory"]}, key=len, reverse=True)
-    named = {}
+    products = {}
     for entry in record["products"]:
         place = next((place for place in places if entry["path"].startswith(f"{place}/")), None)
-        named[entry["path"].removeprefix(f"{place}/") if place else entry["path"]] = entry
-    return named
+        products[entry["path"].removeprefix(f"{place}/") if place else entry["path"]] = entry
+    return products
 
 
-def compare_products(before: Facts, after: Facts) -> list[Compared]:
+def compare_products(old_record: Facts, new_record: Facts) -> list[Compared]:
     """Return each product of either run with its comparison."""
-    old, new = product_names(before), product_names(after)
+    old, new = product_names(old_record), product_names(new_record)
     moved = _moved(old, new)
-    places = _places(before, after) | moved | {Path(name).name: Path(other).name for name, other in moved.items()}
-    found = [
+    places = (
+        _places(old_record, new_record) | moved | {Path(name).name: Path(other).name for name, other in moved.items()}
+    )
+    comparisons = [
         _compared(f"{name} -> {moved[name]}" if name in moved else name, entry, new.get(moved.get(name, name)), places)
         for name, entry in old.items()
     ]
-    return found + [Compared(name, NEW) for name in new if name not in old and name not in moved.values()]
+    return comparisons + [Compared(name, NEW) for name in new if name not in old and name not in moved.values()]
 
 
 def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]:
@@ -119,9 +121,9 @@ def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]
     return moved
 
 
-def _places(before: Facts, after: Facts) -> dict[str, str]:
+def _places(old_record: Facts, new_record: Facts) -> dict[str, str]:
     """Return directories of the one run -> those of the other."""
-    return {before["run"][key]: after["run"][key] for key in ("working_directory", "job_directory")}
+    return {old_record["run"][key]: new_record["run"][key] for key in ("working_directory", "job_directory")}
 
 
 def _compared(name: str, old: Facts, new: Facts | None, places: Mapping[str, str]) -> Compared:
@@ -146,11 +148,11 @@ def _texts(name: str, old: Facts, new: Facts, places: Mapping[str, str]) -> Comp
         return Compared(name, ROUNDED if are_close_drawings(old["path"], new["path"]) else DIFFERS)
     names = {os.fsencode(one): os.fsencode(other) for one, other in places.items()}
     any_name = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    before, after = Path(old["path"]).read_bytes(), Path(new["path"]).read_bytes()
-    before = re.sub(any_name, lambda found: names[found[0]], before)
-    if before == after:
+    old_content, new_content = Path(old["path"]).read_bytes(), Path(new["path"]).read_bytes()
+    old_content = re.sub(any_name, lambda match: names[match[0]], old_content)
+    if old_content == new_content:
         return Compared(name, SAME_CONTENT, "but for where the runs were")
-    if are_close_texts(before.decode("utf-8", "replace"), after.decode("utf-8", "replace")):
+    if are_close_texts(old_content.decode("utf-8", "replace"), new_content.decode("utf-8", "replace")):
         return Compared(name, ROUNDED)
     return Compared(name, DIFFERS, f"{old['bytes']} and {new['bytes']} bytes")
 

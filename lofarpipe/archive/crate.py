@@ -155,14 +155,16 @@ class CrateBuilder:
         """Add the runner, and the programs with their versions; scripts of the pipeline are the runner's."""
         runner = self._record["software"]["runner"]
         version = runner["version"] + (f" ({runner['commit']})" if runner["commit"] else "")
-        found = {"genericpipeline": self._application("genericpipeline", version)}
+        applications = {"genericpipeline": self._application("genericpipeline", version)}
         for program in self._record["software"]["programs"]:
-            if not _is_ours(program, runner) and program["name"] not in found:
-                found[program["name"]] = self._application(program["name"], program["version"], program.get("sha256"))
+            if not _is_ours(program, runner) and program["name"] not in applications:
+                applications[program["name"]] = self._application(
+                    program["name"], program["version"], program.get("sha256")
+                )
         for package in self._record["software"]["packages"]:
             if package["name"] in ("everybeam", "python-casacore", "bdsf"):
                 self._application(package["name"], package["version"])
-        return found
+        return applications
 
     def _application(self, name: str, version: str | None, sha256: str | None = None) -> Any:
         facts: Facts = {"@type": "SoftwareApplication", "name": name}
@@ -170,8 +172,8 @@ class CrateBuilder:
             facts["softwareVersion"] = version
         if sha256:
             facts["sha256"] = sha256
-        if known := program_key(name):
-            facts["url"] = KNOWN_PROGRAMS[known].home
+        if key := program_key(name):
+            facts["url"] = KNOWN_PROGRAMS[key].home
         return self._add(f"#{name}", facts)
 
     def _workflow(self, runner: Any) -> Any:

@@ -199,6 +199,8 @@ def product_keys(product_type: str, path: str | Path, host: str) -> Keys:
         If there is no such type, or the product cannot be described.
     """
     if product_type not in DESCRIBE:
-        known = ", ".join(DESCRIBE)
-        raise FeedbackError(f"product type {product_type!r} is none of {known}{nearest(product_type, DESCRIBE)}")
+        product_types = ", ".join(DESCRIBE)
+        raise FeedbackError(
+            f"product type {product_type!r} is none of {product_types}{nearest(product_type, DESCRIBE)}"
+        )
     return DESCRIBE[product_type](path, host)

@@ -33,8 +33,8 @@ def self_contained(composed: Parset) -> tuple[str, list[str]]:
     """
     definitions = {entry.key for entry in composed.definitions().values()}
     resolved = re.compile(r"pipeline\.base|[^.]*\.use")
-    kept = [entry for entry in composed.entries() if not resolved.fullmatch(entry.key)]
-    lines = {entry: _line(entry, _value(entry, composed, entry.key in definitions)) for entry in kept}
+    entries = [entry for entry in composed.entries() if not resolved.fullmatch(entry.key)]
+    lines = {entry: _line(entry, _value(entry, composed, entry.key in definitions)) for entry in entries}
     lost = [f"{entry.where}: {entry.key}" for entry, line in lines.items() if not line]
     return HEADER + "".join(lines.values()), lost
 
@@ -66,9 +66,9 @@ def _sub_pipeline(entry: Entry) -> str:
 def _line(entry: Entry, value: str) -> str:
     """Return ``key = value`` as it is read again; a value with ``=`` or ``#`` gets quotes. Empty: there is no way."""
     comment = f"  ## {entry.comment}" if entry.comment else ""
-    for written in (value, f'"{value}"', f"'{value}'"):
-        line = f"{entry.key} = {written}{comment}\n"
-        if _reads_as(line, entry.key, {value, written}):
+    for spelling in (value, f'"{value}"', f"'{value}'"):
+        line = f"{entry.key} = {spelling}{comment}\n"
+        if _reads_as(line, entry.key, {value, spelling}):
             return line
     return ""
 
@@ -100,9 +100,9 @@ def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Fac
     typed = {OTHER_NAMES.get(name, name) for name in overrides}
     values = []
     for (section, key), line in lines_of(text).items():
-        known = settings.inputs if section == "DEFAULT" else settings.sections.get(section, {})
+        section_values = settings.inputs if section == "DEFAULT" else settings.sections.get(section, {})
         source = COMMAND_LINE if key in typed else f"{settings.config_file}:{line}"
-        values.append({"section": section, "key": key, "value": known.get(key, ""), "source": source})
+        values.append({"section": section, "key": key, "value": section_values.get(key, ""), "source": source})
     values += [
         {"section": section, "key": key, "value": str(value), "source": COMMAND_LINE if key in typed else BUILT_IN}
         for section, key, value in _defaults(settings)
@@ -123,14 +123,14 @@ def _defaults(settings: Settings) -> list[tuple[str, str, object]]:
 
 def lines_of(text: str) -> dict[tuple[str, str], int]:
     """Return (section, key) -> line of a configuration's text; of a key that is there twice the last counts."""
-    found: dict[tuple[str, str], int] = {}
+    line_numbers: dict[tuple[str, str], int] = {}
     section = "DEFAULT"
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _SECTION.match(line):
             section = match["name"]
         elif match := _KEY.match(line):
-            found[section, match["key"].strip().lower()] = number
-    return found
+            line_numbers[section, match["key"].strip().lower()] = number
+    return line_numbers
 
 
 MAP_ENDINGS = ("mapfile", "datamap")
@@ -156,17 +156,17 @@ class RunFiles:
     began_s: float  # when the first run in this job directory began, s since 1970 UTC
     pauses: Sequence[tuple[float, float]] = ()  # between runs, from the end of one to the start of the next
 
-    def inputs(self, work: Work, before: Iterable[str] = ()) -> list[str]:
+    def inputs(self, work: Work, recorded_inputs: Iterable[str] = ()) -> list[str]:
         """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
-        named = [*self._named_in_parset(), *(path for path in sorted(work.files) if path not in work.written)]
+        candidates = [*self._named_in_parset(), *(path for path in sorted(work.files) if path not in work.written)]
         installed = f"{share_directory()}/"
-        known = dict.fromkeys(before)
+        earlier_inputs = dict.fromkeys(recorded_inputs)
         new = [
             path
-            for path in dict.fromkeys(named)
-            if path not in known and not path.startswith(installed) and self._may_be_input(path)
+            for path in dict.fromkeys(candidates)
+            if path not in earlier_inputs and not path.startswith(installed) and self._may_be_input(path)
         ]
-        return _outermost([*known, *new])
+        return _outermost([*earlier_inputs, *new])
 
     def products(self, work: Work, inputs: Iterable[str], done: Collection[str], earlier: Collection[str]) -> list[str]:
         """Return the products that are there; an input that a step changed is one too.
@@ -176,17 +176,17 @@ class RunFiles:
         done: the steps that the run did, or found done.
         earlier: files that steps wrote only in earlier runs.
         """
-        known = set(inputs)
+        input_paths = set(inputs)
         outputs = [outputs for step, outputs in work.plugins.items() if step in done]
-        listed = (path for path in _listed(outputs) if path not in known and not self._is_older(path))
-        named = dict.fromkeys([*(path for path in sorted(work.written) if path not in earlier), *listed])
-        return _outermost([path for path in named if not self._is_own(path)])
+        map_entries = (path for path in _map_files(outputs) if path not in input_paths and not self._is_older(path))
+        candidates = dict.fromkeys([*(path for path in sorted(work.written) if path not in earlier), *map_entries])
+        return _outermost([path for path in candidates if not self._is_own(path)])
 
     def _named_in_parset(self) -> Iterator[str]:
         """Yield every path in the values of the parset; patterns are expanded."""
-        here = Path.cwd()
+        directory = Path.cwd()
         values = [entry.value for entry in self.pipeline.parset.entries()]
-        for path in sorted(named_paths(values, here)):
+        for path in sorted(named_paths(values, directory)):
             yield from sorted(glob.glob(path)) if _PATTERN.intersection(path) else [path]  # noqa: PTH207 - as plugins do
 
     def _may_be_input(self, path: str) -> bool:
@@ -213,7 +213,7 @@ class RunFiles:
         return tuple(f"{self.settings.job_directory}/{name}" for name in OWN_FILES)
 
 
-def _listed(plugin_outputs: Iterable[Mapping[str, object]]) -> Iterator[str]:
+def _map_files(plugin_outputs: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Yield the entries of maps that plugins made."""
     for outputs in plugin_outputs:
         for path in outputs.values():

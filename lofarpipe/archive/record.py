@@ -113,8 +113,8 @@ class Command:
     @classmethod
     def of(cls, options: argparse.Namespace) -> Command:
         """Return the command line as JSON types."""
-        given = {name: getattr(options, name, None) for name in OVERRIDES}
-        overrides = {name: str(value) for name, value in given.items() if value not in (None, False)}
+        values = {name: getattr(options, name, None) for name in OVERRIDES}
+        overrides = {name: str(value) for name, value in values.items() if value not in (None, False)}
         return cls(options.parset, tuple(options.set), overrides, Path.cwd())
 
 
@@ -151,7 +151,7 @@ class RunRecord:
         self._facts: Facts = {}
         self._quality: Any = None  # of the image of this run; None before it was measured
         self._earlier: list[Facts] = []  # products of an earlier run
-        self._before: Facts | None = None  # the record of a run that did its work, until this one does something
+        self._previous: Facts | None = None  # the record of a run that did its work, until this one does something
 
     @property
     def facts(self) -> Facts:
@@ -164,10 +164,10 @@ class RunRecord:
         self._try(self._begin)
 
     def step_started(self, event: Event) -> None:
-        """Write what is known: this run is no mere repetition."""
+        """Write the known facts: this run is no mere repetition."""
         del event
-        if self._before is not None and self._facts:
-            self._before = None
+        if self._previous is not None and self._facts:
+            self._previous = None
             self._try(self._write)
 
     step_failed = files_removed = step_started
@@ -180,14 +180,14 @@ class RunRecord:
 
     def _stays(self) -> bool:
         """Whether the record of the run before is as this one's would be; its files are this one's."""
-        before = self._before
-        if before is None or any(before.get(key) != self._facts[key] for key in ("options", "software")):
+        record = self._previous
+        if record is None or any(record.get(key) != self._facts[key] for key in ("options", "software")):
             return False
-        if before.get("parset", {}).get("text") != self._text:
+        if record.get("parset", {}).get("text") != self._text:
             return False
         self._quality = read_run_record(self._settings.job_directory / "quality.json", None)
-        self._facts |= {key: before.get(key, []) for key in ("inputs", "products")}
-        return bool(self._quality == before.get("quality"))
+        self._facts |= {key: record.get(key, []) for key in ("inputs", "products")}
+        return bool(self._quality == record.get("quality"))
 
     def _try(self, write: Callable[[], None]) -> None:
         try:
@@ -199,33 +199,33 @@ class RunRecord:
     def _begin(self) -> None:
         inputs, self._earlier = _earlier_files(self.path)
         self._facts = self._fixed_facts()
-        known = {entry["path"]: entry for entry in inputs}
-        paths = self._files().inputs(self._state.work, known)
-        self._facts["inputs"] = _inputs(paths, known, self._state.work, self._limit_bytes)
+        entries = {entry["path"]: entry for entry in inputs}
+        paths = self._files().inputs(self._state.work, entries)
+        self._facts["inputs"] = _inputs(paths, entries, self._state.work, self._limit_bytes)
         self._facts["products"] = []
         record = read_run_record(self.path, {})
         is_done = isinstance(record, dict) and (record.get("run") or {}).get("state") == DONE
-        self._before = record if is_done and record.get("schema_version") == SCHEMA_VERSION else None
-        if self._before is None:
+        self._previous = record if is_done and record.get("schema_version") == SCHEMA_VERSION else None
+        if self._previous is None:
             self._write()
 
     def _finish(self) -> None:
         files = self._files()
         inputs = self._with_new_ones(files)
-        known = {entry["path"]: entry for entry in self._earlier}
+        entries = {entry["path"]: entry for entry in self._earlier}
         state = self._state
         products = files.products(state.work, [entry["path"] for entry in inputs], state.current, state.earlier_files())
         self._facts["inputs"] = inputs
-        self._facts["products"] = describe_files(products, self._limit_bytes, known)
+        self._facts["products"] = describe_files(products, self._limit_bytes, entries)
         self._write()
 
     def _with_new_ones(self, files: RunFiles) -> list[Facts]:
         """Return the inputs: those that were there at the beginning as they were, and those that steps have named."""
-        before = {entry["path"]: entry for entry in self._facts["inputs"]}
-        paths = files.inputs(self._state.work, before)
-        read = sum(entry["bytes"] for entry in before.values() if entry["checksum"]["method"] == FULL)
-        new = describe_files((path for path in paths if path not in before), max(0, self._limit_bytes - read))
-        return [*(before[path] for path in paths if path in before), *new]
+        entries = {entry["path"]: entry for entry in self._facts["inputs"]}
+        paths = files.inputs(self._state.work, entries)
+        read = sum(entry["bytes"] for entry in entries.values() if entry["checksum"]["method"] == FULL)
+        new = describe_files((path for path in paths if path not in entries), max(0, self._limit_bytes - read))
+        return [*(entries[path] for path in paths if path in entries), *new]
 
     def _fixed_facts(self) -> Facts:
         """Return the fixed facts of a run."""
@@ -292,7 +292,7 @@ def as_text(facts: Facts) -> str:
 
 
 def brief_record(state: RunState, settings: Settings, facts: Mapping[str, Any]) -> Facts:
-    """Return the parts of run.json that tell how a run goes; ``facts`` are those that do not change meanwhile."""
+    """Return the parts of run.json that change during a run; ``facts`` are the constant ones."""
     return {
         "job": settings.job_name,
         "run": record_of_run(state, settings),
@@ -311,12 +311,12 @@ def removed_facts(state: RunState) -> list[Facts]:
 
 
 def note_removed(path: Path, state: RunState) -> None:
-    """Have run.json say which outputs are gone; one that is damaged stays as it is."""
+    """Record in run.json the outputs that are gone; a damaged one stays as it is."""
     record = read_run_record(path, None)
     if not isinstance(record, dict) or not isinstance(products := record.get("products"), list):
         return
-    kept = [entry for entry in products if not (isinstance(entry, dict) and entry.get("path") in state.removed)]
-    write_atomically(path, as_text({**record, "products": kept, "removed": removed_facts(state)}))
+    remaining = [entry for entry in products if not (isinstance(entry, dict) and entry.get("path") in state.removed)]
+    write_atomically(path, as_text({**record, "products": remaining, "removed": removed_facts(state)}))
 
 
 def option_facts(option: Option) -> Facts:
@@ -326,13 +326,13 @@ def option_facts(option: Option) -> Facts:
     return {key: getattr(option, places.get(key, key)) for key in keys}
 
 
-def _inputs(paths: list[str], known: Mapping[str, Facts], work: Work, limit_bytes: int) -> list[Facts]:
+def _inputs(paths: list[str], entries: Mapping[str, Facts], work: Work, limit_bytes: int) -> list[Facts]:
     """Return the inputs as they were before the run: those that a step has changed keep their earlier entry."""
-    changed = {path for path in paths if path in known and path in work.written}
+    changed = {path for path in paths if path in entries and path in work.written}
     fresh = {
-        entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, known)
+        entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, entries)
     }
-    return [known[path] if path in changed else fresh[path] for path in paths if path in changed or path in fresh]
+    return [entries[path] if path in changed else fresh[path] for path in paths if path in changed or path in fresh]
 
 
 def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:

@@ -38,10 +38,10 @@ def check_inputs(inputs: Sequence[Facts]) -> None:
     PipelineError
         If some are gone or have changed; it names the first ones.
     """
-    known = {entry["path"]: entry for entry in inputs}
-    methods = {path: entry["checksum"]["method"] for path, entry in known.items()}
-    now = {entry["path"]: entry for entry in describe_files(known, 0, known, methods)}
-    changes = {path: _change(entry, now.get(path)) for path, entry in known.items()}
+    entries = {entry["path"]: entry for entry in inputs}
+    methods = {path: entry["checksum"]["method"] for path, entry in entries.items()}
+    now = {entry["path"]: entry for entry in describe_files(entries, 0, entries, methods)}
+    changes = {path: _change(entry, now.get(path)) for path, entry in entries.items()}
     if wrong := [f"{path} {change}" for path, change in changes.items() if change]:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise PipelineError(
@@ -50,13 +50,13 @@ def check_inputs(inputs: Sequence[Facts]) -> None:
         )
 
 
-def _change(before: Facts, now: Facts | None) -> str:
+def _change(recorded: Facts, now: Facts | None) -> str:
     """Return the change of an input; empty if it is the same."""
     if now is None:
         return "is not there"
-    if now["bytes"] != before["bytes"]:
-        return f"has {now['bytes']} bytes instead of {before['bytes']}"
-    return "" if now["checksum"] == before["checksum"] else "has another content"
+    if now["bytes"] != recorded["bytes"]:
+        return f"has {now['bytes']} bytes instead of {recorded['bytes']}"
+    return "" if now["checksum"] == recorded["checksum"] else "has another content"
 
 
 def changed_software(software: Facts) -> list[str]:
@@ -64,52 +64,52 @@ def changed_software(software: Facts) -> list[str]:
     return [*_runner(software["runner"]), *_programs(software["programs"]), *_packages(software["packages"])]
 
 
-def _runner(before: Facts) -> list[str]:
+def _runner(recorded: Facts) -> list[str]:
     now = runner_facts()
-    if now["version"] != before["version"]:
-        return [f"genericpipeline is {now['version']} now, and was {before['version']}"]
-    if now["commit"] != before["commit"]:
-        return [f"genericpipeline is of commit {now['commit']} now, and was of {before['commit']}"]
-    if now["has_changes"] or before["has_changes"]:
+    if now["version"] != recorded["version"]:
+        return [f"genericpipeline is {now['version']} now, and was {recorded['version']}"]
+    if now["commit"] != recorded["commit"]:
+        return [f"genericpipeline is of commit {now['commit']} now, and was of {recorded['commit']}"]
+    if now["has_changes"] or recorded["has_changes"]:
         return ["genericpipeline has, or had, changes that are in no commit"]
     return []
 
 
 def _programs(programs: Sequence[Facts]) -> list[str]:
-    found = []
+    changes = []
     for program in programs:
         path = _path(program)
         if path is None:
-            found.append(f"{program['name']} was {program['path']}, which is not there")
+            changes.append(f"{program['name']} was {program['path']}, which is not there")
         elif program["version"] is not None:
             now = version_of(path, program_key(program["name"]))
             if now != program["version"]:
-                found.append(f"{program['name']} is {now} now ({path}), and was {program['version']}")
+                changes.append(f"{program['name']} is {now} now ({path}), and was {program['version']}")
         elif program.get("sha256") not in (None, program_checksum(path)):
-            found.append(f"{program['name']} ({path}) is not the file that it was")
-    return found
+            changes.append(f"{program['name']} ({path}) is not the file that it was")
+    return changes
 
 
 def _path(program: Facts) -> Path | None:
     """Return where a program is now: a known one is looked up again, as the run does."""
     try:
         name = Path(program["path"]).name
-        known = program_of(name)  # it may have another of its names on this machine
-        return find(known.task.get("executable", name) if known else name)
+        program_type = program_of(name)  # it may have another of its names on this machine
+        return find(program_type.task.get("executable", name) if program_type else name)
     except PipelineError:
         return Path(program["path"]) if Path(program["path"]).is_file() else None
 
 
 def _packages(packages: Sequence[Facts]) -> list[str]:
-    found = []
+    changes = []
     for package in packages:
         try:
             now = importlib.metadata.version(package["name"])
         except importlib.metadata.PackageNotFoundError:
             now = "not installed"
         if now != package["version"]:
-            found.append(f"{package['name']} is {now} now, and was {package['version']}")
-    return found
+            changes.append(f"{package['name']} is {now} now, and was {package['version']}")
+    return changes
 
 
 Facts = dict[str, Any]
@@ -210,7 +210,7 @@ def plan_repeat(record: Facts, options: argparse.Namespace) -> RepeatPlan:
     parset, config_file = _write(job_directory / "repeat", record, config)
     directory = Path(record["command"]["directory"])
     sites = ["-c", str(config_file), "-j", name, "-r", runtime, "-w", working]
-    words = [str(parset), *sites, *_kept(record), *(f"--set={text}" for text in options.set)]
+    words = [str(parset), *sites, *_lasting_options(record), *(f"--set={text}" for text in options.set)]
     words += [f"--{name}" for name in ("quiet", "verbose", "debug") if getattr(options, name)]
     argv = [sys.executable, "-P", "-m", "lofarpipe.cli", *words]
     return RepeatPlan(argv, directory if directory.is_dir() else Path.cwd(), job_directory)
@@ -225,12 +225,12 @@ def _first(record: Facts, key: str) -> str:
     return str(Path(record["run"][where]).parent)
 
 
-def _kept(record: Facts) -> list[str]:
+def _lasting_options(record: Facts) -> list[str]:
     """Return the options of the first command line that hold for every repetition."""
-    given = record["command"]["overrides"]
-    flags = ["--lenient"] if "lenient" in given else []
+    overrides = record["command"]["overrides"]
+    flags = ["--lenient"] if "lenient" in overrides else []
     names = ("task_file", "cores", "memory_gb")
-    return flags + [f"--{name.replace('_', '-')}={given[name]}" for name in names if name in given]
+    return flags + [f"--{name.replace('_', '-')}={overrides[name]}" for name in names if name in overrides]
 
 
 def _refuse_delivered(record: Facts, assignments: Sequence[str]) -> None:
@@ -240,14 +240,14 @@ def _refuse_delivered(record: Facts, assignments: Sequence[str]) -> None:
     inputs = {entry["path"] for entry in record["inputs"]}
     outside = {entry["path"] for entry in record["products"] if not entry["path"].startswith(ours)} - inputs
     changed = {text.partition("=")[0].strip() for text in assignments}
-    here = Path(record["command"]["directory"])
+    directory = Path(record["command"]["directory"])
     for option in record["options"]:
-        named = named_paths(option["value"], here) & outside
+        deliveries = named_paths(option["value"], directory) & outside
         if option["name"] in changed:
-            outside -= named
-        elif named:
+            outside -= deliveries
+        elif deliveries:
             raise PipelineError(
-                f"{sorted(named)[0]}: the first run delivered it, and a repetition would overwrite it; "
+                f"{sorted(deliveries)[0]}: the first run delivered it, and a repetition would overwrite it; "
                 f"give other names with -s {option['name']}=..."
             )
 
@@ -260,17 +260,17 @@ def repeated_config(record: Facts) -> str:
     beside = dict.fromkeys(str(Path(entry["path"]).parent) for entry in record["parset"]["files"])
     shipped = str(share_directory())
     more = [path for path in beside if path != shipped and Path(path, "plugins").is_dir()]
-    listed = parser.defaults().get("recipe_directories", "").strip("[] ")
-    everything = [*([listed] if listed else []), *(path.replace("%", "%%") for path in more)]
+    directory_list = parser.defaults().get("recipe_directories", "").strip("[] ")
+    everything = [*([directory_list] if directory_list else []), *(path.replace("%", "%%") for path in more)]
     parser["DEFAULT"]["recipe_directories"] = f"[{', '.join(everything)}]"
-    written = io.StringIO()
-    parser.write(written)
-    return written.getvalue()
+    output = io.StringIO()
+    parser.write(output)
+    return output.getvalue()
 
 
 def _job_directory(config: str, name: str, runtime: str, working: str) -> Path:
-    given = {"job_name": name, "start_time": "", "share": str(share_directory()).replace("%", "%%")}
-    parser = configparser.ConfigParser(defaults=given, strict=False)
+    defaults = {"job_name": name, "start_time": "", "share": str(share_directory()).replace("%", "%%")}
+    parser = configparser.ConfigParser(defaults=defaults, strict=False)
     parser.read_string(config)
     parser["DEFAULT"]["runtime_directory"] = runtime.replace("%", "%%")
     parser["DEFAULT"]["working_directory"] = working.replace("%", "%%")

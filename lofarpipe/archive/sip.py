@@ -120,8 +120,8 @@ def major_cycles(image: Path) -> int:
         If there is no such image, or its header lacks the key.
     """
     if image.suffix == ".mapfile":
-        written = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
-        image = cleaned(written) or image
+        image_paths = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
+        image = cleaned(image_paths) or image
     header = _header(image, "sip_cleaned_image")
     for program in KNOWN_PROGRAMS.values():
         if (count := program.major_cycles(header)) is not None:

@@ -69,7 +69,7 @@ def _scalars(image: SkyImage) -> Keys:
         "nrOfSpectralCoordinates": kinds.count("spectral"),
         "nrOfPolarizationCoordinates": kinds.count("stokes"),
         "coordinateTypes": kinds,
-        "locationFrame": _named(image, "SPECSYS", LOCATION_FRAMES),
+        "locationFrame": _archive_word(image, "SPECSYS", LOCATION_FRAMES),
         "timeFrame": _time_frame(image),
         "restoringBeamMajorValue": image.beam_major_arcsec,
         "restoringBeamMajorUnit": "arcsec",
@@ -87,12 +87,12 @@ def _scalars(image: SkyImage) -> Keys:
     }
 
 
-def _named(image: SkyImage, key: str, names: Mapping[Any, str]) -> str:
+def _archive_word(image: SkyImage, key: str, names: Mapping[Any, str]) -> str:
     """Return the archive's word for a header value."""
     value = image.value(key)
     if value not in names:
-        known = ", ".join(map(str, names))
-        raise SkyImageError(f"{image.path}: FITS key {key} is {value!r}; the archive knows only {known}")
+        words = ", ".join(map(str, names))
+        raise SkyImageError(f"{image.path}: FITS key {key} is {value!r}; the archive knows only {words}")
     return names[value]
 
 
@@ -106,7 +106,7 @@ def _pointing(image: SkyImage) -> Keys:
     """Return the direction of the phase centre, which is where WSClean puts the reference value."""
     right_ascension_deg, declination_deg = image.phase_centre_deg
     return {
-        "equinox": _named(image, "EQUINOX", EQUINOXES),
+        "equinox": _archive_word(image, "EQUINOX", EQUINOXES),
         "coordType": "RA-DEC",
         "angle1": math.radians(right_ascension_deg % 360),
         "angle2": math.radians(declination_deg),
@@ -128,7 +128,7 @@ def _direction_coordinate(image: SkyImage) -> Keys:
         "PC0_1": float(matrix[0, 1]),
         "PC1_0": float(matrix[1, 0]),
         "PC1_1": float(matrix[1, 1]),
-        "equinox": _named(image, "EQUINOX", EQUINOXES),
+        "equinox": _archive_word(image, "EQUINOX", EQUINOXES),
         "raDecSystem": str(wcs.radesys),
         "projection": image.axis("RA").ctype.split("-")[-1],
         "projectionParameters": [parameters.get(1, 0.0), parameters.get(2, 0.0)],

@@ -49,10 +49,10 @@ def runner_facts(package: Path = PACKAGE) -> Facts:
 def _checkout(directory: Path) -> tuple[str | None, bool | None]:
     if not (directory / ".git").exists():
         return None, None
-    said = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
-    if said is None:
+    status = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if status is None:
         return None, None
-    lines = said.splitlines()
+    lines = status.splitlines()
     commit = next((line.removeprefix(OF_COMMIT) for line in lines if line.startswith(OF_COMMIT)), NO_COMMIT)
     return None if commit == NO_COMMIT else commit, any(not line.startswith("#") for line in lines)
 
@@ -70,13 +70,13 @@ def _git(directory: Path, *arguments: str) -> str | None:
 def package_facts() -> list[Facts]:
     """Return name, version and place of those of the packages that are installed."""
     places = list(dict.fromkeys(path or "." for path in sys.path))
-    found: dict[str, Facts] = {}
+    packages: dict[str, Facts] = {}
     for place in places:
         for name, version in _installed(place):
-            found.setdefault(name, _package(name, version, Path(place)))
+            packages.setdefault(name, _package(name, version, Path(place)))
     if any(place.endswith(".egg") or os.path.isfile(place) for place in places):  # noqa: PTH113
-        found |= {name: known for name in PACKAGES if name not in found and (known := _known_to_python(name))}
-    return [found[name] for name in PACKAGES if name in found]
+        packages |= {name: package for name in PACKAGES if name not in packages and (package := _known_to_python(name))}
+    return [packages[name] for name in PACKAGES if name in packages]
 
 
 def _package(name: str, version: str, place: Path) -> Facts:
@@ -132,10 +132,10 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
         if path is None:
             continue
         if path not in programs:
-            known = step.asked_program(settings.lenient)
-            version = version_of(path, known)
+            program = step.asked_program(settings.lenient)
+            version = version_of(path, program)
             programs[path] = {
-                "name": _name(path, known),
+                "name": _name(path, program),
                 "path": str(path),
                 "version": version,
                 "sha256": None if version else program_checksum(path),
@@ -157,18 +157,18 @@ def _executable(step: Step, settings: Settings) -> Path | None:
         return None
 
 
-def _name(path: Path, known: str) -> str:
-    return KNOWN_PROGRAMS[known].name if known in KNOWN_PROGRAMS else path.name
+def _name(path: Path, program: str) -> str:
+    return KNOWN_PROGRAMS[program].name if program in KNOWN_PROGRAMS else path.name
 
 
-def version_of(path: Path, known: str) -> str | None:
+def version_of(path: Path, program: str) -> str | None:
     """Return the version of a program that is known; others are not asked: they might do anything."""
-    if known not in KNOWN_PROGRAMS:
+    if program not in KNOWN_PROGRAMS:
         return None
     from lofarpipe.programs.find import program_version
 
     try:
-        return KNOWN_PROGRAMS[known].version(path) or program_version(path).rpartition(" ")[2]
+        return KNOWN_PROGRAMS[program].version(path) or program_version(path).rpartition(" ")[2]
     except PipelineError:
         return None
 
@@ -197,14 +197,14 @@ def _system(machine: os.uname_result) -> str:
 
 def host_facts() -> Facts:
     """Return the machine that runs the pipeline: name, system, resources, directories of EveryBeam and casacore."""
-    there, machine = detect_resources(), os.uname()
+    resources, machine = detect_resources(), os.uname()
     return {
         "name": machine.nodename,
         "system": _system(machine),
         "machine": machine.machine,
-        "cores": there.cores,
-        "memory_gb": round(there.memory_gb, 3),
-        "gpus": there.gpus,
+        "cores": resources.cores,
+        "memory_gb": round(resources.memory_gb, 3),
+        "gpus": resources.gpus,
         "user": _user(),
         "data_directories": {name: os.environ.get(name, path) for name, path in data_directories().items()},
     }

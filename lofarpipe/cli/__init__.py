@@ -67,7 +67,7 @@ def open_closed_streams() -> None:
 
 
 def work(options: argparse.Namespace) -> int:
-    """Do what was asked for; what a front end is given becomes a parset first, and may say itself what to do."""
+    """Run the requested task; the input of a front end becomes a parset first, and may choose the task itself."""
     if options.task is not None:
         return int(options.task(options))
     if options.translate is not None:
@@ -85,7 +85,7 @@ def fix_hashes() -> None:
     """Begin anew with hashes of texts that are the same in every run, unless the user has set PYTHONHASHSEED.
 
     Plugins that join a set, and their children, then give the same order each time: another one would be a change of
-    what the next steps are given.
+    input of the next steps.
     """
     if os.environ.get("PYTHONHASHSEED") or not sys.executable:
         return
@@ -95,7 +95,7 @@ def fix_hashes() -> None:
 
 
 def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
-    """Do what was asked for; return the exit status, and say in one line what went wrong."""
+    """Run the requested task; return the exit status, and print an error as one line."""
     from lofarpipe.cli.output import write_out
     from lofarpipe.errors import PipelineError, UsageError
     from lofarpipe.jobs import Interrupted
@@ -125,13 +125,13 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
 
 
 def say(text: str, program: str = PROGRAM) -> None:
-    """Say what went wrong, if the terminal is still there."""
+    """Print an error, if the terminal is still there."""
     with contextlib.suppress(OSError):
         print(f"{program}: {text}", file=sys.stderr, flush=True)
 
 
 def failed(text: str, debug: bool, program: str) -> int:
-    """Say what went wrong, for those who look for mistakes in the program with the traceback; return the status."""
+    """Print an error, with the traceback where mistakes in the program are looked for; return the status."""
     if debug:
         import traceback
 
@@ -141,7 +141,7 @@ def failed(text: str, debug: bool, program: str) -> int:
 
 
 def write_problem(err: OSError) -> str:
-    """Return in one line what a disk, or a file on it, refused."""
+    """Return an error of a disk, or of a file on it, as one line."""
     from lofarpipe.support.disk import ADVICE, io_problem
 
     if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
@@ -160,7 +160,7 @@ def here_is_there() -> bool:
 
 
 def unexpected(err: Exception) -> str:
-    """Return in one line what nobody foresaw: file, line, and the exception."""
+    """Return an unforeseen error as one line: file, line, and the exception."""
     trace = err.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -169,8 +169,8 @@ def unexpected(err: Exception) -> str:
 
 
 def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
-    """Return what to do."""
-    asked = {
+    """Return the function of the requested task."""
+    requests = {
         show_options: options.options,
         show_template: options.template,
         check_only: options.check,
@@ -178,7 +178,7 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
         forget_step: options.forget is not None,
         dry_run: options.dry_run,
     }
-    return next((view for view, is_asked in asked.items() if is_asked), run_pipeline)
+    return next((view for view, is_asked in requests.items() if is_asked), run_pipeline)
 
 
 def tell_refusal(settings: Settings, problem: str) -> None:
@@ -191,7 +191,7 @@ def tell_refusal(settings: Settings, problem: str) -> None:
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
-    """Check everything, then run what is not done yet."""
+    """Check everything, then run the steps that are not done yet."""
     from lofarpipe.cli.inspect import forget
     from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
@@ -244,7 +244,7 @@ def summarised(options: argparse.Namespace, journal: Journal, work: Callable[[],
 
 
 def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_directory: Path) -> None:
-    """Write what a front end made, for people, and to be run by genericpipeline.py; and what it was made of."""
+    """Write the parset of a front end, for people and to be run by genericpipeline.py, and its sources."""
     from lofarpipe.archive.inputs import field_text, self_contained
     from lofarpipe.support.utilities import write_atomically
 
@@ -275,7 +275,7 @@ def forget_step(options: argparse.Namespace) -> int:
 
 
 def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
-    """Run, and tell how it ended, whatever ends it."""
+    """Run, and report the end, whatever ends it."""
     from lofarpipe.engine.crew import intermediate_outputs, run_ended, run_started
     from lofarpipe.errors import PipelineError
     from lofarpipe.state.events import RunEnded
@@ -299,20 +299,20 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
 
 
 def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
-    """Return what to do with a table of fields: run them, check them, or do with each what is asked for."""
+    """Return the function for a table of fields: run them, check them, or do one task with each."""
     from lofarpipe.cli import fields
 
-    asked = command(options)
-    if asked is run_pipeline:
+    task = command(options)
+    if task is run_pipeline:
         return functools.partial(fields.run_all, reading)
-    if asked is check_only:
+    if task is check_only:
         return functools.partial(fields.check_all, reading)
-    return functools.partial(fields.run_each_field, reading, asked)
+    return functools.partial(fields.run_each_field, reading, task)
 
 
 @contextlib.contextmanager
 def telling_results(is_told: bool) -> Iterator[None]:
-    """Print in the end what the original does: it names no result itself, only that there are any.
+    """Print the final line of the original runner: it names no result, only that there are any.
 
     Source: doc/spec/lofarpipe.md, section 1.2.
     """
@@ -330,7 +330,7 @@ def telling_results(is_told: bool) -> Iterator[None]:
 def make_reporters(
     options: argparse.Namespace, settings: Settings, pipeline: Pipeline, state: RunState
 ) -> list[object]:
-    """Return who is told of events: the record, the terminal and the log."""
+    """Return the reporters: the record, the terminal and the log."""
     from lofarpipe.archive.record import Command, RunRecord
     from lofarpipe.report.html.writer import PageWriter, wants_page
     from lofarpipe.report.pipeline_log import ClassicLog, Statistics
@@ -341,10 +341,10 @@ def make_reporters(
     level = next((level for name, level in levels.items() if getattr(options, name)), NORMAL)
     logs = [ClassicLog(settings.log_file), Statistics(settings.statistics_file)]
 
-    own = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
+    directories = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
 
     def facts() -> Mapping[str, object]:
-        return {"run": own, **record.facts} if record.facts else {}  # of run.json, which is long
+        return {"run": directories, **record.facts} if record.facts else {}  # of run.json, which is long
 
     # All that programs write is too much to be shown above a picture.
     is_live = NORMAL <= level <= VERBOSE and shows_live(sys.stdout)
@@ -372,7 +372,7 @@ def notifiers(
     record: RunRecord,
     complain: Callable[[str], None],
 ) -> list[object]:
-    """Return what runs the commands of [notify], where there are any."""
+    """Return the reporter that runs the commands of [notify], where there are any."""
     from lofarpipe.archive.record import brief_record
     from lofarpipe.report.notify import Messenger, Notifier, notify_options
 

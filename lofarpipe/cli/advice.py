@@ -24,10 +24,10 @@ def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], c
     flags = list(flags)
     sets = [word for word in further if is_set(word)]
     if sets:
-        listed = f"[{sets[0]}{', ...' if len(sets) > 1 else ''}]"
-        return f"; measurement sets are an option of the pipeline: -s 'data_input_filenames={listed}'"
-    if meant := _as_option(words, flags):
-        return meant
+        set_list = f"[{sets[0]}{', ...' if len(sets) > 1 else ''}]"
+        return f"; measurement sets are an option of the pipeline: -s 'data_input_filenames={set_list}'"
+    if option_hint := _as_option(words, flags):
+        return option_hint
     if further[:1] == ["="]:
         return "; an assignment is one word, without blanks or in quotes: -s 'robust = 0'"
     odd = next((word for word in further if word.startswith("-")), "")
@@ -55,29 +55,31 @@ def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
     names = list(parset.definitions())
     for place, word in enumerate(words):
         is_flag = word.startswith("-")
-        found = (_LONG if is_flag else _ASSIGNMENT).fullmatch(word)
-        before = words[place - 1] if place else ""
-        if found is None or word.partition("=")[0] in flags or before in ("-s", "--set"):
+        match = (_LONG if is_flag else _ASSIGNMENT).fullmatch(word)
+        previous_word = words[place - 1] if place else ""
+        if match is None or word.partition("=")[0] in flags or previous_word in ("-s", "--set"):
             continue
-        value = found["value"] if found["value"] is not None else _value(words[place + 1 :])
-        if hint := _assignment_hint(found["name"], value, parset, names):
+        value = match["value"] if match["value"] is not None else _value(words[place + 1 :])
+        if hint := _assignment_hint(match["name"], value, parset, names):
             return hint
     return ""
 
 
 def _assignment_hint(word: str, value: str, parset: Parset, names: Sequence[str]) -> str:
     """Return how the option is set that a word means; with the value where it is the option's own name."""
-    meant = meant_options(word, parset, names) or get_close_matches(word.replace("-", "_"), names, n=1, cutoff=CLOSE)
-    if not meant:
+    candidates = meant_options(word, parset, names) or get_close_matches(
+        word.replace("-", "_"), names, n=1, cutoff=CLOSE
+    )
+    if not candidates:
         return ""
-    is_same = meant[0] == word.replace("-", "_")
-    setting = f"-s {_quoted(f'{meant[0]}={value}')}" if is_same else f"-s {meant[0]}=..."
-    return f"; an option of the pipeline is set with -s: {setting}{'' if is_same else described(meant[0], parset)}"
+    is_same = candidates[0] == word.replace("-", "_")
+    setting = f"-s {_quoted(f'{candidates[0]}={value}')}" if is_same else f"-s {candidates[0]}=..."
+    return f"; an option of the pipeline is set with -s: {setting}{'' if is_same else described(candidates[0], parset)}"
 
 
-def _value(after: Sequence[str]) -> str:
+def _value(next_words: Sequence[str]) -> str:
     """Return the value behind a flag."""
-    values = [word for word in after[:1] if not word.startswith("-") or word[1:2].isdigit()]
+    values = [word for word in next_words[:1] if not word.startswith("-") or word[1:2].isdigit()]
     return values[0] if values else "VALUE"
 
 

@@ -52,7 +52,7 @@ def image(
     quiet: bool = True,
     **options: object,
 ) -> ImageResult:
-    """Make the image of measurement sets; what is done already is not done again.
+    """Make the image of measurement sets; finished steps are not run again.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _text(key: str, value: object) -> str:
 
 
 def _result(job_directory: Path) -> ImageResult:
-    """Return what a run left in its job directory."""
+    """Return the results of a run, from its job directory."""
     quality, plan = (_facts(job_directory / FILES[name]) for name in ("quality", "plan"))
     paths = {"job_directory": job_directory}
     for key, kind in (("image", "image_pb"), ("flat_image", "image")):

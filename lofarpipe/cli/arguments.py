@@ -155,7 +155,7 @@ def front_ends() -> list[str]:
 
 
 def read_words(words: Sequence[str]) -> argparse.Namespace:
-    """Return what a command line says, that of a front end or our own."""
+    """Return the options of a command line, that of a front end or our own."""
     verb, name = (words[0], words[1:2]) if words and words[0] in VERBS else ("", words[:1])
     front = front_end(name[0]) if name else None
     if front is None:
@@ -168,8 +168,10 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
     """Return the options on the command line of a front end; ``translate`` makes a parset of them."""
     about = (importlib.import_module(f"{__package__}.{name}").__doc__ or "").partition("\n")[0]
     reader = Reader(name, description=about, conflict_handler="resolve")
-    what = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
-    what.add_argument("--dry-run", action="store_true", help="print every command that can be known, write nothing")
+    task_group = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
+    task_group.add_argument(
+        "--dry-run", action="store_true", help="print every command that can be known, write nothing"
+    )
     reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
     reader.set_defaults(reporters=front.reporters, prints_commands=False, shows_plan=False, template=False)
@@ -190,7 +192,7 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
 
 
 def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what our own command line says; ``parset`` is None where none was given.
+    """Return the options of our own command line; ``parset`` is None without one.
 
     ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
     further words after the parset are ignored, as they were.
@@ -206,8 +208,10 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
         first = options.parset or ""
         if not verb and words[0] == first and "." not in first and not _is_file(first):
             reader.error(f"'{first}' is no command, and no parset{_advice(reader, words, further)}")
-        shown = " ".join(further[:SHOWN]) + (f" ... and {len(further) - SHOWN} more" if len(further) > SHOWN else "")
-        reader.error(f"unrecognized arguments: {shown}{_advice(reader, words, further)}")
+        extra_words = " ".join(further[:SHOWN]) + (
+            f" ... and {len(further) - SHOWN} more" if len(further) > SHOWN else ""
+        )
+        reader.error(f"unrecognized arguments: {extra_words}{_advice(reader, words, further)}")
     if options.dry_run not in ("True", "False"):
         if options.parset is not None:
             advice = _advice(reader, words, ())
@@ -239,9 +243,9 @@ def _is_file(name: str) -> bool:
 
 
 def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    asked = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
-    if len(asked) > 1:
-        reader.error(f"argument {asked[0]}: not allowed with argument {asked[1]}; ask for one at a time")
+    tasks = [f"--{name.replace('_', '-')}" for name in TASKS if getattr(options, name) not in (None, False)]
+    if len(tasks) > 1:
+        reader.error(f"argument {tasks[0]}: not allowed with argument {tasks[1]}; ask for one at a time")
     if options.json and not any(getattr(options, name) for name in JSON_TASKS):
         reader.error("argument --json: it is for --options, --check, --list and --dry-run (options, check, list, plan)")
 
@@ -262,7 +266,7 @@ class _Help(argparse.Action):
 
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
-    """Return the parser of our own command line, or of what follows one of its verbs."""
+    """Return the parser of our own command line, or of the words after one of its verbs."""
     top = Reader(
         prog=f"{PROGRAM} {verb}".rstrip(),
         description=VERBS[verb or "run"][1],
@@ -272,8 +276,8 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
     )
     top.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help")
     top.add_argument("parset", nargs="?", help="the pipeline or the field to run; a shipped one is found by its name")
-    what = _add_run_arguments(top, f"genericpipeline {__version__}")
-    what.add_argument(
+    task_group = _add_run_arguments(top, f"genericpipeline {__version__}")
+    task_group.add_argument(
         "-n",
         "--dry-run",
         nargs="?",
@@ -282,12 +286,12 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
         metavar="True|False",
         help="print every command that can be known, run and write nothing",
     )
-    what.add_argument(
+    task_group.add_argument(
         "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
     )
-    what.add_argument("--template", action="store_true", help="print a field parset to start from")
+    task_group.add_argument("--template", action="store_true", help="print a field parset to start from")
     if verb:
-        _hide_other_tasks(what, verb)
+        _hide_other_tasks(task_group, verb)
     old = top.add_argument_group("accepted for old command lines")
     old.add_argument("--loglevel", metavar="LEVEL", help="has no effect; use -q, -v or -d")
     old.add_argument("--args", metavar="TEXT", help="has no effect")
@@ -298,33 +302,39 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
     return top
 
 
-def _hide_other_tasks(what: argparse._ArgumentGroup, verb: str) -> None:
-    """Leave out of the help what goes with other verbs."""
-    own = {"set", *VERB_OPTIONS.get(verb, ("json",))}
-    what.title = "the pipeline"
-    for action in what._group_actions:
-        if action.dest not in own:
+def _hide_other_tasks(task_group: argparse._ArgumentGroup, verb: str) -> None:
+    """Leave the options of other verbs out of the help."""
+    own_options = {"set", *VERB_OPTIONS.get(verb, ("json",))}
+    task_group.title = "the pipeline"
+    for action in task_group._group_actions:
+        if action.dest not in own_options:
             action.help = argparse.SUPPRESS
 
 
 def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._ArgumentGroup:
-    """Add what every run can be asked for and told; return the group of what to do."""
-    what = top.add_argument_group("what to do (default: run the pipeline)")
-    what.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
-    what.add_argument("--json", action="store_true", help="print options, check, list or dry run as JSON, for tools")
-    what.add_argument("--check", action="store_true", help="read and check everything, run nothing")
-    what.add_argument("--list", action="store_true", help="print which steps are done, when, and how long they took")
-    what.add_argument(
+    """Add the options of every run; return the group of the tasks."""
+    task_group = top.add_argument_group("what to do (default: run the pipeline)")
+    task_group.add_argument("--options", action="store_true", help="print every option with value, source and meaning")
+    task_group.add_argument(
+        "--json", action="store_true", help="print options, check, list or dry run as JSON, for tools"
+    )
+    task_group.add_argument("--check", action="store_true", help="read and check everything, run nothing")
+    task_group.add_argument(
+        "--list", action="store_true", help="print which steps are done, when, and how long they took"
+    )
+    task_group.add_argument(
         "--forget", metavar="STEP", help="make the next run start at this step, or run the job STEP/007; run nothing"
     )
-    what.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key")
+    task_group.add_argument(
+        "-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="set an option, or any key"
+    )
     _add_site_arguments(top.add_argument_group("where and with what"))
     volume = top.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
     volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
     volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
     top.add_argument("-V", "--version", action="version", version=version)
-    return what
+    return task_group
 
 
 def add_config(group: argparse._ActionsContainer) -> None:
@@ -363,7 +373,7 @@ def _add_fields_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def arguments_of_fields(options: argparse.Namespace) -> list[str]:
-    """Return what the runs of all fields have in common on their command lines."""
+    """Return the options that the runs of all fields share."""
     flags = [f"--{name}" for name in ("lenient", "quiet", "verbose", "debug") if getattr(options, name)]
     names = ("config", "runtime_directory", "working_directory", "task_file")
     values = [f"--{name.replace('_', '-')}={value}" for name in names if (value := getattr(options, name)) is not None]

@@ -118,8 +118,8 @@ def main(words: Sequence[str]) -> int:
         If there is no such shell.
     """
     if words[:1] == ["--"]:
-        kind, found = candidates(words[1:] or [""])
-        show(kind, *("\t".join(filter(None, one)) for one in found))
+        kind, matches = candidates(words[1:] or [""])
+        show(kind, *("\t".join(filter(None, one)) for one in matches))
         return 0
     shell = _parser().parse_args(words).shell
     if shell not in SHELLS:
@@ -136,18 +136,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def candidates(words: Sequence[str]) -> tuple[str, list[Candidate]]:
     """Return the kind of files, and the candidates, for the last of some words, which follow the program."""
-    *before, current = words
-    last = before[-1] if before else ""
+    *previous_words, current = words
+    last = previous_words[-1] if previous_words else ""
     if last in SET or current.startswith("--set="):
-        return _settings(before, current)
-    first = before[0] if before else ""
+        return _settings(previous_words, current)
+    first = previous_words[0] if previous_words else ""
     reader = parser(first if first in VERBS else "")
     action = reader._option_string_actions.get(last)
     if action is not None and action.nargs is None and action.metavar is not None:
-        return _value(str(action.metavar), before, current)
+        return _value(str(action.metavar), previous_words, current)
     if current.startswith("-"):
-        shown = [one for one in reader._actions if one.help != argparse.SUPPRESS]
-        flags = [Candidate(name, one.help or "") for one in shown for name in one.option_strings]
+        visible_actions = [one for one in reader._actions if one.help != argparse.SUPPRESS]
+        flags = [Candidate(name, one.help or "") for one in visible_actions for name in one.option_strings]
         return NO_FILES, _begun(flags, current)
     if first == "completion":
         return NO_FILES, _begun(map(Candidate, SHELLS), current)
@@ -155,26 +155,29 @@ def candidates(words: Sequence[str]) -> tuple[str, list[Candidate]]:
         return DIRECTORIES, []
     if first in front_ends():
         return FILES, []
-    found = _parsets() if named_parset(before) is None else []
-    commands = [] if before else [Candidate(name, verb[1]) for name, verb in VERBS.items()]
-    commands += [] if before else map(Candidate, [*COMMANDS, *front_ends()])
-    return NO_FILES if found and not current else FILES, _begun([*commands, *found], current)
+    parsets = _parsets() if named_parset(previous_words) is None else []
+    commands = [] if previous_words else [Candidate(name, verb[1]) for name, verb in VERBS.items()]
+    commands += [] if previous_words else map(Candidate, [*COMMANDS, *front_ends()])
+    return NO_FILES if parsets and not current else FILES, _begun([*commands, *parsets], current)
 
 
-def _begun(found: Iterable[Candidate], current: str) -> list[Candidate]:
-    return [one for one in found if one.text.startswith(current)]
+def _begun(choices: Iterable[Candidate], current: str) -> list[Candidate]:
+    return [one for one in choices if one.text.startswith(current)]
 
 
 def _parsets() -> list[Candidate]:
     """Return the parsets that are here, and the shipped ones."""
     shipped = {path.name for folder in parset_directories() for path in folder.glob("*.parset")}
-    here = {path.name for path in Path.cwd().glob("*.parset")}
-    return [*map(Candidate, sorted(here)), *(Candidate(name, "shipped") for name in sorted(shipped - here))]
+    local_names = {path.name for path in Path.cwd().glob("*.parset")}
+    return [
+        *map(Candidate, sorted(local_names)),
+        *(Candidate(name, "shipped") for name in sorted(shipped - local_names)),
+    ]
 
 
-def _settings(before: Sequence[str], current: str) -> tuple[str, list[Candidate]]:
+def _settings(previous_words: Sequence[str], current: str) -> tuple[str, list[Candidate]]:
     """Return the candidates for an assignment: names of options, then values of one."""
-    parset, prefix = named_parset(before), "--set=" if current.startswith("--set=") else ""
+    parset, prefix = named_parset(previous_words), "--set=" if current.startswith("--set=") else ""
     name, equals, _ = current.removeprefix(prefix).partition("=")
     options = _options(parset) if parset is not None else []
     if not equals:
@@ -200,9 +203,9 @@ def _values(option: Option) -> list[tuple[str, str]]:
     return [*([(option.value, "as it is")] if option.value else []), *others]
 
 
-def _value(metavar: str, before: Sequence[str], current: str) -> tuple[str, list[Candidate]]:
+def _value(metavar: str, previous_words: Sequence[str], current: str) -> tuple[str, list[Candidate]]:
     """Return the candidates for the value of a flag."""
-    parset = named_parset(before) if metavar == "STEP" else None
+    parset = named_parset(previous_words) if metavar == "STEP" else None
     if parset is not None and "pipeline.steps" in parset:
         blocks = dict.fromkeys(key.partition(".")[0] for key in parset if ".control." in key and key[0] != "!")
         return NO_FILES, _begun(map(Candidate, blocks), current)

@@ -1,6 +1,6 @@
 """``genericpipeline.py clean <job directory> ...``: removes outputs of finished runs that nobody needs any more.
 
-Which these are, the journal says: each run notes the ``control.intermediate`` and ``control.byproducts`` of its steps.
+The journal names them: each run notes the ``control.intermediate`` and ``control.byproducts`` of its steps.
 The runs stay done.
 """
 
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of what follows ``clean``."""
+    """Return the parser of the options of ``clean``."""
     rest = Reader(
         prog="genericpipeline.py clean",
         description="Removes intermediate files of finished runs, which stay done; who needs one makes it again.",
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def clean(job_directory: Path, keep: str, is_dry: bool) -> str:
-    """Remove the outputs of a finished run that go with a value of ``keep``; return what was done, in words.
+    """Remove the outputs of a finished run that go with a value of ``keep``; return a summary.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def clean(job_directory: Path, keep: str, is_dry: bool) -> str:
     with Journal(path) as journal:
         state = journal.state
         if state.state != DONE:
-            what = f"the run is {state.state}, and needs its files to go on; finish it first"
-            raise PipelineError(f"{job_directory}: {what}")
+            problem = f"the run is {state.state}, and needs its files to go on; finish it first"
+            raise PipelineError(f"{job_directory}: {problem}")
         intermediate = state.facts.get("intermediate")
         if not intermediate:
-            what = "the run does not say which of its files are intermediate; run the same command again"
-            raise PipelineError(f"{job_directory}: {what}, if its pipeline has control.intermediate")
+            problem = "the run does not say which of its files are intermediate; run the same command again"
+            raise PipelineError(f"{job_directory}: {problem}, if its pipeline has control.intermediate")
         paths = removable(state.work, patterns_of(intermediate, keep))
         if is_dry:
             sizes = {one: size_of(one) for one in paths}
@@ -95,7 +95,7 @@ def _total(files: int, size_bytes: int) -> str:
 
 
 def _tell(job_directory: Path) -> None:
-    """Have run.json and the report, where there are such, say what is gone."""
+    """Record the removed files in run.json and in the report, where there are such."""
     from lofarpipe.archive.record import FILE_NAME, note_removed
     from lofarpipe.report.html.page import REPORT_FILE, write_page
     from lofarpipe.state.journal import read_state

@@ -1,4 +1,4 @@
-"""What the journal knows of the steps of a pipeline, as a table; and steps that shall run again."""
+"""The journal's record of the steps of a pipeline, as a table; and steps that shall run again."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def _row(facts: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
 
 
 def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | None = None) -> list[str]:
-    """Make the next run start at a step: what it and all after it did counts no more; return their names.
+    """Make the next run start at a step: it and all steps after it are forgotten; return their names.
 
     A step inside a loop takes the loop with it, for its iterations build on each other. A name like ``average/007``
-    is that of one job: only what it did counts no more. ``parset`` has the steps, for hints.
+    is that of one job: its record alone counts no more. ``parset`` has the steps, for hints.
 
     Raises
     ------
@@ -78,21 +78,21 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
     """
     if "/" in name:
         return forget_job(name, ledger)
-    known = [step.name for step in flattened(steps)]
-    if name not in known:
-        hint = nearest(name, known) if parset is None else step_hint(name, parset, known)
-        raise PipelineError(f"--forget {name}: there is no such step{hint}; it has: {', '.join(known)}")
+    step_names = [step.name for step in flattened(steps)]
+    if name not in step_names:
+        hint = nearest(name, step_names) if parset is None else step_hint(name, parset, step_names)
+        raise PipelineError(f"--forget {name}: there is no such step{hint}; it has: {', '.join(step_names)}")
     places = [i for i, step in enumerate(steps) if name in {inner.name for inner in flattened([step])}]
     start = steps[places[0]]
-    after = list(flattened(steps[places[0] :]))
+    later_steps = list(flattened(steps[places[0] :]))
     if start.kind != "loop":  # a sub-pipeline runs once: what stands before the step in it is still good
-        after = after[[step.name for step in after].index(name) :]
+        later_steps = later_steps[[step.name for step in later_steps].index(name) :]
     work = ledger.work
     entries = list(work.steps)
     with_jobs = work.steps_with_jobs()
     forgotten = [
         entry
-        for step in after
+        for step in later_steps
         for entry in entries_of(step.name, entries)
         if work.last_done(entry) or entry in with_jobs
     ]
@@ -109,8 +109,8 @@ def forget_job(name: str, ledger: Ledger) -> list[str]:
     PipelineError
         If no job of this name began; it names the nearest.
     """
-    known = [job for step in ledger.work.steps_with_jobs() for job in ledger.work.jobs_of(step)]
-    if name not in known:
-        raise PipelineError(f"--forget {name}: no such job began{nearest(name, known)}")
+    job_names = [job for step in ledger.work.steps_with_jobs() for job in ledger.work.jobs_of(step)]
+    if name not in job_names:
+        raise PipelineError(f"--forget {name}: no such job began{nearest(name, job_names)}")
     JobLedger(ledger, step_of(name)).forget(name)
     return [name]

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_imager(words: Sequence[str]) -> int:
-    """Print what is asked for, or make the images.
+    """Print help or version, or make the images.
 
     Raises
     ------
@@ -46,24 +46,24 @@ def run_imager(words: Sequence[str]) -> int:
     """
     from lofarpipe.errors import PipelineError, UsageError
 
-    given, sets = split_words(words)
-    if "help" in given or "version" in given:
-        return int(not answer(["-help" if "help" in given else "-version"]))
-    wrong = option_findings(given)
+    options, sets = split_words(words)
+    if "help" in options or "version" in options:
+        return int(not answer(["-help" if "help" in options else "-version"]))
+    wrong = option_findings(options)
     wrong += [] if sets else ["no measurement set is named; give one or more behind the options"]
     wrong += [f"{path}: there is no such measurement set" for path in sets if not os.path.isdir(path)]  # noqa: PTH112
     if wrong:
         raise UsageError("\n".join(wrong))
     if missing := missing_imager_packages():
         raise PipelineError(f"{' and '.join(missing)}: not installed; {INSTALL}, or use another imager")
-    if DRY_RUN in given:
+    if DRY_RUN in options:
         return 0
     from lofarpipe.programs.lofar_clean.settings import make_settings
 
-    say = (lambda _: None) if "quiet" in given else print_line
-    for line in (VERSION, *notices(given)):
+    say = (lambda _: None) if "quiet" in options else print_line
+    for line in (VERSION, *notices(options)):
         say(line)
-    make_logged_images(make_settings(given, sets), say, shlex.join([PROGRAM, *words]))
+    make_logged_images(make_settings(options, sets), say, shlex.join([PROGRAM, *words]))
     return 0
 
 
@@ -77,11 +77,11 @@ def make_logged_images(settings: ImagerSettings, say: Callable[[str], None], com
     def end(number: int, _frame: object) -> None:
         raise Interrupted(number, "the last major cycle was saved")
 
-    before = signal.signal(signal.SIGTERM, end)
+    former_handler = signal.signal(signal.SIGTERM, end)
     try:
         make(settings, say, [command])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, former_handler)
 
 
 def print_line(line: str) -> None:
@@ -99,7 +99,7 @@ def split_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """
     from lofarpipe.errors import UsageError, nearest
 
-    counts, given, place = value_counts(), dict[str, list[str]](), 0
+    counts, options, place = value_counts(), dict[str, list[str]](), 0
     while place < len(words) and words[place].startswith("-"):
         typed = words[place].removeprefix("-").removeprefix("-")
         if typed not in counts:
@@ -108,10 +108,10 @@ def split_words(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
             typed == "weight" and [word.lower() for word in words[place + 1 : place + 2]] == ["briggs"]
         )
         values = list(words[place + 1 : place + 1 + count])
-        given[OTHER_SPELLINGS.get(typed, typed)] = values
+        options[OTHER_SPELLINGS.get(typed, typed)] = values
         place += 1 + count
     sets = list(words[place:])
-    late = next((word for word in sets if word.startswith("-")), "")
-    if late:
-        raise UsageError(f"{late}: stands behind the measurement set {sets[0]}; put it before")
-    return given, sets
+    misplaced_option = next((word for word in sets if word.startswith("-")), "")
+    if misplaced_option:
+        raise UsageError(f"{misplaced_option}: stands behind the measurement set {sets[0]}; put it before")
+    return options, sets

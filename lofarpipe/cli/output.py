@@ -1,4 +1,4 @@
-"""What commands print on standard output: an error in one line where it cannot be written."""
+"""Standard output of commands: an error in one line where it cannot be written."""
 
 from __future__ import annotations
 

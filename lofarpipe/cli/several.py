@@ -37,20 +37,20 @@ def main(words: Sequence[str], look: Look, follows: bool, is_json: bool, config:
         If a table, or a journal, cannot be read.
     """
     runs = [run for word in words for run in runs_of(word, config)]
-    shown: list[str] = []
+    previous_lines: list[str] = []
     while True:
         rows = [row_of(name, directory, look) for name, directory in runs]
         lines = [json.dumps(rows)] if is_json else runs_table(rows).splitlines()
-        for line in lines if not shown else [line for line in lines if line not in shown]:
+        for line in lines if not previous_lines else [line for line in lines if line not in previous_lines]:
             print(printable(line), flush=True)
-        shown = lines
+        previous_lines = lines
         if not follows or not any(row["state"] == RUNNING for row in rows):
             return all(row["state"] in (DONE, RUNNING, WAITING) for row in rows)
         time.sleep(LOOK_S)
 
 
 def runs_of(word: str, config: str | None = None) -> list[tuple[str, Path]]:
-    """Return name and job directory of what a word of the command line stands for."""
+    """Return names and job directories of the runs that a word of the command line stands for."""
     path = Path(word)
     if path.suffix in TABLE_SUFFIXES and not path.is_dir():
         return fields_of(path)
@@ -97,6 +97,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     if "steps" not in row:
         return row["run"], row["state"], "", "", "", "", ""
     took = "" if row["took_s"] is None else duration_text(row["took_s"])
-    why = row["problem"] or ", ".join(row["running"])
+    remark = row["problem"] or ", ".join(row["running"])
     done = f"{row['steps_done']} of {row['steps']}"
-    return row["run"], row["state"], done, took, rms_text(row), str(row["warnings"] or ""), why
+    return row["run"], row["state"], done, took, rms_text(row), str(row["warnings"] or ""), remark

@@ -24,7 +24,7 @@ def _of_file(config: Config | None, name: str) -> str:
 
 
 def _cluster(typed: str | None, config: Config | None) -> Cluster | None:
-    """Return what the cluster file says: as typed, else beside the YAML file that names it."""
+    """Return the settings of the cluster file: as typed, else beside the YAML file that names it."""
     from lofarpipe.cli.spice.cluster import read_cluster
 
     name = typed or _of_file(config, "imager_dask_config")

@@ -78,7 +78,7 @@ def look(job_directory: Path) -> RunState:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of what follows ``status``."""
+    """Return the parser of the options of ``status``."""
     rest = Reader(
         prog="genericpipeline.py status",
         description="Shows how far a run is: steps, jobs and what they do, from its journal.",
@@ -141,7 +141,7 @@ class Watched:
             raise PipelineError(f"{self._tail.path}: cannot be read: {err.strerror}") from err
 
     def progress(self) -> Mapping[str, Progress]:
-        """Return what the jobs that ran at the last look do, by job, as far as their logs can be read from here."""
+        """Return the progress of the jobs that ran at the last look, by job, as far as their logs can be read."""
         return self._logs.progress(self._running())
 
     def memory_gb(self) -> float | None:
@@ -175,26 +175,26 @@ class Watched:
         return None
 
     def _await_last_words(self) -> None:
-        """Wait until the run has written what comes after its end: run.json and the report."""
+        """Wait until the run has written its last files: run.json and the report."""
         limit = time.monotonic() + WRITING_S
         while is_alive(self.job_directory, self.state.facts) and time.monotonic() < limit:
             time.sleep(LOOK_S)
 
     def _follow_lines(self, is_json: bool) -> None:
-        said: list[str] = []
+        printed_lines: list[str] = []
         while True:
             state = self.look()
             now = [json.dumps(as_facts(state, self.progress()))] if is_json else _changing(state)
-            if now != said:
-                _print_lines(line for line in now if line not in said)
-                said = now
+            if now != printed_lines:
+                _print_lines(line for line in now if line not in printed_lines)
+                printed_lines = now
             if state.state != RUNNING:
                 return
             time.sleep(LOOK_S)
 
 
 def removed_lines(state: RunState) -> list[str]:
-    """Return in a line what went because no step needs it."""
+    """Return a line on the outputs that were removed because no step needs them."""
     size = decimal_size_text(sum(state.removed.values()))
     return [f"removed: {counted(len(state.removed), 'file')} ({size}), made again if needed"] if state.removed else []
 
@@ -202,11 +202,11 @@ def removed_lines(state: RunState) -> list[str]:
 def _when(state: RunState) -> str:
     """Return when a run began and ended, or was heard of last, in the time of this place, and where it ran."""
     where = state.facts.get("host")
-    began = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"
+    start_text = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"
     if not state.ended:
-        return began
+        return start_text
     again = f"; nothing to do since, looked at {_local_text(state.checked_s)}" if state.is_repeat else ""
-    return f"{began}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}{again}"
+    return f"{start_text}, {'last heard of' if state.killed else 'ended'} {_local_text(state.ended_s)}{again}"
 
 
 def _local_text(time_s: float | None) -> str:
@@ -214,7 +214,7 @@ def _local_text(time_s: float | None) -> str:
 
 
 def _changing(state: RunState) -> list[str]:
-    """Return what changes by an event and not by the time."""
+    """Return the facts that change by an event and not by the time."""
     steps = [
         f"{step.name}: {step.state}{f', {step.done} of {step.total} jobs' if step.total else ''}"
         f"{f', {step.failed} failed' if step.failed else ''}"
@@ -256,7 +256,7 @@ def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
 
     Parameters
     ----------
-    facts: of the run, as its journal tells; the host and the process id where it does.
+    facts: of the run, from its journal; the host and the process id where it has them.
     """
     lock = job_directory / "journal.lock"
     try:
@@ -265,6 +265,6 @@ def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
         return False
     if not holder.host or (holder.host, holder.pid) != (facts.get("host", holder.host), facts.get("pid", holder.pid)):
         return False
-    if holder.is_near(Holder.here()):
+    if holder.is_near(Holder.of_this_process()):
         return holder.lives()
     return abs(time.time() - beat_s) <= STALE_S

@@ -24,16 +24,16 @@ def field_template(pipeline: Pipeline, assignments: Sequence[str]) -> str:
     ``assignments`` (``key=value``) are written as they are. Without one of the input, it is the sets in the current
     directory, where there are some.
     """
-    given = dict(_key_value(text) for text in assignments)
+    assigned_values = dict(_key_value(text) for text in assignments)
     is_shipped = pipeline.path.parent in [folder.resolve() for folder in parset_directories()]
     lines = [ABOUT.format(base=pipeline.path.name if is_shipped else pipeline.path)]
     definitions = pipeline.composed.definitions()
     for heading, group in headings(pipeline.options):
         lines += [f"# ---- {heading}"] if heading else []
-        lines += [_line(one, definitions[one.name].value, one.name in given) for one in group]
+        lines += [_line(one, definitions[one.name].value, one.name in assigned_values) for one in group]
         lines.append("")
-    others = given.keys() - definitions.keys()
-    lines += [f"{key} = {value}" for key, value in given.items() if key in others]
+    others = assigned_values.keys() - definitions.keys()
+    lines += [f"{key} = {value}" for key, value in assigned_values.items() if key in others]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -25,7 +25,7 @@ PLAN_FILE = "plan.json"
 
 
 def reading(options: argparse.Namespace) -> Reading:
-    """Return the site's settings and the pipeline, as far as they can be read: a parset, or what a front end makes."""
+    """Return the site's settings and the pipeline, as far as they can be read: a parset, or that of a front end."""
     from lofarpipe.config import Overrides
     from lofarpipe.pipeline.preflight import read
 
@@ -48,7 +48,7 @@ def reading(options: argparse.Namespace) -> Reading:
 def checked(
     options: argparse.Namespace, refuse: Callable[[Settings, str], None] | None = None
 ) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
-    """Return all that a run needs, with the warnings; ``refuse`` hears of what is wrong.
+    """Return all that a run needs, with the warnings; ``refuse`` gets the problems.
 
     Raises
     ------
@@ -58,14 +58,14 @@ def checked(
     from lofarpipe.errors import CheckFailed
     from lofarpipe.pipeline.preflight import survey
 
-    found = survey(reading(options), options.executor)
+    result = survey(reading(options), options.executor)
     try:
-        executor = found.usable()
+        executor = result.usable()
     except CheckFailed as err:
         if refuse is not None:
-            refuse(found.settings, str(err))
+            refuse(result.settings, str(err))
         raise
-    return found.settings, found.pipeline, executor, [*found.warnings, *found.findings]
+    return result.settings, result.pipeline, executor, [*result.warnings, *result.findings]
 
 
 def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
@@ -74,7 +74,7 @@ def owned(executor: Executor, options: argparse.Namespace) -> contextlib.Abstrac
 
 
 def journal_file(settings: Settings) -> Path:
-    """Return the file that says what is done."""
+    """Return the file with the journal."""
     from lofarpipe.state.events import JOURNAL
 
     return settings.job_directory / JOURNAL
@@ -115,21 +115,21 @@ def check_only(options: argparse.Namespace) -> int:
     from lofarpipe.pipeline.preflight import survey
 
     try:
-        found = survey(reading(options))
+        result = survey(reading(options))
     except PipelineError as err:
         if options.json:
             _print_json(_check_facts(options.parset, findings_of(err), ()))
         raise
-    found.close()
-    wrong = [*found.wrong, *found.findings]
+    result.close()
+    wrong = [*result.wrong, *result.findings]
     if options.json:
-        _print_json({**_check_facts(str(found.pipeline.path), wrong, found.warnings), **_size(found)})
-    for warning in listed(found.warnings):
+        _print_json({**_check_facts(str(result.pipeline.path), wrong, result.warnings), **_size(result)})
+    for warning in listed(result.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if wrong:
         raise CheckFailed(wrong)
     if not options.json:
-        show(f"{found.pipeline.path}: {counted(len(found.pipeline.steps), 'step')}, nothing wrong")
+        show(f"{result.pipeline.path}: {counted(len(result.pipeline.steps), 'step')}, nothing wrong")
     return 0
 
 
@@ -138,8 +138,8 @@ def _check_facts(parset: str, wrong: Sequence[Finding], warnings: Sequence[Findi
     return {"parset": parset, "ok": not wrong, "findings": _texts(wrong), "warnings": _texts(warnings)}
 
 
-def _size(found: Survey) -> Facts:
-    return {"job_directory": str(found.settings.job_directory), "steps": len(found.pipeline.steps)}
+def _size(result: Survey) -> Facts:
+    return {"job_directory": str(result.settings.job_directory), "steps": len(result.pipeline.steps)}
 
 
 def _texts(findings: Sequence[Finding]) -> list[Facts]:
@@ -153,7 +153,7 @@ def _print_json(facts: object) -> None:
 
 
 def dry_run(options: argparse.Namespace) -> int:
-    """Check everything, then print the plan of a run; no job is run, and nothing is kept of what is written."""
+    """Check everything, then print the plan of a run; no job is run, and nothing that is written stays."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -169,16 +169,16 @@ def dry_run(options: argparse.Namespace) -> int:
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         state = read_state(journal_file(settings))
-        shown = preview(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
-        plan = _plan(Path(shown.overlay.read_path(str(settings.job_directory / PLAN_FILE))))
+        printout = preview(pipeline, settings, executor, state, Path(directory), signals, options.prints_commands)
+        plan = _plan(Path(printout.overlay.read_path(str(settings.job_directory / PLAN_FILE))))
     if options.json:
         places = {"job_directory": str(settings.job_directory), "working_directory": str(settings.job_workdir)}
-        notes = [line.removeprefix("# ") for line in shown.lines if line.startswith("# ")]
-        facts = {"parset": str(pipeline.path), **places, "plan": plan, "jobs": shown.jobs, "notes": notes}
+        notes = [line.removeprefix("# ") for line in printout.lines if line.startswith("# ")]
+        facts = {"parset": str(pipeline.path), **places, "plan": plan, "jobs": printout.jobs, "notes": notes}
         _print_json({**facts, "warnings": _texts(warnings)})
         return 0
     summary = [f"# {line}" for line in (plan or {}).get("summary", ())] if options.shows_plan else []
-    show(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *shown.lines)
+    show(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *printout.lines)
     return 0
 
 

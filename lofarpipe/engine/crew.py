@@ -147,7 +147,7 @@ class WorkingCrew:
     def accepts(self, step: Step, error: Exception) -> bool:
         """Record a step that fails, and end the run unless the step is optional.
 
-        The one inside a loop or a sub-pipeline says it for them.
+        The one inside a loop or a sub-pipeline reports it for them.
         """
         if step.kind not in ("loop", "pipeline"):
             with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed

@@ -233,7 +233,7 @@ class Shown(Kind[P]):
     foresight: Foresight
 
     def plan(self, step: Step, results: Results) -> P:
-        """Return what there would be to do.
+        """Return the plan of the step.
 
         Raises
         ------
@@ -244,7 +244,7 @@ class Shown(Kind[P]):
         return self.foreseen(step, results)
 
     def foreseen(self, step: Step, results: Results) -> P:
-        """Return what there would be to do."""
+        """Return the plan of the step."""
         raise NotImplementedError
 
 

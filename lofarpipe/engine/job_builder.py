@@ -37,12 +37,12 @@ class Disk:
     place: Path  # one of the directories on it
     lasting_bytes: float = 0.0
     temporary_bytes: list[float] = field(default_factory=list)  # one for each job
-    what: dict[str, None] = field(default_factory=dict)  # in their order
+    contents: dict[str, None] = field(default_factory=dict)  # in their order
     is_given: bool = True  # steps say all of it themselves
 
     def add(self, need: Need) -> None:
         """Count one need."""
-        self.what[need.what] = None
+        self.contents[need.content] = None
         self.is_given = self.is_given and need.is_given
         if need.is_temporary:
             self.temporary_bytes.append(need.size_bytes)
@@ -81,7 +81,7 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
         if free is not None and free < needed:
             room = "make room, or name another directory, and run again to resume here"
             raise PipelineError(
-                f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.what)} of its "
+                f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.contents)} of its "
                 f"{counted(len(jobs), 'job')} {disk.take(size_text(needed), room)} control.disk_gb to what a job takes"
             )
 
@@ -122,7 +122,7 @@ def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
 
 def _estimate(need: Need) -> str:
     source = "control.disk_gb" if need.is_given else "estimated"
-    return f"{source} for {need.what}: {size_text(need.size_bytes)} in {need.place} ({room_text(need.place)} now)"
+    return f"{source} for {need.content}: {size_text(need.size_bytes)} in {need.place} ({room_text(need.place)} now)"
 
 
 LONGEST_NAME = 100  # characters of an output in the name of its stage or its log; a file system takes 255

@@ -63,15 +63,15 @@ def methods() -> Mapping[str, Any]:
     names = sorted(
         (info.name for info in pkgutil.iter_modules(folders) if info.ispkg), key=lambda name: name != "local"
     )
-    found = {name: importlib.import_module(f"{PACKAGE}.{name}") for name in names}
-    return {name: folder for name, folder in found.items() if hasattr(folder, "make")}
+    folders_by_name = {name: importlib.import_module(f"{PACKAGE}.{name}") for name in names}
+    return {name: folder for name, folder in folders_by_name.items() if hasattr(folder, "make")}
 
 
 @functools.cache
 def all_methods() -> Mapping[str, Any]:
     """Return our methods, and those that installed packages name as entry points; to look for these takes time.
 
-    What cannot be used says so when it is asked for. Our own names come first.
+    An unusable one is refused when it is asked for. Our own names come first.
     """
     from importlib.metadata import entry_points
 
@@ -108,7 +108,7 @@ class Unusable:
 
 
 def _folder(method: str) -> Any:
-    """Return what makes the executor of a method; None if there is no such method."""
+    """Return the folder that makes the executor of a method; None if there is no such method."""
     return methods().get(method) or all_methods().get(method)
 
 
@@ -123,17 +123,17 @@ def make_executor(settings: Settings) -> Executor:
         If a package that it needs is not installed.
     """
     method = method_of(settings)
-    found = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
+    findings = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
     folder = _folder(method)
     if folder is None:
-        raise CheckFailed([*found, Finding(settings.where("remote", "method"), _not_a_method(method))])
+        raise CheckFailed([*findings, Finding(settings.where("remote", "method"), _not_a_method(method))])
     try:
         executor: Executor = folder.make(settings)
     except CheckFailed as err:
-        raise CheckFailed([*found, *err.findings]) from err
-    if found:
+        raise CheckFailed([*findings, *err.findings]) from err
+    if findings:
         executor.close()
-        raise CheckFailed(found)
+        raise CheckFailed(findings)
     return executor
 
 
@@ -145,25 +145,25 @@ def section_options(kind: type[T], settings: Settings, name: str) -> T:
     CheckFailed
         If something is wrong with them.
     """
-    own = own_keys(settings, name)
-    options, found = read_section(kind, settings.config_file, name, own, settings.laid_over)
-    if options is None or found:
-        raise CheckFailed(found)
+    values = own_keys(settings, name)
+    options, findings = read_section(kind, settings.config_file, name, values, settings.laid_over)
+    if options is None or findings:
+        raise CheckFailed(findings)
     return options
 
 
 def _unknown_keys(settings: Settings) -> list[Finding]:
-    own = own_keys(settings, "remote")
-    return unknown_keys(settings.config_file, "remote", own, REMOTE_KEYS, settings.laid_over)
+    values = own_keys(settings, "remote")
+    return unknown_keys(settings.config_file, "remote", values, REMOTE_KEYS, settings.laid_over)
 
 
 def _misspelt_sections(settings: Settings) -> list[Finding]:
     """Return a finding for each section whose name is misspelt; others may be for other programs."""
-    known = [*SECTIONS, *_folders(settings)]
-    meant = misspelt([name for name in settings.sections if name not in known], known)
+    valid_names = [*SECTIONS, *_folders(settings)]
+    suggestions = misspelt([name for name in settings.sections if name not in valid_names], valid_names)
     return [
-        Finding(settings.where(name), f"[{name}]: there is no such section; did you mean [{known}]?")
-        for name, known in meant.items()
+        Finding(settings.where(name), f"[{name}]: there is no such section; did you mean [{suggestion}]?")
+        for name, suggestion in suggestions.items()
     ]
 
 
@@ -172,22 +172,22 @@ def unread_parts(settings: Settings) -> list[tuple[str, str, Finding]]:
 
     A parset may refer to any of them all the same. The key is "" for a whole section.
     """
-    known = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
-    there = [name for name in settings.sections if name not in (*known, *FORMER_SECTIONS)]
-    near = misspelt(there, known)
-    listed = ", ".join(sorted(known))
-    remedy = f"the sections are {listed}; others are for parsets that refer to them, and none does; remove it"
-    found = [
+    known_sections = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
+    unknown_sections = [name for name in settings.sections if name not in (*known_sections, *FORMER_SECTIONS)]
+    near = misspelt(unknown_sections, known_sections)
+    section_names = ", ".join(sorted(known_sections))
+    remedy = f"the sections are {section_names}; others are for parsets that refer to them, and none does; remove it"
+    unread = [
         (name, "", Finding(settings.where(name), f"[{name}]: there is no such section; {remedy}"))
-        for name in there
+        for name in unknown_sections
         if name not in near
     ]
     for name, keys in OWN_KEYS.items():
         for key in own_keys(settings, name):
             if key not in keys:
-                what = f"[{name}] has no key '{key}'{nearest(key, keys)}; its keys are {', '.join(keys)}"
-                found.append((name, key, Finding(settings.where(name, key), what)))
-    return found
+                problem = f"[{name}] has no key '{key}'{nearest(key, keys)}; its keys are {', '.join(keys)}"
+                unread.append((name, key, Finding(settings.where(name, key), problem)))
+    return unread
 
 
 def unused_sections(settings: Settings) -> list[Finding]:
@@ -197,14 +197,14 @@ def unused_sections(settings: Settings) -> list[Finding]:
     changes the method later has read of them. The file that is shipped is right: its sections are not read.
     """
     method = method_of(settings)
-    used = getattr(_folder(method), "SECTION", "")
-    of_methods = {name: folder for name, folder in _folders(settings).items() if name != used}
-    found = []
+    section_in_use = getattr(_folder(method), "SECTION", "")
+    of_methods = {name: folder for name, folder in _folders(settings).items() if name != section_in_use}
+    findings = []
     shipped = () if settings.config_file != shipped_config() else settings.sections.keys() - settings.laid_over.keys()
     for name in settings.sections:
-        if name in of_methods and name not in shipped and (own := own_keys(settings, name)):
-            found += check_values(of_methods[name].section_type(), settings.config_file, name, own)
-    return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in found]
+        if name in of_methods and name not in shipped and (values := own_keys(settings, name)):
+            findings += check_values(of_methods[name].section_type(), settings.config_file, name, values)
+    return [Finding(one.where, f"{one.what}; not in use while method = {method}") for one in findings]
 
 
 def _folders(settings: Settings) -> dict[str, Any]:
@@ -246,12 +246,14 @@ def orders_directory(settings: Settings) -> Path:
 
 def own_keys(settings: Settings, section: str) -> dict[str, str]:
     """Return the keys of a section itself, without those that [DEFAULT] gives to all sections."""
-    there: Mapping[str, str] = settings.sections.get(section, {})
-    return {key: value for key, value in there.items() if settings.defaults.get(key) != value}
+    section_values: Mapping[str, str] = settings.sections.get(section, {})
+    return {key: value for key, value in section_values.items() if settings.defaults.get(key) != value}
 
 
 def _not_a_method(method: str) -> str:
-    known = ", ".join(all_methods())
+    choices = ", ".join(all_methods())
     if method in FORMER:
-        return f"method = {method} of the original runner is not there any more; use {FORMER[method]} (one of {known})"
-    return f"method is '{method}'{nearest(method, all_methods())}; one of {known} is needed"
+        return (
+            f"method = {method} of the original runner is not there any more; use {FORMER[method]} (one of {choices})"
+        )
+    return f"method is '{method}'{nearest(method, all_methods())}; one of {choices} is needed"

@@ -94,14 +94,14 @@ def check_placeholders(parset: Parset, blocks: Iterable[str], bad_values: Sequen
     ``bad_values`` are those of options: names made of one, as ``{{ a_{{ b }} }}``, are not reported as well.
     """
     findings = []
-    used = set(blocks) | {"pipeline"}
-    known, suggested = parset.definitions(), Suggestions()
+    active_blocks = set(blocks) | {"pipeline"}
+    definitions, suggested = parset.definitions(), Suggestions()
     for key in parset:
-        for name in parset.placeholders(key) if key.partition(".")[0] in used else []:
+        for name in parset.placeholders(key) if key.partition(".")[0] in active_blocks else []:
             if any(value in name for value in bad_values):
                 continue
             entry = parset.entry(key)
-            hint = "; define it above where it is used" if name in known else suggested.nearest(name, known)
+            hint = "; define it above where it is used" if name in definitions else suggested.nearest(name, definitions)
             findings.append(Finding(entry.where, f"{key}: '{{{{ {name} }}}}' is not defined{hint}"))
     return findings
 
@@ -111,7 +111,7 @@ def check_steps(
     settings: Settings,
     machine: Resources,
     plugin_path: Sequence[Path],
-    known: Results,
+    known_results: Results,
     suspect_keys: Container[str] = (),
 ) -> list[Finding]:
     """Return all findings on the steps: keys, values, programs, plugins, references.
@@ -119,7 +119,7 @@ def check_steps(
     ``known`` are the possible references before any step has run.
     ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
     """
-    checker = StepChecker(settings, machine, plugin_path, known, suspect_keys)
+    checker = StepChecker(settings, machine, plugin_path, known_results, suspect_keys)
     for step in steps:
         checker.check(step)
     return [finding for finding in checker.findings if EDGE not in finding.what]
@@ -133,7 +133,7 @@ class StepChecker:
         settings: Settings,
         machine: Resources,
         plugin_path: Sequence[Path],
-        known: Results,
+        known_results: Results,
         suspect_keys: Container[str] = (),
     ) -> None:
         self.findings: list[Finding] = []
@@ -142,25 +142,25 @@ class StepChecker:
         self._settings = settings
         self._machine = machine
         self._plugin_path = plugin_path
-        self._known = known
-        self._given = {name: Outputs(frozenset(values), True) for name, values in known.items()}
+        self._known_results = known_results
+        self._outputs = {name: Outputs(frozenset(values), True) for name, values in known_results.items()}
         self._optional: set[str] = set()
         self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
 
     def check(self, step: Step) -> None:
         """Add the findings on one step, and note its outputs."""
         if step.kind == BROKEN:
-            self._given[step.name] = Outputs(frozenset(), False)
+            self._outputs[step.name] = Outputs(frozenset(), False)
             return
         self._check_references(step)
         if step.is_optional:
             self._optional.add(step.name)
         if step.kind not in KINDS:
             self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
-            self._given[step.name] = Outputs(frozenset(), False)
+            self._outputs[step.name] = Outputs(frozenset(), False)
             return
         try:
-            self._given[step.name] = getattr(self, f"_check_{step.kind}")(step)
+            self._outputs[step.name] = getattr(self, f"_check_{step.kind}")(step)
         except PipelineError as err:
             self._fail(step, str(err))
         except Exception as err:
@@ -169,14 +169,14 @@ class StepChecker:
             self._fail(step, f"cannot be checked: {describe(err)}")
         self._earlier += [*step.control.values(), *step.arguments.values()]
 
-    def _fail(self, step: Step, what: str) -> None:
+    def _fail(self, step: Step, problem: str) -> None:
         """Note that a step could not be checked; its outputs are unknown."""
-        self.findings.append(Finding(f"step '{step.name}'", what))
-        self._given[step.name] = Outputs(frozenset(), False)
+        self.findings.append(Finding(f"step '{step.name}'", problem))
+        self._outputs[step.name] = Outputs(frozenset(), False)
 
-    def _add(self, step: Step, key: str, what: str, name: str = "", known: Iterable[str] = ()) -> None:
-        hint = self._suggested.nearest(name, known) if name else ""
-        self.findings.append(Finding(step.where(key), what + hint))
+    def _add(self, step: Step, key: str, problem: str, name: str = "", candidates: Iterable[str] = ()) -> None:
+        hint = self._suggested.nearest(name, candidates) if name else ""
+        self.findings.append(Finding(step.where(key), problem + hint))
 
     # ---- references
 
@@ -188,22 +188,26 @@ class StepChecker:
                 self._check_reference(step, key, name, output)
 
     def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:
-        if name not in self._given:
-            known = named(self._given)
+        if name not in self._outputs:
+            step_names = named(self._outputs)
             self._add(
-                step, key, f"'{name}.output.{output}': no step '{name}' runs before (known: {known})", name, self._given
+                step,
+                key,
+                f"'{name}.output.{output}': no step '{name}' runs before (known: {step_names})",
+                name,
+                self._outputs,
             )
             return
         if name in self._optional and not step.is_optional:
             remedy = f"set {step.name}.control.optional = True as well, or {name}.control.optional = False"
             self._add(step, key, f"'{name}.output.{output}': step '{name}' is optional and may give nothing; {remedy}")
-        given = self._given[name]
-        if output in given.names or (not given.complete and output.endswith(".mapfile")):
+        outputs = self._outputs[name]
+        if output in outputs.names or (not outputs.complete and output.endswith(".mapfile")):
             return
-        if given.complete or given.names:
-            hint = self._suggested.nearest(output, given.names)
-            what = f"step '{name}' has no output '{output}'{hint}; it gives: {named(sorted(given.names))}"
-            self._add(step, key, what)
+        if outputs.complete or outputs.names:
+            hint = self._suggested.nearest(output, outputs.names)
+            problem = f"step '{name}' has no output '{output}'{hint}; it gives: {named(sorted(outputs.names))}"
+            self._add(step, key, problem)
 
     # ---- recipes
 
@@ -219,9 +223,13 @@ class StepChecker:
         if nodescript not in NODESCRIPTS:
             self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
         if texts.get("args_format", "gnu") not in FORMATS:
-            given = texts["args_format"]
+            args_format = texts["args_format"]
             self._add(
-                step, "control.args_format", f"is '{given}'; one of {', '.join(FORMATS)} is needed", given, FORMATS
+                step,
+                "control.args_format",
+                f"is '{args_format}'; one of {', '.join(FORMATS)} is needed",
+                args_format,
+                FORMATS,
             )
         executable = self._check_executable(step)
         if executable is not None:
@@ -231,15 +239,15 @@ class StepChecker:
     def _check_control(self, step: Step, keys: Mapping[str, ControlKey]) -> None:
         for key, text in step.given.items():
             if key not in keys:
-                what = f"no such control key for {with_article(step.type or step.kind)} step"
-                self._add(step, f"control.{key}", what, key, keys)
+                problem = f"no such control key for {with_article(step.type or step.kind)} step"
+                self._add(step, f"control.{key}", problem, key, keys)
             elif not references(text) or key in REMOVAL_KEYS.values():
                 self._check_value(step, key, text, keys[key])
 
-    def _check_value(self, step: Step, key: str, text: str, known: ControlKey) -> None:
+    def _check_value(self, step: Step, key: str, text: str, control_key: ControlKey) -> None:
         try:
-            value = read_value(text, known.kind)
-            needed = impossible(key, known, value) or self._beyond_machine(step, key, value)
+            value = read_value(text, control_key.kind)
+            needed = impossible(key, control_key, value) or self._beyond_machine(step, key, value)
         except ValueError as err:
             needed = str(err)
         if needed:
@@ -249,9 +257,9 @@ class StepChecker:
         """Return the present amount of a resource that a job can never get; "" if it can."""
         if step.given.get("partition") and method_of(self._settings) != "local":
             return ""  # its nodes may be larger than those of which the machine is told
-        there = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
-        if key in there and isinstance(value, int | float) and value > there[key]:
-            return f"jobs have {there[key]:.3g} at most; ask for less, or run on a larger one"
+        capacity = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
+        if key in capacity and isinstance(value, int | float) and value > capacity[key]:
+            return f"jobs have {capacity[key]:.3g} at most; ask for less, or run on a larger one"
         return ""
 
     def _check_executable(self, step: Step) -> Path | None:
@@ -271,37 +279,39 @@ class StepChecker:
     def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
         keywords = {key: text for key, text in step.arguments.items() if key != "flags"}
         flags = list_items(step.arguments.get("flags", ""))
-        known = KNOWN_PROGRAMS.get(program)
-        if program and known is None:
+        known_program = KNOWN_PROGRAMS.get(program)
+        if program and known_program is None:
             self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
-        elif known is not None and (program == step.asked_program(self._settings.lenient) or not known.is_run):
+        elif known_program is not None and (
+            program == step.asked_program(self._settings.lenient) or not known_program.is_run
+        ):
             tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
             literal = {
                 key: text
                 for key, text in keywords.items()
                 if text not in tokens and not references(text) and not self._is_suspect(step, f"argument.{key}")
             }
-            for message in known.check(executable, literal, flags, self._machine):
+            for message in known_program.check(executable, literal, flags, self._machine):
                 self.findings.append(Finding(_place_of(step, message), message))
-            for name, message in known.missing_files(literal, flags, self._settings.job_workdir):
+            for name, message in known_program.missing_files(literal, flags, self._settings.job_workdir):
                 if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
                     self.findings.append(Finding(f"step '{step.name}'", message))
             words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
             for word in sorted(words):
-                if not known.accepts(executable, word):
-                    what = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
+                if not known_program.accepts(executable, word):
+                    problem = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
                     remedy = (
                         "; where an argument was set by hand, take its key and map out of inputkeys and mapfiles_in"
                     )
-                    self.findings.append(Finding(f"step '{step.name}'", what + remedy))
+                    self.findings.append(Finding(f"step '{step.name}'", problem + remedy))
         if nodescript == PYTHON_PLUGIN:
             self._check_script(step, executable, len(flags), set(keywords) | self._added_words(step, keywords))
 
     def _check_script(self, step: Step, script: Path, positionals: int, keywords: set[str]) -> None:
-        what = [f"{script.name}: {message}" for message in check_script_call(script, positionals, keywords)]
+        problems = [f"{script.name}: {message}" for message in check_script_call(script, positionals, keywords)]
         for package, remedy in missing_packages(script).items():
-            what.append(f"{script.name} needs the Python package {package}, which is not installed; {remedy}")
-        self.findings += [Finding(f"step '{step.name}'", message) for message in what]
+            problems.append(f"{script.name} needs the Python package {package}, which is not installed; {remedy}")
+        self.findings += [Finding(f"step '{step.name}'", message) for message in problems]
 
     def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
         """Return the words for files that match nothing, and so become arguments themselves."""
@@ -316,8 +326,10 @@ class StepChecker:
         if step.given.get("list_products") == "True":
             names.add("products.mapfile")
             if not step.given.get("program"):
-                what = "of an unknown program it is not known what it writes; set control.program, or remove this key"
-                self._add(step, "control.list_products", what)
+                problem = (
+                    "of an unknown program it is not known what it writes; set control.program, or remove this key"
+                )
+                self._add(step, "control.list_products", problem)
         if nodescript != PYTHON_PLUGIN:
             return Outputs(frozenset(names), True)
         declared = declared_outputs(executable) if executable else None
@@ -346,11 +358,11 @@ class StepChecker:
 
     def _known_values(self, step: Step) -> dict[str, str]:
         """Return the control values that are known before anything has run, and are not known to be wrong."""
-        known = self._known
+        results = self._known_results
         return {
-            key: resolve(text, known, step.where(f"control.{key}"))
+            key: resolve(text, results, step.where(f"control.{key}"))
             for key, text in step.control.items()
-            if all(name in known and output in known[name] for name, output in references(text))
+            if all(name in results and output in results[name] for name, output in references(text))
             and not self._is_suspect(step, f"control.{key}")
         }
 
@@ -361,18 +373,18 @@ class StepChecker:
         try:
             loop_count(step)
         except PipelineError as err:
-            where, _, what = str(err).partition(": ")
-            self.findings.append(Finding(where, what))
-        given = Outputs(frozenset({"counter", "break"}), True)
-        self._given[step.name] = given
+            where, _, problem = str(err).partition(": ")
+            self.findings.append(Finding(where, problem))
+        outputs = Outputs(frozenset({"counter", "break"}), True)
+        self._outputs[step.name] = outputs
         for inner in step.body:
             self.check(inner)
-        return given
+        return outputs
 
     def _check_pipeline(self, step: Step) -> Outputs:
         name = Path(step.type).stem
-        self._given[name] = Outputs(frozenset({"parset", "mapfile"}), True)
-        self._given[step.name] = Outputs(frozenset(), False)
+        self._outputs[name] = Outputs(frozenset({"parset", "mapfile"}), True)
+        self._outputs[step.name] = Outputs(frozenset(), False)
         for inner in step.body:
             self.check(inner)
         return Outputs(frozenset(), False)
@@ -384,13 +396,13 @@ class StepChecker:
                 self._add(step, f"control.{key}", f"is missing; {FEEDBACK_KEYS[key].meaning} is needed")
         product_type = step.control.get("product_type", "SkyImage")
         if product_type not in PRODUCT_TYPES:
-            what = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
-            self._add(step, "control.product_type", what, product_type, PRODUCT_TYPES)
+            problem = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
+            self._add(step, "control.product_type", problem, product_type, PRODUCT_TYPES)
         for message in sip_problems(step.control):
-            key, _, what = message.partition(": ")
-            self._add(step, f"control.{key}", what)
-        given = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_is_wanted(step.control) else set())
-        return Outputs(frozenset(given), True)
+            key, _, problem = message.partition(": ")
+            self._add(step, f"control.{key}", problem)
+        output_names = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_is_wanted(step.control) else set())
+        return Outputs(frozenset(output_names), True)
 
 
 def _place_of(step: Step, message: str) -> str:
@@ -404,7 +416,7 @@ def _place_of(step: Step, message: str) -> str:
 
 
 def check_unlisted(
-    parset: Parset, blocks: Collection[str], known: Collection[str], reserved: Container[str]
+    parset: Parset, blocks: Collection[str], defined_blocks: Collection[str], reserved: Container[str]
 ) -> tuple[list[Finding], list[Finding]]:
     """Return findings, and a warning, on steps that are described and in no list, and so do not run.
 
@@ -418,21 +430,21 @@ def check_unlisted(
     """
     described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
     unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]
-    meant = misspelt([name for name, _ in unlisted], sorted(blocks))
+    suggestions = misspelt([name for name, _ in unlisted], sorted(blocks))
     findings = [
-        Finding(entry.where, f"{name}: no list of steps names it; did you mean '{meant[name]}'?")
+        Finding(entry.where, f"{name}: no list of steps names it; did you mean '{suggestions[name]}'?")
         for name, entry in unlisted
-        if meant.get(name) in known
+        if suggestions.get(name) in defined_blocks
     ]
     suggested = Suggestions()
     steps = parset.entry("pipeline.steps")
     off = []
     for name, entry in unlisted:
-        if name not in meant:
+        if name not in suggestions:
             place = f"line {entry.line}" if entry.line and entry.file == steps.file else entry.where
             off.append(f"{name} ({place}{suggested.nearest(name, blocks)})")
-    what = f"these steps are described, and do not run, because no list of steps names them: {named(off)}"
-    return findings, [Finding(steps.where, what)] if off else []
+    summary = f"these steps are described, and do not run, because no list of steps names them: {named(off)}"
+    return findings, [Finding(steps.where, summary)] if off else []
 
 
 def _says_what(key: str) -> bool:

@@ -49,17 +49,17 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
         raise PipelineError(f"{path}: {NO_STEPS}")
     definitions = sub.definitions()
     _define_last(master, definitions)
-    known = master.definitions()
-    overridden = {key: Entry(key, value, str(path), 0) for key, value in overrides.items() if key in known}
+    definitions_above = master.definitions()
+    overridden = {key: Entry(key, value, str(path), 0) for key, value in overrides.items() if key in definitions_above}
     _define_last(master, overridden)
     own_keys = _with_definitions(master, sub)
     steps = [step for step in own_keys.vector("pipeline.steps") if step]
     looped = (item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))
     blocks = {*steps, *(item.removeprefix(f"{name}-") for item in looped)}
-    own = {entry.key for entry in definitions.values()}
+    definition_keys = {entry.key for entry in definitions.values()}
     renamer = _Renamer(name, blocks)
     for entry in sub.entries():
-        if entry.key not in own and entry.key not in OWN_KEYS:
+        if entry.key not in definition_keys and entry.key not in OWN_KEYS:
             value = renamer.renamed(entry.value)
             master.set(f"{name}-{entry.key}", value, entry.file, entry.line, entry.comment)
     replaced = master.substituted()
@@ -83,8 +83,8 @@ def _with_definitions(master: Parset, sub: Parset) -> Parset:
 
 def _define_last(master: Parset, definitions: Mapping[str, Entry]) -> None:
     """Define variables anew, after all others."""
-    known = master.definitions()
-    master.remove(*(known[variable].key for variable in definitions if variable in known))
+    existing = master.definitions()
+    master.remove(*(existing[variable].key for variable in definitions if variable in existing))
     for variable, entry in definitions.items():
         master.set(f"! {variable}", entry.value, entry.file, entry.line, entry.comment)
 
@@ -105,12 +105,14 @@ class _Renamer:
         """
         if ".output" not in value:
             return value
-        used = self.blocks.intersection(_REFERRED.findall(value))
-        used.update(block for block in self.odd_blocks if f"{block}.output" in value and _refers(value, block))
-        if not used:
+        referenced_steps = self.blocks.intersection(_REFERRED.findall(value))
+        referenced_steps.update(
+            block for block in self.odd_blocks if f"{block}.output" in value and _refers(value, block)
+        )
+        if not referenced_steps:
             return value
-        longest_first = "|".join(re.escape(block) for block in sorted(used, key=len, reverse=True))
-        return re.sub(rf"(?<![\w+-])({longest_first})", lambda found: f"{self.name}-{found[1]}", value)
+        longest_first = "|".join(re.escape(block) for block in sorted(referenced_steps, key=len, reverse=True))
+        return re.sub(rf"(?<![\w+-])({longest_first})", lambda match: f"{self.name}-{match[1]}", value)
 
 
 def _refers(value: str, block: str) -> bool:
@@ -190,11 +192,11 @@ def _note_comments(layer: Parset, documented: dict[str, Entry]) -> None:
 
 def _unknown_options(layer: Parset, below: Parset) -> list[Finding]:
     """Return a finding for each definition that nothing below knows and nothing in its own file uses."""
-    known, suggested = below.definitions(), Suggestions()
-    used = {name for key in layer for name in layer.placeholders(key)}
+    definitions, suggested = below.definitions(), Suggestions()
+    placeholders = {name for key in layer for name in layer.placeholders(key)}
     findings = []
     for name, entry in layer.definitions().items():
-        if name not in known and name not in used:
+        if name not in definitions and name not in placeholders:
             hint = suggested.hint(functools.partial(option_hint, name, below))
             findings.append(Finding(entry.where, f"no option is called '{name}'{hint}"))
     return findings
@@ -231,15 +233,15 @@ def _as_assignment(text: str, definitions: Mapping[str, Entry]) -> str:
 
 def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings: list[Finding]) -> None:
     """Give each step with ``<step>.use = name`` the keys of steps/<name>.parset that it does not set itself."""
-    known: set[str] = set()
+    ready_names: set[str] = set()
     suggested = Suggestions()
     for key in [key for key in parset if key.endswith(".use") and key.count(".") == 1]:
         entry, step = parset.entry(key), key.removesuffix(".use")
         name = unquote(entry.value)
         ready = next((d / f"{name}.parset" for d in directories if is_file(d / f"{name}.parset")), None)
         if ready is None:
-            known = known or {path.stem for directory in directories for path in directory.glob("*.parset")}
-            hint = suggested.nearest(name, known)
+            ready_names = ready_names or {path.stem for directory in directories for path in directory.glob("*.parset")}
+            hint = suggested.nearest(name, ready_names)
             findings.append(Finding(entry.where, f"{key}: there is no ready step '{name}'{hint}"))
             continue
         layer = Parset.read(ready)

@@ -151,14 +151,14 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
 }
 
 
-def control_keys(given: Iterable[str], program: str) -> Mapping[str, ControlKey]:
+def control_keys(names: Iterable[str], program: str) -> Mapping[str, ControlKey]:
     """Return the control keys of a recipe step: with the limits at which jobs of its program are given up.
 
     Those of other programs are known as well, and mean nothing. ``given`` are the keys that the step has.
     """
-    known = KNOWN_PROGRAMS.get(program)
-    keys = {**CONTROL_KEYS, **_limits([known] if known else [])}
-    return keys if set(given) <= set(keys) else {**keys, **_limits(KNOWN_PROGRAMS.values())}
+    known_program = KNOWN_PROGRAMS.get(program)
+    keys = {**CONTROL_KEYS, **_limits([known_program] if known_program else [])}
+    return keys if set(names) <= set(keys) else {**keys, **_limits(KNOWN_PROGRAMS.values())}
 
 
 def _limits(programs: Iterable[Program]) -> dict[str, ControlKey]:
@@ -204,15 +204,15 @@ REMOVAL_KEYS = {PRODUCTS: "intermediate", IMAGES: "byproducts"}
 LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 
-def impossible(key: str, known: ControlKey, value: Value) -> str:
+def impossible(key: str, control_key: ControlKey, value: Value) -> str:
     """Return the expectation for an invalid value of the right type; "" for a valid one."""
     if key == "walltime":
         return walltime_problem(str(value))
     if key in REMOVAL_KEYS.values() and isinstance(value, list):
         return pattern_problem(value)
-    if isinstance(value, int | float) and not 0 <= value <= known.highest:
-        is_bounded = known.highest < math.inf
-        return f"a number from 0 to {known.highest:g} is needed" if is_bounded else "it cannot be negative"
+    if isinstance(value, int | float) and not 0 <= value <= control_key.highest:
+        is_bounded = control_key.highest < math.inf
+        return f"a number from 0 to {control_key.highest:g} is needed" if is_bounded else "it cannot be negative"
     return ""
 
 
@@ -307,9 +307,9 @@ class Control:
     @property
     def batch(self) -> dict[str, str]:
         """Requests of the jobs to a queue, as in ``Job.batch``."""
-        wanted = {key: self.text(key) for key in ("walltime", "partition", "account")}
-        wanted["options"] = shlex.join(self.items("batch_options"))
-        return {key: text for key, text in wanted.items() if text}
+        requests = {key: self.text(key) for key in ("walltime", "partition", "account")}
+        requests["options"] = shlex.join(self.items("batch_options"))
+        return {key: text for key, text in requests.items() if text}
 
 
 def resolved_control(step: Step, results: Results, lenient: bool = False) -> tuple[Control, dict[str, str]]:
@@ -325,10 +325,10 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
     texts = {key: resolve(text, results, step.where(f"control.{key}")) for key, text in step.control.items()}
     derived = _derived(step, arguments, results)
     values: dict[str, Value] = {}
-    for key, known in keys.items():
-        default = LENIENT_DEFAULTS.get(key, known.default) if lenient else known.default
+    for key, control_key in keys.items():
+        default = LENIENT_DEFAULTS.get(key, control_key.default) if lenient else control_key.default
         text = texts.get(key, None if key in derived else step.task.get(key))
-        values[key] = derived.get(key, default) if text is None else _value(step, key, text, known.kind)
+        values[key] = derived.get(key, default) if text is None else _value(step, key, text, control_key.kind)
     arguments.pop("flags", None)
     control = Control(values, str(values["program"]) if step.asked_program(lenient) else "")
     if lenient:
@@ -337,12 +337,12 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
 
 
 def _known_keys(step: Step) -> Mapping[str, ControlKey]:
-    given = step.given
-    keys = control_keys(given, given.get("program", ""))
-    for key in given:
+    texts = step.given
+    keys = control_keys(texts, texts.get("program", ""))
+    for key in texts:
         if key not in keys:
-            what = f"no such control key for {with_article(step.type)} step{nearest(key, keys)}"
-            raise PipelineError(f"{step.where(f'control.{key}')}: {what}")
+            problem = f"no such control key for {with_article(step.type)} step{nearest(key, keys)}"
+            raise PipelineError(f"{step.where(f'control.{key}')}: {problem}")
     return keys
 
 
@@ -358,8 +358,8 @@ def _from_parset(step: Step, texts: Mapping[str, str], arguments: dict[str, str]
         raise PipelineError(
             f"{step.where('control.parset')} is '{name}', which is no file; an existing parset is needed"
         )
-    given = Parset.read(Path(name))
-    return {key: given[key] for key in given}
+    parset = Parset.read(Path(name))
+    return {key: parset[key] for key in parset}
 
 
 def _value(step: Step, key: str, text: str, kind: str) -> Value:

@@ -56,10 +56,10 @@ _MEANING = re.compile(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
 def option_hint(word: str, parset: Parset) -> str:
     """Return ``"; did you mean 'x' (meaning)?"`` for a word that is no option of a parset; "" where none is like it."""
     definitions = parset.definitions()
-    meant = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
-    if not meant:
+    candidates = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
+    if not candidates:
         return _option_elsewhere(word) or nearest(word, definitions)
-    return f"; did you mean {_or([f'{name!r}{described(name, parset)}' for name in meant])}?"
+    return f"; did you mean {_or([f'{name!r}{described(name, parset)}' for name in candidates])}?"
 
 
 def _option_elsewhere(word: str) -> str:
@@ -77,8 +77,8 @@ def meant_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:
         return []
     same = [name for name in names if _plain(name) == plain]
     begun = [name for name in names if name.startswith(_WORDS.get(plain, "\0"))]
-    found = same or _given_to(plain, parset, names) or begun or _with_part(plain, names)
-    return found[:MOST_MEANT]
+    matches = same or _given_to(plain, parset, names) or begun or _with_part(plain, names)
+    return matches[:MOST_MEANT]
 
 
 def _plain(word: str) -> str:
@@ -87,13 +87,15 @@ def _plain(word: str) -> str:
 
 def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
     """Return the options in the values of arguments of this name, or beside this word: ``briggs {{ robust }}``."""
-    found: list[str] = []
+    matches: list[str] = []
     for key in parset:
         _, part, argument = [*key.split(".", 2), "", ""][:3]
-        used = parset.placeholders(key) if part == "argument" else []
-        if used and (_plain(argument) == plain or plain in re.findall(r"(?<![\w{])[a-z]{4,}(?=\s+\{\{)", parset[key])):
-            found += [name for name in used if name in names]
-    return list(dict.fromkeys(found))
+        placeholders = parset.placeholders(key) if part == "argument" else []
+        if placeholders and (
+            _plain(argument) == plain or plain in re.findall(r"(?<![\w{])[a-z]{4,}(?=\s+\{\{)", parset[key])
+        ):
+            matches += [name for name in placeholders if name in names]
+    return list(dict.fromkeys(matches))
 
 
 def _with_part(plain: str, names: Iterable[str]) -> list[str]:
@@ -109,31 +111,37 @@ def _parts(name: str) -> set[str]:
 
 def described(name: str, parset: Parset) -> str:
     """Return the meaning of an option in brackets, after a blank; "" if nothing documents it."""
-    found = _MEANING.match(parset.definitions()[name].comment)
-    return f" ({found[1]})" if found else ""
+    meaning = _MEANING.match(parset.definitions()[name].comment)
+    return f" ({meaning[1]})" if meaning else ""
 
 
 def _or(texts: Sequence[str]) -> str:
-    *before, last = texts
-    return f"{', '.join(before)} or {last}" if before else last
+    *first_texts, last = texts
+    return f"{', '.join(first_texts)} or {last}" if first_texts else last
 
 
 def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for a word that is no step: of this program, or with it in its name."""
     blocks = sorted(blocks)
     of_program = [block for block in blocks if word.lower() in _programs(block, parset)]
-    meant = of_program or [block for block in blocks if len(word) >= SHORTEST_WORD and _plain(word) in _parts(block)]
-    return f"; did you mean {_or([repr(name) for name in meant[:MOST_MEANT]])}?" if meant else nearest(word, blocks)
+    candidates = of_program or [
+        block for block in blocks if len(word) >= SHORTEST_WORD and _plain(word) in _parts(block)
+    ]
+    return (
+        f"; did you mean {_or([repr(name) for name in candidates[:MOST_MEANT]])}?"
+        if candidates
+        else nearest(word, blocks)
+    )
 
 
 def _programs(block: str, parset: Parset) -> set[str]:
     """Return the names of the program of a step: its type, program, and executable, and former names of a known one."""
     keys = (f"{block}.control.{key}" for key in ("type", "program", "executable"))
-    found = {_program_name(parset[key].rpartition("/")[2]) for key in keys if key in parset}
+    program_names = {_program_name(parset[key].rpartition("/")[2]) for key in keys if key in parset}
     for program in KNOWN_PROGRAMS.values():
         names = {_program_name(name) for name in program.executables}
-        found |= names if found & names else set()
-    return found
+        program_names |= names if program_names & names else set()
+    return program_names
 
 
 def _program_name(executable: str) -> str:

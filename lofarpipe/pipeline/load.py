@@ -110,14 +110,14 @@ def load_pipeline(
     documented = composition.documented
     options = read_options(parset.definitions(), documented) if documented else []
     wrong = {option.name: check_options([option]) for option in options}
-    bad_options = frozenset(name for name, found in wrong.items() if found)
+    bad_options = frozenset(name for name, option_findings in wrong.items() if option_findings)
     bad_values = [option.value for option in options if option.name in bad_options and option.value]
     builder = StepBuilder(parset, settings, bad_values)
     steps = builder.steps(numbered(step_list(parset, path)))
-    findings = composition.findings + [finding for found in wrong.values() for finding in found]
-    listed = builder.blocks | _sublisted(parset)
-    findings += check_blocks(parset, listed, RESERVED)
-    misspelt, unlisted = check_unlisted(parset, listed | _loop_steps(parset), _blocks(parset), RESERVED)
+    findings = composition.findings + [finding for option_findings in wrong.values() for finding in option_findings]
+    listed_blocks = builder.blocks | _sublisted(parset)
+    findings += check_blocks(parset, listed_blocks, RESERVED)
+    misspelt, unlisted = check_unlisted(parset, listed_blocks | _loop_steps(parset), _blocks(parset), RESERVED)
     findings += misspelt
     findings += check_placeholders(parset, builder.blocks, bad_values)
     plugin_path = _plugin_path(parset, settings, composition.files)
@@ -194,7 +194,7 @@ class StepBuilder:
         self._within: list[str] = []
         self._files: list[Path] = []  # of the sub-pipelines that are being built
         self._keys_built = 0  # of a block that is listed twice, twice
-        self._known = _blocks(parset)
+        self._blocks = _blocks(parset)
         self._suggested = Suggestions()
 
     def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
@@ -202,14 +202,14 @@ class StepBuilder:
 
         ``where`` is the key that lists them; ``pipeline.steps`` if it is not given.
         """
-        listed = where or f"{self._parset.entry('pipeline.steps').where}: pipeline.steps"
-        return [self._step(name, block, listed) for name, block in names]
+        list_place = where or f"{self._parset.entry('pipeline.steps').where}: pipeline.steps"
+        return [self._step(name, block, list_place) for name, block in names]
 
-    def _step(self, name: str, block: str, listed: str) -> Step:
+    def _step(self, name: str, block: str, list_place: str) -> Step:
         self.blocks.add(block)
-        if block not in self._known or not block:
-            where, _, key = listed.partition(": ")
-            hint = self._suggested.hint(partial(step_hint, block, self._parset, self._known))
+        if block not in self._blocks or not block:
+            where, _, key = list_place.partition(": ")
+            hint = self._suggested.hint(partial(step_hint, block, self._parset, self._blocks))
             finding = Finding(where, f"{key}: there is no step '{block}'{hint}")
             if any(value in block for value in self._bad_values):
                 return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
@@ -218,12 +218,12 @@ class StepBuilder:
             step = build_step(name, block, self._parset, self._settings.tasks)
             self._keys_built += len(step.entries)
             if self._keys_built > len(self._parset) + MOST_REPEATED_KEYS:
-                what = f"steps that are listed again have more than {MOST_REPEATED_KEYS} keys in all; list fewer"
-                raise PipelineError(f"{listed}: {what}")
+                problem = f"steps that are listed again have more than {MOST_REPEATED_KEYS} keys in all; list fewer"
+                raise PipelineError(f"{list_place}: {problem}")
             return self._with_body(step)
         except PipelineError as err:
-            where, _, what = str(err).partition(": ")
-            return self._broken(name, block, Finding(where, what))
+            where, _, problem = str(err).partition(": ")
+            return self._broken(name, block, Finding(where, problem))
 
     def _broken(self, name: str, block: str, finding: Finding) -> Step:
         if EDGE not in finding.what:  # what follows from a value of another step is found when the step begins
@@ -253,20 +253,20 @@ class StepBuilder:
     def _in_sub_pipeline(self, name: str) -> str:
         """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
         longer = [f"{within}-{name}" for within in reversed(self._within)]
-        return next((block for block in (name, *longer) if block in self._known), name)
+        return next((block for block in (name, *longer) if block in self._blocks), name)
 
     def _put_in(self, step: Step) -> Step:
         """Return a sub-pipeline; if other steps give values for it, with a function to build it again with these.
 
         Source: doc/spec/lofarpipe.md, section 4.7.
         """
-        known = {"input": self._settings.inputs, **self._settings.sections}
-        overrides = {key: resolve_known(text, known) for key, text in step.arguments.items()}
+        known_results = {"input": self._settings.inputs, **self._settings.sections}
+        overrides = {key: resolve_known(text, known_results) for key, text in step.arguments.items()}
         if not any(references(text) for text in overrides.values()):
             return self._put_in_with(step, overrides)
-        before = Parset()
-        before.adopt(self._parset)
-        again = partial(self._resolved, before, tuple(self._within), tuple(self._files))
+        parset = Parset()
+        parset.adopt(self._parset)
+        again = partial(self._resolved, parset, tuple(self._within), tuple(self._files))
         edged_overrides = {key: edged(text) for key, text in overrides.items()}
         return replace(self._put_in_with(step, edged_overrides), resolved=again)
 
@@ -292,7 +292,7 @@ class StepBuilder:
         if path.resolve() in self._files:
             raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
         sub = put_in(self._parset, step.name, path, overrides)
-        self._known = _blocks(self._parset)
+        self._blocks = _blocks(self._parset)
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
         self._files.append(path.resolve())
         try:
@@ -324,21 +324,21 @@ def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> t
     Source: doc/spec/lofarpipe.md, section 7.1.
     """
     *of_site, shipped = settings.search_path("plugins")
-    named = [Path(parset.string("pipeline.pluginpath")).absolute()] if "pipeline.pluginpath" in parset else []
-    return (*of_site, *named, *beside(files, "plugins"), shipped)
+    own_paths = [Path(parset.string("pipeline.pluginpath")).absolute()] if "pipeline.pluginpath" in parset else []
+    return (*of_site, *own_paths, *beside(files, "plugins"), shipped)
 
 
 def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> list[Finding]:
     """Return which steps run another plugin than the shipped one of that name."""
     shipped = plugin_path[-1]
-    found = []
+    findings = []
     for step in (step for step in flattened(steps) if step.kind == "plugin"):
         name = f"{STEP_PREFIX}{step.type}.py"
-        used = next((directory / name for directory in plugin_path if is_file(directory / name)), shipped / name)
-        ours = stamp(str(shipped / name)) if used.parent != shipped else None
-        if ours is not None and not is_same(stamp(str(used)), ours):
-            found.append(Finding(step.where("control.type"), f"is {used}, not the shipped plugin of that name"))
-    return found
+        plugin = next((directory / name for directory in plugin_path if is_file(directory / name)), shipped / name)
+        ours = stamp(str(shipped / name)) if plugin.parent != shipped else None
+        if ours is not None and not is_same(stamp(str(plugin)), ours):
+            findings.append(Finding(step.where("control.type"), f"is {plugin}, not the shipped plugin of that name"))
+    return findings
 
 
 def _imagers(steps: Sequence[Step]) -> list[Finding]:
@@ -364,15 +364,15 @@ def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
 def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
     """Return everything that is wrong, or is to be warned of, as far as it can be known before the first job."""
     findings = list(pipeline.findings)
-    known = known_outputs(pipeline, settings)
+    known_results = known_outputs(pipeline, settings)
     sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
     arguments = {f"{step.name}.argument.{key}": text for step in pipeline.steps for key, text in step.arguments.items()}
     on_options = pipeline_checks(
         pipeline.checks, sound | arguments, settings, machine, pipeline.plugin_path, pipeline.files
     )
-    told = frozenset(finding.where for finding in on_options if not finding.is_warning) & sound.keys()
-    suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, told)
-    on_steps = check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known, suspect_keys)
+    faulty_options = frozenset(finding.where for finding in on_options if not finding.is_warning) & sound.keys()
+    suspect_keys = pipeline.suspect_keys | _users(pipeline.composed, faulty_options)
+    on_steps = check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known_results, suspect_keys)
     findings += [
         one for one in on_steps if one.where.rpartition(": ")[2] not in suspect_keys
     ]  # others are consequences

@@ -93,8 +93,8 @@ def check_options(options: Iterable[Option]) -> list[Finding]:
         try:
             check_value(option.value, option.domain)
         except ValueError as err:
-            what = f"{option.name} is '{option.value}'; {err}{_odd_sign(option)}{_unit_hint(option)}"
-            findings.append(Finding(option.where, what))
+            problem = f"{option.name} is '{option.value}'; {err}{_odd_sign(option)}{_unit_hint(option)}"
+            findings.append(Finding(option.where, problem))
     return findings
 
 
@@ -108,14 +108,14 @@ def _odd_sign(option: Option) -> str:
 
 def _unit_hint(option: Option) -> str:
     """Return the value without its unit; an angle, given in arcsec or without unit, in degrees. "" for other values."""
-    found = _WITH_UNIT.fullmatch(option.value)
-    if not found or not option.domain.startswith(("number", "integer")) or float(found["number"]) == 0:
+    match = _WITH_UNIT.fullmatch(option.value)
+    if not match or not option.domain.startswith(("number", "integer")) or float(match["number"]) == 0:
         return ""
     if not option.name.endswith("_deg"):
-        return f"; write it without '{found['unit']}'" if found["unit"] else ""
-    unit = found["unit"].lower() or "arcsec"
-    degrees = next((size for names, size in _ANGLES.items() if unit in names.split()), 0.0) * float(found["number"])
-    return f"; {found['number']} {unit} are {degrees:.6g} degrees" if degrees else "; degrees are needed"
+        return f"; write it without '{match['unit']}'" if match["unit"] else ""
+    unit = match["unit"].lower() or "arcsec"
+    degrees = next((size for names, size in _ANGLES.items() if unit in names.split()), 0.0) * float(match["number"])
+    return f"; {match['number']} {unit} are {degrees:.6g} degrees" if degrees else "; degrees are needed"
 
 
 def check_value(value: str, domain: str) -> None:
@@ -229,8 +229,8 @@ def _headings_of(file: str) -> list[tuple[int, str]]:
         lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    found = ((number, _HEADING.fullmatch(line)) for number, line in enumerate(lines, start=1))
-    return [(number, match["text"]) for number, match in found if match]
+    matches = ((number, _HEADING.fullmatch(line)) for number, line in enumerate(lines, start=1))
+    return [(number, match["text"]) for number, match in matches if match]
 
 
 NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
@@ -267,26 +267,28 @@ def sip_problems(values: Mapping[str, object]) -> list[str]:
     if not sip_is_wanted(values):
         return []
     version = str(values.get("sip_schema_version", SIP_SCHEMA_VERSIONS[0]))
-    found = []
+    problems = []
     if version not in SIP_SCHEMA_VERSIONS:
-        found.append(f"sip_schema_version: is '{version}'; one of {', '.join(SIP_SCHEMA_VERSIONS)} is needed")
+        problems.append(f"sip_schema_version: is '{version}'; one of {', '.join(SIP_SCHEMA_VERSIONS)} is needed")
     if str(values.get("product_type", "SkyImage")) != "SkyImage":
-        found.append(f"sip_file: product_type is '{values['product_type']}'; a SIP is written for SkyImage only")
+        problems.append(f"sip_file: product_type is '{values['product_type']}'; a SIP is written for SkyImage only")
     missing = [f"{name} ({meaning})" for name, meaning in SIP_REQUIRED.items() if not sip_items(values.get(name))]
     if missing:
         values_needed = f"{len(missing)} more value{'s' if len(missing) > 1 else ''}"
-        found.append(
+        problems.append(
             f"sip_file: the archive needs {values_needed}, which only you know: {', '.join(missing)}; set them, "
             "or sip_file = none"
         )
-    return found + (_bad_identifiers(values) if version in INTEGER_IDENTIFIER_VERSIONS else [])
+    return problems + (_bad_identifiers(values) if version in INTEGER_IDENTIFIER_VERSIONS else [])
 
 
 def _bad_identifiers(values: Mapping[str, object]) -> list[str]:
-    given = [(name, text) for name in SIP_IDENTIFIERS for text in sip_items(values.get(name)) if not references(text)]
+    identifiers = [
+        (name, text) for name in SIP_IDENTIFIERS for text in sip_items(values.get(name)) if not references(text)
+    ]
     return [
         f"{name}: '{text}' is no identifier; a whole number is needed (any text with sip_schema_version = 2.6.1)"
-        for name, text in given
+        for name, text in identifiers
         if not (text.isascii() and text.isdigit())
     ]
 

@@ -44,9 +44,13 @@ def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
         path = directory / f"{prefix}{name}.py"
         if is_file(path):
             return path
-    known = {path.stem.removeprefix(prefix) for directory in directories for path in directory.glob(f"{prefix}*.py")}
+    plugin_names = {
+        path.stem.removeprefix(prefix) for directory in directories for path in directory.glob(f"{prefix}*.py")
+    }
     places = ", ".join(map(str, directories))
-    raise PipelineError(f"there is no plugin '{name}'{nearest(name, known)}; looked for {prefix}{name}.py in {places}")
+    raise PipelineError(
+        f"there is no plugin '{name}'{nearest(name, plugin_names)}; looked for {prefix}{name}.py in {places}"
+    )
 
 
 def load(path: Path, function: str) -> ModuleType:
@@ -111,18 +115,18 @@ def call(path: Path, function: str, *positionals: object, **keywords: object) ->
 @contextlib.contextmanager
 def _ending_children() -> Iterator[None]:
     """End here each process that the block forked and that leaves it: to go on with the run is not its business."""
-    here, status = os.getpid(), 0
+    parent_pid, status = os.getpid(), 0
     try:
         yield
     except BaseException as err:
-        if os.getpid() == here:
+        if os.getpid() == parent_pid:
             raise
         code = err.code if isinstance(err, SystemExit) else 1
         status = code if isinstance(code, int) else int(code is not None)
         if not isinstance(err, SystemExit):
             traceback.print_exc()
     finally:
-        if os.getpid() != here:
+        if os.getpid() != parent_pid:
             sys.stdout.flush()
             os._exit(status)
 
@@ -154,18 +158,18 @@ def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int)
     parameters = list(inspect.signature(function).parameters.values())
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         skip = 0
-    named = [p for p in parameters[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    required = {p.name for p in named if p.default is p.empty}
+    keyword_parameters = [p for p in parameters[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    required = {p.name for p in keyword_parameters if p.default is p.empty}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    return compare_names(set(keywords), {p.name for p in named}, required, open_ended)
+    return compare_names(set(keywords), {p.name for p in keyword_parameters}, required, open_ended)
 
 
-def compare_names(given: set[str], known: set[str], required: set[str], open_ended: bool) -> list[str]:
+def compare_names(names: set[str], accepted: set[str], required: set[str], open_ended: bool) -> list[str]:
     """Return one sentence for each name that is given but not known, or required but not given."""
-    unknown = [] if open_ended else sorted(given - known)
+    unknown = [] if open_ended else sorted(names - accepted)
     suggested = Suggestions()
-    messages = [f"it has no argument '{name}'{suggested.nearest(name, known)}" for name in unknown]
-    return messages + [f"it needs the argument '{name}'" for name in sorted(required - given)]
+    messages = [f"it has no argument '{name}'{suggested.nearest(name, accepted)}" for name in unknown]
+    return messages + [f"it needs the argument '{name}'" for name in sorted(required - names)]
 
 
 def check_script_call(path: Path, positionals: int, keywords: Iterable[str]) -> list[str]:
@@ -183,8 +187,8 @@ def check_script_call(path: Path, positionals: int, keywords: Iterable[str]) -> 
     messages = []
     if positionals > len(names) and arguments.vararg is None:
         messages.append(f"it takes {len(names)} positional arguments, {positionals} are given in flags")
-    known = set(names[positionals:]) | set(keyword_only)
-    return messages + compare_names(set(keywords), known, required, arguments.kwarg is not None)
+    accepted = set(names[positionals:]) | set(keyword_only)
+    return messages + compare_names(set(keywords), accepted, required, arguments.kwarg is not None)
 
 
 def _main_arguments(path: Path) -> ast.arguments | None:
@@ -247,8 +251,8 @@ def pipeline_checks(
     ``options`` are the user's options by name, and the arguments of steps as ``<step>.argument.<key>``.
     ``files`` are those that it was read from.
     """
-    known = {"input": settings.inputs, **settings.sections}
-    resolved = {name: _resolved(text, known) for name, text in options.items()}
+    known_results = {"input": settings.inputs, **settings.sections}
+    resolved = {name: _resolved(text, known_results) for name, text in options.items()}
     site = {
         "working_directory": str(settings.job_workdir),
         "job_directory": str(settings.job_directory),
@@ -281,14 +285,14 @@ def _told_directories(settings: Settings) -> list[str]:
     return [name for name, (above, path) in below.items() if above in path.parents and not above.is_dir()]
 
 
-def _resolved(text: str, known: Mapping[str, Mapping[str, str]]) -> str:
-    if all(name in known and key in known[name] for name, key in references(text)):
-        return resolve(text, known, "option")
+def _resolved(text: str, known_results: Mapping[str, Mapping[str, str]]) -> str:
+    if all(name in known_results and key in known_results[name] for name, key in references(text)):
+        return resolve(text, known_results, "option")
     return text
 
 
 def _finding(message: str, name: str) -> Finding:
     """Return a line of a check as a finding; one that is marked so is a warning."""
     is_warning, text = message.startswith(WARNING), message.removeprefix(WARNING)
-    where, colon, what = text.partition(": ")
-    return Finding(where, what, is_warning) if colon else Finding(name, text, is_warning)
+    where, colon, problem = text.partition(": ")
+    return Finding(where, problem, is_warning) if colon else Finding(name, text, is_warning)

@@ -94,10 +94,10 @@ class Translation:
 
     Attributes
     ----------
-    path: the user's file; the run is called after it, and what it names is looked up beside it.
+    path: the user's file; the run is called after it, and names in it are looked up beside it.
     parset: its keys, set with ``parset.set(key, value, str(path), line)``.
     sections: keys of pipeline.cfg that the file decides, such as ``[remote] method``.
-    findings, warnings: what the front end found; they are told with what the checks find.
+    findings, warnings: of the front end; they are shown with those of the checks.
     again: a step at which the run starts, whatever was done; "" for none.
     copies: name -> text of the user's files, which are kept in the job directory.
     """
@@ -121,15 +121,15 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
     """
     set_data_directories()
     if not isinstance(parset, Translation):
-        path, given = find_parset(parset), None
+        path, field_parset = find_parset(parset), None
         settings, wrong = read_settings(path, overrides)
         warnings: Sequence[Finding] = ()
     else:
-        path, given, warnings = parset.path.absolute(), parset.parset, parset.warnings
+        path, field_parset, warnings = parset.path.absolute(), parset.parset, parset.warnings
         settings, wrong = read_settings(path, replace(overrides, sections=parset.sections))
         wrong = [*parset.findings, *wrong]
     wrong += _report_findings(settings)
-    pipeline = together(wrong, lambda: load_pipeline(path, settings, assignments, given))
+    pipeline = together(wrong, lambda: load_pipeline(path, settings, assignments, field_parset))
     return Reading(settings, replace(pipeline, warnings=(*warnings, *pipeline.warnings)), tuple(wrong))
 
 
@@ -153,13 +153,13 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
 
 def _report_findings(settings: Settings) -> list[Finding]:
     """Return the problems of [report], [notify] and [logging], which nothing reads before the run has begun."""
-    found = []
+    findings = []
     for value in (wants_page, checksum_limit_bytes, logs_to_keep):
         try:
             value(settings)
         except PipelineError as err:
-            found += findings_of(err)
-    return [*found, *notify_options(settings)[1]]
+            findings += findings_of(err)
+    return [*findings, *notify_options(settings)[1]]
 
 
 def place_of(settings: Settings) -> Place:
@@ -167,9 +167,9 @@ def place_of(settings: Settings) -> Place:
     executor = None
     try:
         executor = make_executor(settings)
-        made = len(executor.notices)
+        count = len(executor.notices)
         machine = executor.capacity()
-        warnings = [Finding("this run", executor.notices.pop(made), True) for _ in executor.notices[made:]]
+        warnings = [Finding("this run", executor.notices.pop(count), True) for _ in executor.notices[count:]]
         return Place(executor, machine, (), tuple(warnings))
     except PipelineError as err:
         if executor is not None:
@@ -180,19 +180,19 @@ def place_of(settings: Settings) -> Place:
 def survey(reading: Reading, lent: Executor | None = None) -> Survey:
     """Return everything that can be found before the first job; ``lent`` runs the jobs, and is not ours to close."""
     place = place_of(reading.settings) if lent is None else Place(lent, lent.capacity(), ())
-    found = pipeline_findings(reading.pipeline, reading.settings, place)
+    findings = pipeline_findings(reading.pipeline, reading.settings, place)
     too_many = core_warnings(reading.pipeline.steps, reading.settings, place.machine)
     return Survey(
         settings=reading.settings,
         pipeline=reading.pipeline,
         executor=place.executor,
         wrong=(*reading.wrong, *place.wrong),
-        findings=tuple(finding for finding in found if not finding.is_warning),
+        findings=tuple(finding for finding in findings if not finding.is_warning),
         warnings=(
             *all_warnings(reading),
             *place.warnings,
             *too_many,
-            *(finding for finding in found if finding.is_warning),
+            *(finding for finding in findings if finding.is_warning),
         ),
         is_lent=lent is not None,
     )
@@ -200,9 +200,9 @@ def survey(reading: Reading, lent: Executor | None = None) -> Survey:
 
 def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
     """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
-    found = check_pipeline(pipeline, settings, place.machine)
+    findings = check_pipeline(pipeline, settings, place.machine)
     unread = _unread_findings(pipeline, settings)
-    return [*_environment_findings(), *unread, *found, *partition_findings(pipeline.steps, place.executor)]
+    return [*_environment_findings(), *unread, *findings, *partition_findings(pipeline.steps, place.executor)]
 
 
 def _unread_findings(pipeline: Pipeline, settings: Settings) -> list[Finding]:
@@ -237,20 +237,26 @@ def core_warnings(steps: Sequence[Step], settings: Settings, machine: Resources)
     """
     if method_of(settings) != "local":
         return [*_large_steps(steps, machine.cores, "the largest node has", PARTITION)]
-    there = usable_cores()
-    asked = f"cores = {settings.cores} of [remote], or --cores"
-    what = f"{asked}: this machine has {there}; programs get more threads than there are cores, which slows them down"
-    run = [Finding("this run", what)] if settings.cores > there else []
-    return [*run, *_large_steps(steps, min(there, machine.cores), "the run has")]
+    core_count = usable_cores()
+    request = f"cores = {settings.cores} of [remote], or --cores"
+    problem = (
+        f"{request}: this machine has {core_count}; programs get more threads than there are cores, "
+        "which slows them down"
+    )
+    run = [Finding("this run", problem)] if settings.cores > core_count else []
+    return [*run, *_large_steps(steps, min(core_count, machine.cores), "the run has")]
 
 
-def _large_steps(steps: Sequence[Step], there: int, who: str, spared: str = "") -> Iterator[Finding]:
+def _large_steps(steps: Sequence[Step], core_count: int, owner: str, spared: str = "") -> Iterator[Finding]:
     """Yield a finding for each step whose jobs ask for more; those with the control key ``spared`` are left out."""
     for step in flattened(steps):
         text = step.given.get("cores", "").strip()
-        if text.isdecimal() and int(text) > there and not step.given.get(spared):
-            what = f"is {text}, and {who} {there}; its jobs run one at a time, with more threads than there are cores"
-            yield Finding(step.where("control.cores"), what)
+        if text.isdecimal() and int(text) > core_count and not step.given.get(spared):
+            problem = (
+                f"is {text}, and {owner} {core_count}; "
+                "its jobs run one at a time, with more threads than there are cores"
+            )
+            yield Finding(step.where("control.cores"), problem)
 
 
 PARTITION = "partition"
@@ -267,11 +273,11 @@ def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iter
         except PipelineError as err:
             yield Finding(step.where(f"control.{PARTITION}"), str(err))
             continue
-        for key, there in (("memory_gb", largest.memory_gb), ("gpus", largest.gpus)):
-            asked = _plain_number(step.given.get(key, ""))
-            if asked > there + 1e-7:
-                what = f"is '{asked:g}'; the nodes of partition '{name}' have {there:.3g} at most; ask for less"
-                yield Finding(step.where(f"control.{key}"), what)
+        for key, capacity in (("memory_gb", largest.memory_gb), ("gpus", largest.gpus)):
+            amount = _plain_number(step.given.get(key, ""))
+            if amount > capacity + 1e-7:
+                problem = f"is '{amount:g}'; the nodes of partition '{name}' have {capacity:.3g} at most; ask for less"
+                yield Finding(step.where(f"control.{key}"), problem)
 
 
 def _plain_number(text: str) -> float:

@@ -54,9 +54,9 @@ def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) 
         if step not in results:
             raise PipelineError(f"{where}: '{match[0]}': no step '{step}' has run{nearest(step, results)}")
         if key not in results[step]:
-            known = ", ".join(sorted(results[step])) or "nothing"
+            output_names = ", ".join(sorted(results[step])) or "nothing"
             raise PipelineError(
-                f"{where}: step '{step}' has no output '{key}'{nearest(key, results[step])}; it gives: {known}"
+                f"{where}: step '{step}' has no output '{key}'{nearest(key, results[step])}; it gives: {output_names}"
             )
         return str(results[step][key])
 
@@ -144,16 +144,16 @@ def step_list(parset: Parset, path: Path) -> list[str]:
     if "pipeline.steps" not in parset:
         raise PipelineError(f"{path}: {NO_STEPS}")
     names = parset.vector("pipeline.steps")
-    listed, sublists_left = set(names), MOST_SUBLISTS
+    names_in_lists, sublists_left = set(names), MOST_SUBLISTS
     for key in sorted(sublist_keys(parset)):
         name = key.removeprefix("pipeline.steps.")
-        if name in listed and name in names:
+        if name in names_in_lists and name in names:
             sublists_left -= 1
             if sublists_left < 0:
                 raise PipelineError(f"{parset.entry(key).where}: {key}: more than {MOST_SUBLISTS} sub-lists are used")
             place = names.index(name)
             names[place : place + 1] = parset.vector(key)
-            listed.update(parset.vector(key))
+            names_in_lists.update(parset.vector(key))
     return [name for name in names if name]
 
 
@@ -164,11 +164,11 @@ def sublist_keys(parset: Parset) -> list[str]:
 
 def numbered(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return (name, block) for each entry of a step list: repeated blocks are numbered ``x, x1, x2``."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     result = []
     for block in names:
-        result.append((f"{block}{seen[block]}" if seen[block] else block, block))
-        seen[block] += 1
+        result.append((f"{block}{counts[block]}" if counts[block] else block, block))
+        counts[block] += 1
     return result
 
 
@@ -235,7 +235,7 @@ def task_keys(step_type: str, tasks: Tasks) -> dict[str, str]:
 def complete_arguments(arguments: dict[str, str], control: dict[str, str], task: Mapping[str, str]) -> None:
     """Add the arguments that parset files give and the step does not; the first file that has a key wins.
 
-    A name that is not a file stays what it is: an argument, or a reference that is resolved later.
+    A name that is not a file stays an argument, or a reference that is resolved later.
     Source: doc/spec/lofarpipe.md, section 4.1.
     """
     for name, keys in (
@@ -244,14 +244,14 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
         (control.get("parset", ""), control),
     ):
         try:
-            given = Parset.read(Path(name)) if name and is_file(name) else None
+            parset = Parset.read(Path(name)) if name and is_file(name) else None
         except PipelineError:
-            given = None
-        if given is None:
+            parset = None
+        if parset is None:
             continue
         keys.pop("parset", None)
-        for key in given:
-            arguments.setdefault(key, given.string(key))
+        for key in parset:
+            arguments.setdefault(key, parset.string(key))
 
 
 def refreshed(step: Step) -> Step:

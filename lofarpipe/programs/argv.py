@@ -24,13 +24,13 @@ class OutputArgument:
     """The argument of a command that names its output."""
 
     index: int  # in argv
-    before: str  # what stands there before the name, such as ``msout=``
+    prefix: str  # of the name in the argument, such as ``msout=``
     name: str
     ending: str | None = ""  # after the name, of what is written; None: with these arguments it may be nothing
 
     def renamed(self, argv: Sequence[str], name: str) -> tuple[str, ...]:
         """Return argv with another name for the output."""
-        return (*argv[: self.index], f"{self.before}{name}", *argv[self.index + 1 :])
+        return (*argv[: self.index], f"{self.prefix}{name}", *argv[self.index + 1 :])
 
 
 def substitute_tokens(

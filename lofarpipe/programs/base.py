@@ -119,13 +119,13 @@ class Program:
     # ---- when a job is made
 
     def complete(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return keywords and flags as this build of the program wants them for ``given``, and notices."""
         return dict(keywords), list(flags), []
 
     def allotted(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return keywords and flags as they are, with the job's share; for steps with ``as_given``."""
         return dict(keywords), list(flags), []
@@ -180,7 +180,7 @@ class Program:
         """Return other arguments for a job that failed, with which it is run once more; None if that is no use."""
         return None
 
-    def output_fault(self, written: Iterable[Path]) -> str:
+    def output_fault(self, paths: Iterable[Path]) -> str:
         """Return the fault of the files that a job has written; "" if nothing is known to be."""
         return ""
 
@@ -202,10 +202,10 @@ def decimal_count(text: str) -> int:
 def _load(name: str) -> Program | None:
     """Return the program of a module of this package; None if there is no such module, or it has none."""
     path = f"{programs.__name__}.{name}"
-    found = importlib.util.find_spec(path) if name.isidentifier() else None
-    if found is None:
+    spec = importlib.util.find_spec(path) if name.isidentifier() else None
+    if spec is None:
         return None
-    module = importlib.import_module(f"{path}.program" if found.submodule_search_locations else path)
+    module = importlib.import_module(f"{path}.program" if spec.submodule_search_locations else path)
     program: Program | None = getattr(module, "PROGRAM", None)
     return program
 

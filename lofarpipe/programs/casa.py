@@ -40,7 +40,7 @@ def find_casa(python: str = "") -> Path:
     Raises
     ------
     CasaError
-        If it has none; the message says how to install it.
+        If it has none; with the command to install it.
     """
     if not python:
         if find_spec("casatasks") is None:
@@ -57,7 +57,7 @@ def find_casa(python: str = "") -> Path:
 
 
 def run_tasks(python: Path, tasks: Sequence[tuple[str, Mapping[str, Any]]], directory: Path) -> list[Any]:
-    """Run tasks, each with its keywords, in order in one process; return what each returned.
+    """Run tasks, each with its keywords, in order in one process; return their results.
 
     ``directory`` is where they work, and keeps the request. Their log is that of this process.
 

@@ -1,7 +1,7 @@
 """Tasks of CASA, run in the Python that has casatasks; a program of its own that imports nothing of this package.
 
-``python casa_tasks.py REQUEST.json RESULTS.json``: the request is a list of tasks with their keywords, the results are
-a list with what each returned.
+``python casa_tasks.py REQUEST.json RESULTS.json``: the request is a list of tasks with their keywords; the file gets a
+list of their results.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def main(request: str, results: str) -> int:
     """Run the tasks of a request in order; return 1, with the reason on stderr, where one fails."""
     import casatasks
 
-    found = []
+    values = []
     for task in json.loads(Path(request).read_text()):
         name, keywords = task["task"], task["keywords"]
         print(f"{name}({', '.join(f'{key}={value!r}' for key, value in keywords.items())})", flush=True)
         try:
-            found.append(json_value(getattr(casatasks, name)(**keywords)))
+            values.append(json_value(getattr(casatasks, name)(**keywords)))
         except Exception as err:
             print(f"{name}: {' '.join(str(err).split()) or type(err).__name__}", file=sys.stderr)
             return 1
@@ -42,7 +42,7 @@ def main(request: str, results: str) -> int:
             if key in keywords and not Path(keywords[key]).exists():
                 print(f"{name}: wrote no {keywords[key]}: it found no solution", file=sys.stderr)
                 return 1
-    Path(results).write_text(json.dumps(found))
+    Path(results).write_text(json.dumps(values))
     return 0
 
 

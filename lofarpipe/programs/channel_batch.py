@@ -68,7 +68,7 @@ class BatchSettings:
     scratch_dir: Path
     slots_dir: Path
     io_slots: int
-    given: Resources
+    share: Resources
     tolerant: bool
 
 
@@ -108,8 +108,8 @@ class ChannelBatch:
         self.settings = settings
         self.plan, self.number = settings.plan, number
         self.options, self.set = settings.plan["options"], settings.plan["set"]
-        wanted = set(settings.plan["batches"][number])
-        self.entries = {entry["index"]: entry for entry in settings.plan["channels"] if entry["index"] in wanted}
+        indices = set(settings.plan["batches"][number])
+        self.entries = {entry["index"]: entry for entry in settings.plan["channels"] if entry["index"] in indices}
 
     def run(self) -> dict[str, int]:
         """Make the images, and a record of each; return how many are new, kept and blank.
@@ -146,12 +146,12 @@ class ChannelBatch:
         PipelineError
             If there is an image of others, which may not be overwritten.
         """
-        there = recipe_in(image.target)
-        if there == image.recipe:
+        former_recipe = recipe_in(image.target)
+        if former_recipe == image.recipe:
             header = header_of(image.target)
             self._record(image, image_record(image.target, header, Path(self.plan["products"])))
             return True
-        if there is not None:
+        if former_recipe is not None:
             refuse_other_product(image.target, self.options["overwrite"])
         record = read_image_record(self.settings.work, image.label, image.robust)
         return record is not None and record.get("reason") == "flagged" and record.get("recipe") == image.recipe
@@ -178,10 +178,10 @@ class ChannelBatch:
             directory / f"{node_name()}.json", json.dumps({"scratch_dir": str(self.settings.scratch_dir)}) + "\n"
         )
 
-    def _remove_own_residues(self, marker: Marker, wanted: Any) -> None:
+    def _remove_own_residues(self, marker: Marker, is_removable: Any) -> None:
         for residue in find_residues(self.settings.scratch_dir, self.settings.run):
             is_own = (residue.marker.step, residue.marker.job) == (marker.step, marker.job)
-            if is_own and not residue.is_alive and wanted(residue.marker.kept):
+            if is_own and not residue.is_alive and is_removable(residue.marker.kept):
                 print(f"{residue.path}: left by an earlier try of this batch; removed")
                 remove_residue(residue)
 
@@ -215,7 +215,7 @@ class ChannelBatch:
                 target = scratch / f"window{part.window}.ms"
                 keywords = _copy_keywords(self.set["path"], self.set["data_column"], part.window, target)
                 keywords |= {"msin.startchan": str(part.first), "msin.nchan": str(part.count)}
-                run_program("dp3", keywords, [], self.settings.given, scratch)
+                run_program("dp3", keywords, [], self.settings.share, scratch)
         sets = {part.window: str(scratch / f"window{part.window}.ms") for part in batch.ranges()}
         frequencies = {}
         for window, path in sets.items():
@@ -271,12 +271,12 @@ class ChannelBatch:
             round(1 - unflagged / possible, 6),
             (" ".join(command),),
         )
-        made = room / image.target.name
+        image_file = room / image.target.name
         try:
-            write_stokes_image(made, planes, facts)
+            write_stokes_image(image_file, planes, facts)
         except PipelineError as err:
             return self._fail(image, err)
-        self._copy_out(made, image, scratch)
+        self._copy_out(image_file, image, scratch)
         shutil.rmtree(room, ignore_errors=True)
         return True
 
@@ -287,18 +287,18 @@ class ChannelBatch:
         sets = tuple(dict.fromkeys(local.sets[window] for window in windows))
         request = ChannelRequest(sets, local.data_column, local.field_id, first, behind, image.robust)
         keywords, flags = channel_arguments(channel_imaging(self.options), request, room / "image", room)
-        command = run_program("wsclean", keywords, flags, self.settings.given, room)
+        command = run_program("wsclean", keywords, flags, self.settings.share, room)
         planes = images_by_stokes(room / "image")
         if missing := [name for name in "IQUV" if name not in planes]:
             raise ChildFailed(f"it wrote no image of Stokes {', '.join(missing)}")
         return planes, command
 
-    def _copy_out(self, made: Path, image: PlannedImage, scratch: Scratch) -> None:
+    def _copy_out(self, image_file: Path, image: PlannedImage, scratch: Scratch) -> None:
         try:
-            digest = copy_verified(made, image.target)
+            digest = copy_verified(image_file, image.target)
         except PipelineError as err:
             scratch.keep(f"{image.target} could not be written")
-            raise PipelineError(f"{err}; the image is kept: {made}") from err
+            raise PipelineError(f"{err}; the image is kept: {image_file}") from err
         record = image_record(image.target, header_of(image.target), Path(self.plan["products"]))
         self._record(image, record | {"sha256": digest})
 
@@ -321,7 +321,7 @@ class ChannelBatch:
         write_atomically(path, json.dumps({**record, "recipe": image.recipe}) + "\n")
 
 
-def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path, given: Resources) -> Path:
+def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path, share: Resources) -> Path:
     """Write all windows of a set into one window of a new set beside the products, and return it.
 
     Raises
@@ -338,12 +338,12 @@ def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path
         parts = [scratch.path / f"window{window['window']}.ms" for window in plan["set"]["windows"]]
         for window, part in zip(plan["set"]["windows"], parts, strict=True):
             keywords = _copy_keywords(vis, plan["set"]["data_column"], window["window"], part)
-            run_program("dp3", keywords, [], given, scratch.path)
+            run_program("dp3", keywords, [], share, scratch.path)
         part = unfinished_name(target)
-        listed = f"[{','.join(map(str, parts))}]"
-        joined = {"msin": listed, "msin.orderms": "True", "msout": str(part), "steps": "[]"}
+        part_list = f"[{','.join(map(str, parts))}]"
+        joined = {"msin": part_list, "msin.orderms": "True", "msout": str(part), "steps": "[]"}
         try:
-            run_program("dp3", joined, [], given, scratch.path)
+            run_program("dp3", joined, [], share, scratch.path)
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)

@@ -26,7 +26,7 @@ class ChildFailed(PipelineError):  # noqa: N818 - it names what happened
 
 
 def run_program(
-    name: str, keywords: Mapping[str, str], flags: Sequence[str], given: Resources, workdir: Path
+    name: str, keywords: Mapping[str, str], flags: Sequence[str], share: Resources, workdir: Path
 ) -> tuple[str, ...]:
     """Run a known program in ``workdir`` and return its command; its output is that of the job.
 
@@ -39,26 +39,26 @@ def run_program(
     """
     program = KNOWN_PROGRAMS[name]
     executable = find(program.task["executable"])
-    if findings := program.check(executable, keywords, flags, given):
+    if findings := program.check(executable, keywords, flags, share):
         raise ChildFailed(f"{program.name} would refuse its arguments: {'; '.join(findings)}")
-    fitted, rest, notices = program.complete(executable, keywords, flags, given)
+    fitted, rest, notices = program.complete(executable, keywords, flags, share)
     for notice in notices:
         print(f"{program.name}: {notice}")
     argv = build_argv(str(executable), rest, fitted, program.task["args_format"])
     print(shlex.join(argv), flush=True)
-    tail, sign, code = _watched(program, argv, workdir, given)
+    tail, sign, code = _watched(program, argv, workdir, share)
     log = "".join(tail)
     reason = sign or program.complaint(log) or (explained(program.name, log, program.messages) if code else "")
     if code or sign or reason:
-        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        raise ChildFailed(f"{program.name} {ended}{': ' if reason else ''}{reason}")
+        ending = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        raise ChildFailed(f"{program.name} {ending}{': ' if reason else ''}{reason}")
     return tuple(argv)
 
 
-def _watched(program: Program, argv: Sequence[str], workdir: Path, given: Resources) -> tuple[list[str], str, int]:
+def _watched(program: Program, argv: Sequence[str], workdir: Path, share: Resources) -> tuple[list[str], str, int]:
     """Return the last lines of a program, the reason to end it, and its exit code."""
     detector = detector_of(program, {})
-    environment = {**quiet_environment(), "OMP_NUM_THREADS": str(given.cores)}
+    environment = {**quiet_environment(), "OMP_NUM_THREADS": str(share.cores)}
     tail: list[str] = []
     sign = ""
     with _child(argv, workdir, environment) as process:

@@ -122,9 +122,9 @@ def pulled(reference: str) -> str:
 
 
 def _pull(command: Sequence[str], reference: str) -> None:
-    code, said = _answer(command)
+    code, output = _answer(command)
     if code:
-        last = said.strip().split("\n")[-1][:300]
+        last = output.strip().split("\n")[-1][:300]
         raise PipelineError(f"{reference}: {shlex.join(command)} exited with {code}: '{last}'; correct the reference")
 
 
@@ -181,8 +181,8 @@ def step_executable(control: Mapping[str, str], settings: Settings) -> Path:
         If there is no such program, engine or image.
     """
     typed, nodescript = control.get("executable", ""), control.get("nodescript") or NODESCRIPTS[0]
-    image, known = control.get("container", ""), KNOWN_PROGRAMS.get(control.get("program", ""))
-    mpi = known.mpi_executable if known and control.get("mpi") == "True" else ""
+    image, known_program = control.get("container", ""), KNOWN_PROGRAMS.get(control.get("program", ""))
+    mpi = known_program.mpi_executable if known_program and control.get("mpi") == "True" else ""
     if nodescript != NODESCRIPTS[0] or (image in NONE and not mpi):
         return find_executable(typed, nodescript, settings)
     return launcher(image, typed, mpi)
@@ -258,13 +258,13 @@ def engine_command(
 
 def bound_folders(arguments: Sequence[str]) -> list[str]:
     """Return the folders of the files and folders that arguments name, as they are written and without links."""
-    found: dict[str, None] = {}
+    folders: dict[str, None] = {}
     for word in arguments:
         for path in dict.fromkeys((word, os.path.realpath(word))) if os.path.isabs(word) else ():  # noqa: PTH117
             folder = str(Path(path).parent)
             if Path(folder).is_dir():
-                found[folder if folder != "/" else path] = None
-    return list(found)
+                folders[folder if folder != "/" else path] = None
+    return list(folders)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -57,9 +57,9 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
     first = min(sets, key=lambda one: float(one.frequencies_hz.min()))
     freqstep, timestep = expected_steps(first, wish)
     # DP3 fills gaps with flagged slots.
-    written = [(one.times.grid_slots * one.layout.pairs, len(one.frequencies_hz)) for one in sets]
-    rows = sum(rows for rows, _ in written) / timestep
-    visibilities = sum(rows * channels for rows, channels in written) / timestep / freqstep
+    shapes = [(one.times.grid_slots * one.layout.pairs, len(one.frequencies_hz)) for one in sets]
+    rows = sum(rows for rows, _ in shapes) / timestep
+    visibilities = sum(rows * channels for rows, channels in shapes) / timestep / freqstep
     return ImagingVolume(rows, visibilities)
 
 

@@ -66,12 +66,12 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
 def named_output(argv: Sequence[str], workdir: Path) -> OutputArgument | None:
     """Return the argument that names a measurement set other than the inputs; None if there is none."""
     keywords = dict(text.split("=", 1) for text in argv[1:] if "=" in text)
-    given = [index for index, text in enumerate(argv) if text.partition("=")[0] in MSOUT]
-    if len(given) != 1 or _is_input(keywords, workdir):
+    places = [index for index, text in enumerate(argv) if text.partition("=")[0] in MSOUT]
+    if len(places) != 1 or _is_input(keywords, workdir):
         return None
-    key, _, text = argv[given[0]].partition("=")
+    key, _, text = argv[places[0]].partition("=")
     may_write_nothing = not LAST_STEPS.isdisjoint(_kinds(keywords)[-1:])
-    return OutputArgument(given[0], f"{key}=", unquote(text.strip()).rstrip("/"), None if may_write_nothing else "")
+    return OutputArgument(places[0], f"{key}=", unquote(text.strip()).rstrip("/"), None if may_write_nothing else "")
 
 
 def changed_inputs(keywords: Mapping[str, str], workdir: Path = Path()) -> list[str]:
@@ -195,8 +195,8 @@ def adapt_keywords(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
     Keys that only matter for several input sets are left out where there is one.
     """
     dropped = MANY_SETS_KEYS if _reads_one_set(keywords) else frozenset()
-    kept = {key: value for key, value in keywords.items() if key not in dropped}
-    return {"numthreads": str(cores), "checkparset": "1", **kept}
+    used_keywords = {key: value for key, value in keywords.items() if key not in dropped}
+    return {"numthreads": str(cores), "checkparset": "1", **used_keywords}
 
 
 def _reads_one_set(keywords: Mapping[str, str]) -> bool:
@@ -208,16 +208,16 @@ def _reads_one_set(keywords: Mapping[str, str]) -> bool:
 def check_keywords(keywords: Mapping[str, str]) -> list[str]:
     """Return the arguments that would give wrong results, harm the input, or not be used."""
     steps = step_names(keywords)
-    findings = [f"{key}: {what}" for key, what in _unplaced(keywords, steps)]
-    findings += [f"{key}: {what}" for key, what in _beam_intervals(keywords)]
+    findings = [f"{key}: {problem}" for key, problem in _unplaced(keywords, steps)]
+    findings += [f"{key}: {problem}" for key, problem in _beam_intervals(keywords)]
     return findings + _output_findings(keywords, steps)
 
 
 def step_names(keywords: Mapping[str, str]) -> list[str]:
     """Return the names in ``steps``, without their blanks and quotes."""
     text = keywords.get("steps", "").strip()
-    listed = split_list(text) if text.startswith("[") else [text]
-    return [unquote(name.strip()) for name in listed if name.strip()]
+    items = split_list(text) if text.startswith("[") else [text]
+    return [unquote(name.strip()) for name in items if name.strip()]
 
 
 def _unplaced(keywords: Mapping[str, str], steps: list[str]) -> list[tuple[str, str]]:
@@ -225,19 +225,19 @@ def _unplaced(keywords: Mapping[str, str], steps: list[str]) -> list[tuple[str, 
     if "steps" not in keywords:  # it may come from a parset file
         return []
     inner = [name for key in keywords if key.endswith(".steps") for name in split_list(keywords[key])]
-    known, suggested = {*GLOBAL_KEYS, *steps, *inner}, Suggestions()
-    unplaced = [key for key in keywords if key.split(".")[0] not in known]
-    what = f"DP3 would not use it, for its steps are [{named(steps)}]; correct or remove it"
-    return [(key, what + suggested.nearest(key.split(".")[0], known)) for key in unplaced]
+    prefixes, suggested = {*GLOBAL_KEYS, *steps, *inner}, Suggestions()
+    unplaced = [key for key in keywords if key.split(".")[0] not in prefixes]
+    problem = f"DP3 would not use it, for its steps are [{named(steps)}]; correct or remove it"
+    return [(key, problem + suggested.nearest(key.split(".")[0], prefixes)) for key in unplaced]
 
 
 def _beam_intervals(keywords: Mapping[str, str]) -> list[tuple[str, str]]:
-    found = [key for key in keywords if key.split(".")[-1].replace("_", "") == BEAM_INTERVAL.replace("_", "")]
-    what = (
+    interval_keys = [key for key in keywords if key.split(".")[-1].replace("_", "") == BEAM_INTERVAL.replace("_", "")]
+    problem = (
         "is {!r}; with an interval DP3 evaluates the beam in the wrong direction (a gradient of flux over the field); "
         "set it to 0"
     )
-    return [(key, what.format(keywords[key])) for key in found if not _is_zero(keywords[key])]
+    return [(key, problem.format(keywords[key])) for key in interval_keys if not _is_zero(keywords[key])]
 
 
 def _is_zero(text: str) -> bool:
@@ -284,11 +284,11 @@ def find_strategy(name: str) -> str:
         if not Path(name).is_file():
             raise PipelineError(f"strategy: there is no file {name}; name one, or one that comes with DP3")
         return str(Path(name).absolute())
-    listed = {path.name: path for place in _strategy_places() for path in sorted(place.glob("*.lua"), reverse=True)}
-    if name not in listed:
-        known = named(sorted(listed)) or "none"
-        raise PipelineError(f"strategy: there is no {name} with DP3, which has: {known}{nearest(name, listed)}")
-    return str(listed[name])
+    strategies = {path.name: path for place in _strategy_places() for path in sorted(place.glob("*.lua"), reverse=True)}
+    if name not in strategies:
+        names = named(sorted(strategies)) or "none"
+        raise PipelineError(f"strategy: there is no {name} with DP3, which has: {names}{nearest(name, strategies)}")
+    return str(strategies[name])
 
 
 def _strategy_places() -> list[Path]:
@@ -349,18 +349,18 @@ class Solutions:
 
     def read(self, line: str) -> str | None:
         """Return the reason in a line to abort."""
-        if found := _MAX_ITER.match(line):
-            self.max_iterations.append(int(found[1]))
+        if match := _MAX_ITER.match(line):
+            self.max_iterations.append(int(match[1]))
             return None
-        if found := _CONVERGED.match(line):
-            return self._counted(*map(int, found.groups()))
-        found = _ITERATIONS_TAKEN.match(line)
-        if found is None or not self.max_iterations:
+        if match := _CONVERGED.match(line):
+            return self._counted(*map(int, match.groups()))
+        match = _ITERATIONS_TAKEN.match(line)
+        if match is None or not self.max_iterations:
             return None
         # DDECal takes one more than the largest number where it does not converge.
         limit = self.max_iterations.pop(0)
-        taken = [int(number) for number in re.findall(COUNT, found[1])]
-        return self._too_few(sum(number <= limit for number in taken), len(taken))
+        iterations = [int(number) for number in re.findall(COUNT, match[1])]
+        return self._too_few(sum(number <= limit for number in iterations), len(iterations))
 
     def _counted(self, converged: int, stalled: int, not_converged: int, failed: int) -> str | None:
         if self.max_iterations:
@@ -388,21 +388,21 @@ class Timing:
 
     largest_percent: float = 0.0
 
-    def read(self, line: str, before: Progress) -> Progress | None:
+    def read(self, line: str, progress: Progress) -> Progress | None:
         """Return the progress of DP3 after a line; None if the line has none."""
         if line.startswith("Finishing processing"):
-            return replace(before, text="finishing", fraction=1.0, is_final=False)
-        if found := _TIME.match(line):
+            return replace(progress, text="finishing", fraction=1.0, is_final=False)
+        if match := _TIME.match(line):
             self.largest_percent = 0.0
-            return replace(before, text=f"done in {found[1]} s", fraction=1.0, is_final=True)
-        found = _STEP_TIME.match(line)
-        if found is None or not before.is_final:
+            return replace(progress, text=f"done in {match[1]} s", fraction=1.0, is_final=True)
+        match = _STEP_TIME.match(line)
+        if match is None or not progress.is_final:
             return None
-        percent = float(found[1])
+        percent = float(match[1])
         if percent <= self.largest_percent:
-            return before
+            return progress
         self.largest_percent = percent
-        return replace(before, text=f"{before.text.partition(',')[0]}, {percent:.0f}% in {found[2].strip()}")
+        return replace(progress, text=f"{progress.text.partition(',')[0]}, {percent:.0f}% in {match[2].strip()}")
 
 
 class DP3(Program):
@@ -438,10 +438,10 @@ class DP3(Program):
         return check_keywords(dict(keywords))
 
     def complete(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with ``numthreads``, and the check of unused keywords switched on."""
-        return adapt_keywords(dict(keywords), given.cores), list(flags), []
+        return adapt_keywords(dict(keywords), share.cores), list(flags), []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
         """Return a counter of the solutions that did not converge."""

@@ -89,8 +89,8 @@ def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
             "give no commands_file where there is none"
         ) from err
     lines = [line for line in text.splitlines() if line.strip()]
-    own = [place for place, line in enumerate(lines) if last_step and line.startswith(f"{last_step}/")]
-    return lines[: own[-1] + 1] if own else lines
+    step_lines = [place for place, line in enumerate(lines) if last_step and line.startswith(f"{last_step}/")]
+    return lines[: step_lines[-1] + 1] if step_lines else lines
 
 
 PYTHON_PLUGIN = "python_plugin"
@@ -115,14 +115,14 @@ def find(name: str) -> Path:
     """
     if "/" in name:
         return _as_given(Path(name))
-    if found := shutil.which(name, path=_searched()):
-        return Path(found).absolute()
-    known = program_of(name)  # loads what is known of programs
-    later = known.executables[known.executables.index(name) + 1 :] if known else ()
+    if executable := shutil.which(name, path=_searched()):
+        return Path(executable).absolute()
+    known_program = program_of(name)  # loads what is known of programs
+    later = known_program.executables[known_program.executables.index(name) + 1 :] if known_program else ()
     for candidate in later:
-        if found := shutil.which(candidate, path=_searched()):
-            return Path(found).absolute()
-    advice = known.install if known else f"install {name}, or add its directory to PATH"
+        if executable := shutil.which(candidate, path=_searched()):
+            return Path(executable).absolute()
+    advice = known_program.install if known_program else f"install {name}, or add its directory to PATH"
     raise PipelineError(f"{name}: no such program on PATH or in {_own_programs()}; {advice}")
 
 

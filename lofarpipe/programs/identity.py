@@ -25,8 +25,8 @@ def program_identity(executable: Path, program: str = "", is_script: bool = Fals
     is_script: whether it is a script of Python that the runner loads; shipped ones have the version of the runner.
     """
     if program:
-        known = KNOWN_PROGRAMS[program]
-        name, version = known.name, known.version(executable)
+        known_program = KNOWN_PROGRAMS[program]
+        name, version = known_program.name, known_program.version(executable)
     else:
         name, version = executable.name, __version__ if is_script and is_own_program(executable) else ""
     try:
@@ -51,9 +51,11 @@ def installed_package(command: Path) -> tuple[str, str] | None:
             record = entries.with_name("RECORD").read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):  # half removed, or not ours to read
             continue
-        own = [line for line in record if line[:3] != "../" and ".dist-info/" not in line and ".pyc" not in line]
+        package_lines = [
+            line for line in record if line[:3] != "../" and ".dist-info/" not in line and ".pyc" not in line
+        ]
         version = entries.parent.name.removesuffix(".dist-info").rpartition("-")[2]
-        return version, _digest("\n".join(sorted(own)).encode())
+        return version, _digest("\n".join(sorted(package_lines)).encode())
     return None
 
 

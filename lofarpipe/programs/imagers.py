@@ -32,11 +32,11 @@ class ChosenImager:
         """Name and version, as a plan has them."""
         from lofarpipe.programs.find import find
 
-        known = KNOWN_PROGRAMS[self.program]
-        return f"{known.name} {known.version(find(self.executable))}".strip()
+        known_program = KNOWN_PROGRAMS[self.program]
+        return f"{known_program.name} {known_program.version(find(self.executable))}".strip()
 
 
-def choose_imager(wanted: str, executable: str = "") -> ChosenImager:
+def choose_imager(choice: str, executable: str = "") -> ChosenImager:
     """Return the imager that ``auto``, ``own`` or ``wsclean`` stands for on this machine.
 
     Parameters
@@ -48,20 +48,24 @@ def choose_imager(wanted: str, executable: str = "") -> ChosenImager:
     PipelineError
         If ``wanted`` is none of the three.
     """
-    if wanted not in CHOICES:
-        raise PipelineError(f"is '{wanted}'; one of {', '.join(CHOICES)} is needed{nearest(wanted, CHOICES)}")
+    if choice not in CHOICES:
+        raise PipelineError(f"is '{choice}'; one of {', '.join(CHOICES)} is needed{nearest(choice, CHOICES)}")
     default = KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
     wsclean = executable or default
-    if wanted == OWN:
-        return _own("as asked for")
-    if wanted == WSCLEAN:
+    if choice == OWN:
+        return _own_imager("as asked for")
+    if choice == WSCLEAN:
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "as asked for")
     if wsclean != default:  # another one in its place would hide that it is misspelt
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "the step names it")
     if _is_installed(wsclean):
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "it is installed")
-    own = _own("WSClean is not installed", is_fallback=True)
-    return own if _is_installed(own.executable) else ChosenImager(PROGRAMS[WSCLEAN], wsclean, "neither is installed")
+    own_imager = _own_imager("WSClean is not installed", is_fallback=True)
+    return (
+        own_imager
+        if _is_installed(own_imager.executable)
+        else ChosenImager(PROGRAMS[WSCLEAN], wsclean, "neither is installed")
+    )
 
 
 def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
@@ -76,25 +80,25 @@ def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
     PipelineError
         If its value is none, or the step runs no imager.
     """
-    wanted, program = control[KEY], control.get("program", "")
+    choice, program = control[KEY], control.get("program", "")
     if program not in PROGRAMS.values():
-        raise PipelineError(f"is '{wanted}', and the step runs no imager; remove it, or set control.type = {WSCLEAN}")
+        raise PipelineError(f"is '{choice}', and the step runs no imager; remove it, or set control.type = {WSCLEAN}")
     elsewhere = control.get("container", "") not in NONE or control.get("mpi") == "True"
-    if wanted == AUTO and elsewhere:
+    if choice == AUTO and elsewhere:
         return {}
-    chosen = choose_imager(wanted, control.get("executable", "") if program == PROGRAMS[WSCLEAN] else "")
+    chosen = choose_imager(choice, control.get("executable", "") if program == PROGRAMS[WSCLEAN] else "")
     return {} if chosen.program == program else {"program": chosen.program, "executable": chosen.executable}
 
 
 def imager_of(image: Path) -> str:
-    """Return the file name of the imager that made an image, by its header; WSClean where that does not say."""
+    """Return the file name of the imager that made an image, by its header; WSClean without a name there."""
     try:
         with image.open("rb") as stream:
             origin = read_header(stream).text("ORIGIN") or ""
     except (OSError, ValueError):
         origin = ""
-    own = KNOWN_PROGRAMS[PROGRAMS[OWN]].task["executable"]
-    return own if origin.startswith(own) else KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
+    own_name = KNOWN_PROGRAMS[PROGRAMS[OWN]].task["executable"]
+    return own_name if origin.startswith(own_name) else KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].task["executable"]
 
 
 def is_fallback(control: Mapping[str, str]) -> bool:
@@ -104,13 +108,12 @@ def is_fallback(control: Mapping[str, str]) -> bool:
 
 def fallback_text() -> str:
     """Return the notice of that."""
-    own = KNOWN_PROGRAMS[PROGRAMS[OWN]]
-    return (
-        f"auto takes {own.name} of this package: WSClean is not installed; {KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].install}"
-    )
+    program = KNOWN_PROGRAMS[PROGRAMS[OWN]]
+    install = KNOWN_PROGRAMS[PROGRAMS[WSCLEAN]].install
+    return f"auto takes {program.name} of this package: WSClean is not installed; {install}"
 
 
-def _own(reason: str, is_fallback: bool = False) -> ChosenImager:
+def _own_imager(reason: str, is_fallback: bool = False) -> ChosenImager:
     return ChosenImager(PROGRAMS[OWN], KNOWN_PROGRAMS[PROGRAMS[OWN]].task["executable"], reason, is_fallback)
 
 

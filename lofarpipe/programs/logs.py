@@ -1,8 +1,8 @@
 """Reading of program logs: progress, cause and remedy of failures, and reasons to abort.
 
 Nothing is asked of the program. A hint is given for the message with which a program ended, and not for other text in
-its log. Every entry was said by the real program; tests/programs/test_messages.py makes it say it again, or names the
-entry as recorded. What only one program says stands with that program.
+its log. Every entry was printed by the real program; tests/programs/test_messages.py provokes it again, or names it as
+recorded. Messages of one program only stand with that program.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class ProgressReader:
         readers = (program.line_reader() for program in KNOWN_PROGRAMS.values())
         self._readers = [*filter(None, readers), _percent, _other]
 
-    def feed(self, written: str) -> Progress:
+    def feed(self, text: str) -> Progress:
         """Read the lines written since the last time, and return the progress of the program.
 
         The last line need not be complete: programs write dots as they go.
         """
-        *lines, last = (self._unfinished + written).replace("\r", "\n").split("\n")
+        *lines, last = (self._unfinished + text).replace("\r", "\n").split("\n")
         for line in lines:
             self._read(line)
         self._unfinished = last[-LONGEST_LINE:]
@@ -65,24 +65,24 @@ class ProgressReader:
         line = line[:LONGEST_LINE].rstrip()
         if not line or line.startswith(OUR_NOTE):
             return
-        found = (reader(line, self.progress) for reader in self._readers)
-        self.progress = next((progress for progress in found if progress is not None), self.progress)
+        readings = (reader(line, self.progress) for reader in self._readers)
+        self.progress = next((progress for progress in readings if progress is not None), self.progress)
 
 
-def _percent(line: str, before: Progress) -> Progress | None:
+def _percent(line: str, progress: Progress) -> Progress | None:
     done = percent_done(line)
     if done is None:
         return None
-    what = (STEPS.match(line) or [None, None])[1]
-    text = f"{what.lower()} {done:.0%}" if what else f"{done:.0%}"
-    return replace(before, text=text, fraction=done, is_final=False)
+    phase = (STEPS.match(line) or [None, None])[1]
+    text = f"{phase.lower()} {done:.0%}" if phase else f"{done:.0%}"
+    return replace(progress, text=text, fraction=done, is_final=False)
 
 
-def _other(line: str, before: Progress) -> Progress | None:
+def _other(line: str, progress: Progress) -> Progress | None:
     """Show the line itself, but keep the last progress during a deconvolution, or at the end."""
-    if before.major_iteration or before.is_final:
+    if progress.major_iteration or progress.is_final:
         return None
-    return replace(before, text=printable(line).strip(), fraction=None)
+    return replace(progress, text=printable(line).strip(), fraction=None)
 
 
 # What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
@@ -150,22 +150,22 @@ def last_error(log_text: str) -> str:
     message = ""
     was_nested = False
     for line in log_text.splitlines():
-        found = None if line.startswith(OUR_NOTE) else _BEGINNING.match(line)
-        is_nested = found is not None and line.lstrip("+ ").startswith(">>>")
-        if found:
-            message = f"{message} {found['message']}" if is_nested and was_nested else found["message"]
+        match = None if line.startswith(OUR_NOTE) else _BEGINNING.match(line)
+        is_nested = match is not None and line.lstrip("+ ").startswith(">>>")
+        if match:
+            message = f"{message} {match['message']}" if is_nested and was_nested else match["message"]
         was_nested = is_nested
     files = _NOT_OPENED.findall(log_text) if message.startswith("H5Fopen") else []
     return ": ".join([" ".join(message.split()), *files[-1:]])
 
 
-def explained(program: str, log_text: str, own: Messages = ()) -> str:
+def explained(program: str, log_text: str, messages: Messages = ()) -> str:
     """Return the last message of a program, with the remedy; "" if its log has none.
 
     ``own`` are the messages of this program alone.
     """
     error = last_error(log_text)
-    return f"{program} says: {advised(error, KNOWN_MESSAGES + own)}" if error else ""
+    return f"{program} says: {advised(error, KNOWN_MESSAGES + messages)}" if error else ""
 
 
 def hint_for(last_lines: Sequence[str]) -> str:
@@ -175,8 +175,8 @@ def hint_for(last_lines: Sequence[str]) -> str:
     """
     raised = _RAISED.fullmatch(last_lines[-1]) if last_lines else None
     error = raised["message"] if raised else last_error("\n".join(last_lines))
-    known = KNOWN_MESSAGES + tuple(row for program in KNOWN_PROGRAMS.values() for row in program.messages)
-    return advised(error, known) if advice_for(error, known) else ""
+    messages = KNOWN_MESSAGES + tuple(row for program in KNOWN_PROGRAMS.values() for row in program.messages)
+    return advised(error, messages) if advice_for(error, messages) else ""
 
 
 CHUNK_BYTES = 1 << 20
@@ -196,8 +196,8 @@ def detector_of(program: Program, texts: Mapping[str, str]) -> Detector | None:
 
 def sign_in(lines: Iterable[str], detector: Detector) -> str | None:
     """Return the reason in complete lines to abort the job, else None."""
-    seen = (detector(line.rstrip("\r\n")) for line in lines if not line.startswith(OUR_NOTE))
-    return next((text for text in seen if text), None)
+    signs = (detector(line.rstrip("\r\n")) for line in lines if not line.startswith(OUR_NOTE))
+    return next((text for text in signs if text), None)
 
 
 class Lookout:
@@ -229,8 +229,8 @@ class Lookout:
                 stream.seek(self._offset)
                 while chunk := stream.read(CHUNK_BYTES):
                     self._offset += len(chunk)
-                    if seen := sign_in(self._lines(chunk), self._detector):
-                        return seen
+                    if sign := sign_in(self._lines(chunk), self._detector):
+                        return sign
         except OSError:
             return None
         return None

@@ -73,14 +73,14 @@ def write_band_image(
     if missing := [name for name in STOKES if name not in planes]:
         raise PipelineError(f"{path}: the images of Stokes {', '.join(missing)} were not written; see the step's log")
     recipe = band_recipe(plan, robust)
-    if (there := recipe_in(path)) not in (None, recipe):
+    if (former_recipe := recipe_in(path)) not in (None, recipe):
         refuse_other_product(path, plan["options"]["overwrite"])
     header, other = header_of(Path(planes["I"])), header_of(Path(planes["Q"]))
     for warning in _beam_differences(path, header, other):
         print(f"{WARNING}{warning}")
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = _band_facts(plan, header, recipe, robust, (planes["I"], planes["Q"]))
-    if there != recipe:
+    if former_recipe != recipe:
         part = unfinished_name(path)
         try:
             write_stokes_image(part, planes, facts)
@@ -119,14 +119,14 @@ def _keep_all(
     path: Path, base: str, robust: float, imsize: int, root: str, total: Sequence[str], polarised: Sequence[str]
 ) -> None:
     """Keep the other outputs of WSClean beside the images of the whole band, under names of ours."""
-    found = [*read_products(f"{root}{TOTAL}", total), *read_products(f"{root}{POLARISED}", polarised)]
+    all_products = [*read_products(f"{root}{TOTAL}", total), *read_products(f"{root}{POLARISED}", polarised)]
     for kind in KINDS:
-        products = select(found, kind, channel=None, interval=None)
+        products = select(all_products, kind, channel=None, interval=None)
         for product in products[:1] if kind == "psf" else products:
             name = product.stokes or "I"
             shutil.copyfile(product.path, path.with_name(f"{base}_mfs_{name}_{robust}_{imsize}-{kind}.fits"))
     channels = {
-        kind: [Path(product.path) for product in select(found, kind, stokes="") if product.channel is not None]
+        kind: [Path(product.path) for product in select(all_products, kind, stokes="") if product.channel is not None]
         for kind in ("model", "residual")
     }
     if len(channels["model"]) > 1:
@@ -171,11 +171,11 @@ def smooth_band(plan: Mapping[str, Any], robust: float) -> None:
 
 def smooth_channels(plan: Mapping[str, Any], batch: int) -> None:
     """Write the images of the channels of a batch at the common beam; one that cannot reach it has none."""
-    wanted = set(plan["batches"][batch])
+    indices = set(plan["batches"][batch])
     for robust in plan["options"]["channel_robust"]:
         target = target_of(plan, robust)
         for entry, image in zip(plan["channels"], _channel_images(plan, robust), strict=True):
-            if target is None or image is None or entry["index"] not in wanted:
+            if target is None or image is None or entry["index"] not in indices:
                 continue
             smoothed = channel_image(*_place(plan), entry["label"], robust, plan["options"]["imsize"], True)
             if reason := write_smoothed(image, smoothed, target):
@@ -191,11 +191,11 @@ def write_cube_product(plan: Mapping[str, Any], work: Path, robust: float, kind:
     target = target_of(plan, robust)
     native = list(_cube_channels(plan, work, robust))
     smoothed = [_at_target(plan, channel, robust, target) for channel in native]
-    there = recipe_in(path)
+    former_recipe = recipe_in(path)
     chosen = smoothed if is_smoothed else native
     is_tiled = plan["options"]["cube_format"] == TILED
     write_stokes_cube(path, chosen, plan["channel_width_hz"], target if is_smoothed else None, is_tiled)
-    if there is not None and there != recipe_in(path):
+    if former_recipe is not None and former_recipe != recipe_in(path):
         print(f"{path}: replaces one of other images")
     if not is_smoothed:
         facts = manifest(native, smoothed, target, robust, products)
@@ -298,10 +298,10 @@ def cube_views(plan: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Any]]
 def missing_products(plan: Mapping[str, Any]) -> list[Path]:
     """Return the images of the band and the cubes that are not there."""
     imsize, options = plan["options"]["imsize"], plan["options"]
-    wanted = [band_image(*_place(plan), robust, imsize) for robust in options["mfs_robust"]]
+    paths = [band_image(*_place(plan), robust, imsize) for robust in options["mfs_robust"]]
     kinds = (False,) if options["common_beam_arcsec"] == "none" else (False, True)
-    wanted += [cube_file(*_place(plan), robust, imsize, kind) for robust in options["channel_robust"] for kind in kinds]
-    return [path for path in wanted if not path.is_file()]
+    paths += [cube_file(*_place(plan), robust, imsize, kind) for robust in options["channel_robust"] for kind in kinds]
+    return [path for path in paths if not path.is_file()]
 
 
 def remove_channel_images(plan: Mapping[str, Any]) -> int:
@@ -325,9 +325,9 @@ def other_products(plan: StokesPlan) -> list[Path]:
 
     content = stokes_plan_as_dict(plan)
     place, imsize = _place(content), plan.options.imsize
-    wanted = {band_image(*place, robust, imsize): band_recipe(content, robust) for robust in plan.options.mfs_robust}
+    recipes = {band_image(*place, robust, imsize): band_recipe(content, robust) for robust in plan.options.mfs_robust}
     for entry in content["channels"]:
         for robust in plan.options.channel_robust:
             path = channel_image(*place, entry["label"], robust, imsize)
-            wanted[path] = channel_recipe(content, entry, robust)
-    return [path for path, recipe in wanted.items() if recipe_in(path) not in (None, recipe)]
+            recipes[path] = channel_recipe(content, entry, robust)
+    return [path for path, recipe in recipes.items() if recipe_in(path) not in (None, recipe)]

@@ -63,9 +63,9 @@ def board(state: RunState, moment: Moment) -> list[Line]:
 
 
 def _title(state: RunState, moment: Moment) -> str:
-    began = state.started_s if state.started_s is not None else moment.now_s
-    ended = state.ended_s if state.ended and state.ended_s is not None else moment.now_s
-    text = f"{state.facts.get('job') or 'run'}: {state.state}, {duration_text(max(0.0, ended - began))}"
+    start_s = state.started_s if state.started_s is not None else moment.now_s
+    end_s = state.ended_s if state.ended and state.ended_s is not None else moment.now_s
+    text = f"{state.facts.get('job') or 'run'}: {state.state}, {duration_text(max(0.0, end_s - start_s))}"
     running = [job for step in state.steps.values() for job in step.running]
     if not running or state.ended:
         return text
@@ -86,10 +86,10 @@ def usage(running: Sequence[JobState], facts: Mapping[str, object]) -> str:
 def _step_lines(step: StepState, moment: Moment, width: int) -> list[Line]:
     lines = [Line(_step_text(step, moment, width), step.state)]
     running = step.running
-    shown = running if len(running) <= MOST_JOBS else running[: MOST_JOBS - 1]
-    lines += [Line(_job_text(job, moment.progress.get(job.name), moment.now_s), "") for job in shown]
-    if len(shown) < len(running):
-        lines.append(Line(f"    and {len(running) - len(shown)} more jobs"))
+    visible_jobs = running if len(running) <= MOST_JOBS else running[: MOST_JOBS - 1]
+    lines += [Line(_job_text(job, moment.progress.get(job.name), moment.now_s), "") for job in visible_jobs]
+    if len(visible_jobs) < len(running):
+        lines.append(Line(f"    and {len(running) - len(visible_jobs)} more jobs"))
     return lines
 
 
@@ -125,10 +125,10 @@ def time_left_s(step: StepState, moment: Moment) -> float | None:
     """
     if step.started_s is None:
         return None
-    ended = step.done - step.before + step.failed
+    finished_jobs = step.done - step.before + step.failed
     running = sum((moment.progress[job.name].fraction or 0.0) for job in step.running if job.name in moment.progress)
     to_do = step.total - step.before
-    fraction = (ended + running) / to_do if to_do else 0.0
+    fraction = (finished_jobs + running) / to_do if to_do else 0.0
     if fraction < SURE_FRACTION:
         return None
     return max(0.0, moment.now_s - step.started_s) * (1 / min(1.0, fraction) - 1)
@@ -136,9 +136,9 @@ def time_left_s(step: StepState, moment: Moment) -> float | None:
 
 def _job_text(job: JobState, progress: Progress | None, now_s: float) -> str:
     place = job.name.rpartition("/")[2]
-    said = printable(progress.text) if progress else ""
+    progress_text = printable(progress.text) if progress else ""
     return "    " + " ".join(
-        part for part in (place, _product_text(job.label), _silence(progress, now_s), said) if part
+        part for part in (place, _product_text(job.label), _silence(progress, now_s), progress_text) if part
     )
 
 
@@ -163,16 +163,16 @@ def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> 
     over = [step.state in (DONE, SKIPPED) for step in steps]
     first = over.index(False) if False in over else len(over)
     last = next((place for place in range(len(steps), first, -1) if steps[place - 1].state != WAITING), first)
-    before, current, after = blocks[:first], blocks[first:last], blocks[last:]
+    first_blocks, current, last_blocks = blocks[:first], blocks[first:last], blocks[last:]
     size = sum(map(len, current))
-    if size + len(before) + 1 > room and len(before) > 1:
+    if size + len(first_blocks) + 1 > room and len(first_blocks) > 1:
         keep = max(0, room - size - 2)
-        folded = len(before) - keep
-        before = [[Line(f"  {folded} steps done", DONE)], *before[folded:]]
-    keep = max(0, room - size - len(before) - 1)
-    if len(after) > keep + 1:
-        after = [*after[:keep], [Line(f"  {len(after) - keep} more steps", WAITING)]]
-    return [*before, *current, *after]
+        folded = len(first_blocks) - keep
+        first_blocks = [[Line(f"  {folded} steps done", DONE)], *first_blocks[folded:]]
+    keep = max(0, room - size - len(first_blocks) - 1)
+    if len(last_blocks) > keep + 1:
+        last_blocks = [*last_blocks[:keep], [Line(f"  {len(last_blocks) - keep} more steps", WAITING)]]
+    return [*first_blocks, *current, *last_blocks]
 
 
 def durations(state: RunState) -> list[tuple[str, float]]:

@@ -41,11 +41,11 @@ def quality_texts(image: Path) -> Sequence[str]:
     """Return noise, peak and beam of an image for people; "" for missing ones."""
     from lofarpipe.imaging.quality.glance import glance_at
 
-    seen = glance_at(image)
-    major, minor = seen.beam_arcsec
+    glance = glance_at(image)
+    major, minor = glance.beam_arcsec
     is_wide = minor >= 60
     beam = f"{major / 60:.1f}' x {minor / 60:.1f}'" if is_wide else f'{major:.1f}" x {minor:.1f}"'
-    fluxes = ["" if math.isnan(flux_jy) else flux_text(flux_jy) for flux_jy in (seen.noise_jy, seen.peak_jy)]
+    fluxes = ["" if math.isnan(flux_jy) else flux_text(flux_jy) for flux_jy in (glance.noise_jy, glance.peak_jy)]
     return [*fluxes, "" if math.isnan(major + minor) else beam]
 
 
@@ -71,13 +71,13 @@ def small_picture(image: Path) -> str:
     except (OSError, ValueError, KeyError):
         return ""
     noise = noise_of(pixels)
-    known = np.isfinite(pixels)
-    if math.isnan(noise) or not known.any():
+    is_finite = np.isfinite(pixels)
+    if math.isnan(noise) or not is_finite.any():
         return ""
     companded = np.arcsinh(np.maximum(pixels / noise, LOWEST_RMS) / SOFTENING_RMS)
-    lowest, highest = float(companded[known].min()), float(companded[known].max())
-    part = np.where(known, (companded - lowest) / ((highest - lowest) or 1.0), 0.0)
-    greys = np.where(known, LEVELS - np.rint(part * LEVELS), 255).astype(np.uint8)
+    lowest, highest = float(companded[is_finite].min()), float(companded[is_finite].max())
+    part = np.where(is_finite, (companded - lowest) / ((highest - lowest) or 1.0), 0.0)
+    greys = np.where(is_finite, LEVELS - np.rint(part * LEVELS), 255).astype(np.uint8)
     return f"data:image/png;base64,{base64.b64encode(_png(np.flipud(greys))).decode('ascii')}"
 
 

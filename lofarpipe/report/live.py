@@ -55,9 +55,9 @@ class JournalTail:
             If the journal cannot be read.
         """
         with self.path.open("rb") as stream:
-            found = os.fstat(stream.fileno())
-            if found.st_ino != self._file or found.st_size < self._offset:  # it was mended after a crash
-                self._file, self._offset, self.state = found.st_ino, 0, RunState()
+            status = os.fstat(stream.fileno())
+            if status.st_ino != self._file or status.st_size < self._offset:  # it was mended after a crash
+                self._file, self._offset, self.state = status.st_ino, 0, RunState()
             stream.seek(self._offset)
             content = stream.read()
         complete = content[: content.rfind(b"\n") + 1]
@@ -91,15 +91,15 @@ class _LogTail:
     def look(self) -> Progress:
         try:
             with self._log.open("rb") as stream:
-                found = os.fstat(stream.fileno())
-                size = found.st_size
+                status = os.fstat(stream.fileno())
+                size = status.st_size
                 start = size - TAIL_BYTES if self._offset is None else self._offset
                 stream.seek(max(0, start if start <= size else 0, size - TAIL_BYTES))
-                written = stream.read(2 * TAIL_BYTES)
+                content = stream.read(2 * TAIL_BYTES)
                 self._offset = stream.tell()
         except OSError:  # it is on another machine, or was removed
             return self._reader.progress
-        return replace(self._reader.feed(written.decode(errors="replace")), written_s=found.st_mtime)
+        return replace(self._reader.feed(content.decode(errors="replace")), written_s=status.st_mtime)
 
 
 STYLES = {
@@ -185,8 +185,8 @@ def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -
     ----------
     facts: of the run, from its journal.
     """
-    here = os.uname().nodename
-    if not running or facts.get("boot") != boot_id() or any(job.node != here or job.pid <= 0 for job in running):
+    this_host = os.uname().nodename
+    if not running or facts.get("boot") != boot_id() or any(job.node != this_host or job.pid <= 0 for job in running):
         return None
     return sum(resident_bytes(job.pid) for job in running) / 1e9
 

@@ -1,6 +1,6 @@
 """Commands of the site that are run when a run ends, fails or warns: [notify] of pipeline.cfg.
 
-Each is given a JSON object on its standard input. What becomes of it changes nothing for the run.
+Each is given a JSON object on its standard input. Its fate changes nothing for the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class NotifyOptions:
     timeout_s: float = 60.0
 
     def faults(self) -> Mapping[str, str]:
-        """Return what is needed instead of commands that cannot be run."""
+        """Return the expectation for commands that cannot be run."""
         commands = {"on_end": self.on_end, "on_failure": self.on_failure, "on_warning": self.on_warning}
         return {key: problem for key, text in commands.items() if (problem := _command_problem(text))}
 
@@ -64,11 +64,11 @@ def _command_problem(text: str) -> str:
 
 
 def notify_options(settings: Settings) -> tuple[NotifyOptions, list[Finding]]:
-    """Return what [notify] says, and what is wrong with it."""
-    there = settings.sections.get(SECTION, {})
-    own = {key: value for key, value in there.items() if settings.defaults.get(key) != value}
-    options, found = read_section(NotifyOptions, settings.config_file, SECTION, own, settings.laid_over)
-    return options or NotifyOptions(), found
+    """Return the options of [notify], and their problems."""
+    section = settings.sections.get(SECTION, {})
+    values = {key: value for key, value in section.items() if settings.defaults.get(key) != value}
+    options, findings = read_section(NotifyOptions, settings.config_file, SECTION, values, settings.laid_over)
+    return options or NotifyOptions(), findings
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Messenger:
 
     Parameters
     ----------
-    complain: is told which command failed, and why.
+    complain: gets the command that failed, and the reason.
     """
 
     options: NotifyOptions
@@ -98,11 +98,11 @@ class Messenger:
         text = json.dumps({"event": event, **facts}, default=str)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the command has ended
         try:
-            with tempfile.TemporaryFile() as given:  # a pipe would wait for a command that does not read it
-                given.write(text.encode("utf-8", "replace"))
-                given.seek(0)
+            with tempfile.TemporaryFile() as message_file:  # a pipe would wait for a command that does not read it
+                message_file.write(text.encode("utf-8", "replace"))
+                message_file.seek(0)
                 process = subprocess.Popen(
-                    argv, stdin=given, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+                    argv, stdin=message_file, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
                 )
         except OSError as err:
             errors.close()
@@ -129,12 +129,12 @@ class Messenger:
 
 
 class Notifier:
-    """Tells the site's commands how a run goes: warnings at most once a minute, and the end.
+    """Notifies the site's commands of a run: warnings at most once a minute, and the end.
 
     Parameters
     ----------
-    facts: returns what the commands are given.
-    is_of_table: whether the run is one of a table of fields, which tells of the ends itself.
+    facts: returns the input of the commands.
+    is_of_table: whether the run is one of a table of fields, which reports the ends itself.
     """
 
     def __init__(self, messenger: Messenger, facts: Facts, is_of_table: bool = False) -> None:
@@ -145,19 +145,19 @@ class Notifier:
         self._told_s = -WARNING_INTERVAL_S
 
     def warning(self, event: Warned) -> None:
-        """Tell of a warning, and of those since the last one that was told."""
+        """Send a warning, and those since the last one."""
         self._waiting.append(event.text)
         if time.monotonic() - self._told_s >= WARNING_INTERVAL_S:
             self._tell_warnings()
 
     def step_done(self, event: Event) -> None:
-        """Tell of warnings that wait."""
+        """Send the warnings that wait."""
         del event
         if self._waiting and time.monotonic() - self._told_s >= WARNING_INTERVAL_S:
             self._tell_warnings()
 
     def run_ended(self, event: RunEnded) -> None:
-        """Tell how the run ended, but for one that found everything done, and wait for the commands."""
+        """Send the end of the run, unless it found everything done, and wait for the commands."""
         if self._waiting:
             self._tell_warnings()
         facts = self._facts()

@@ -91,7 +91,7 @@ PROGRAM = "genericpipeline"
 class ClassicLog:
     """Appends lines ``<date> <time> <level> <logger>: <text>`` to one file.
 
-    The file is made when the run starts: a run that is refused leaves nothing behind. What is told before that is
+    The file is made when the run starts: a run that is refused leaves nothing behind. Events before that are
     written then. It stays open while the run goes on; in the place of one that was moved away or removed a new one is
     made, at the next step at the latest.
     """
@@ -126,8 +126,8 @@ class ClassicLog:
         self._begin(event.name, event.type)
         self._write("INFO", PROGRAM, f"Running task: {event.type}")
         if event.done_before:
-            taken = f"{event.done_before} jobs of step {event.name} already exist in saved state; skipping"
-            self._write("INFO", PROGRAM, taken)
+            message = f"{event.done_before} jobs of step {event.name} already exist in saved state; skipping"
+            self._write("INFO", PROGRAM, message)
 
     def plugin_started(self, event: PluginStarted) -> None:
         """Write which plugin is called."""
@@ -151,11 +151,11 @@ class ClassicLog:
             end = f"{self._prefix(level, name)}{result.name} {event.problem or result.reason()}\n"
             self._append(chain(self._output(of_output, name, result), [end]))
 
-    def jobs_done(self, ended: Sequence[JobDone]) -> None:
+    def jobs_done(self, events: Sequence[JobDone]) -> None:
         """Write how jobs ended that wrote nothing, each with its time."""
         self._append(
             f"{self._prefix('INFO', _logger(self._step_type, result), event.time_s)}{result.name} {result.reason()}\n"
-            for event in ended
+            for event in events
             if (result := event.result) is not None
         )
 
@@ -361,11 +361,15 @@ def prune_logs(settings: Settings) -> list[Path]:
     Those are directories beside that of this run's log that are named after the start of a run, as that is. The logs
     of jobs are elsewhere, and stay.
     """
-    keep, own = logs_to_keep(settings), settings.log_file.parent
-    if not keep or own.name != settings.start_time:
+    keep, log_directory = logs_to_keep(settings), settings.log_file.parent
+    if not keep or log_directory.name != settings.start_time:
         return []
-    there = sorted(path for path in own.parent.glob("*") if _START_TIME.fullmatch(path.name) and path.is_dir())
-    old = [path for path in there if path != own][: max(0, len({*there, own}) - keep)]
+    log_directories = sorted(
+        path for path in log_directory.parent.glob("*") if _START_TIME.fullmatch(path.name) and path.is_dir()
+    )
+    old = [path for path in log_directories if path != log_directory][
+        : max(0, len({*log_directories, log_directory}) - keep)
+    ]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return old

@@ -80,14 +80,19 @@ def _products(record: Mapping[str, object]) -> list[str]:
     """Return the products, those that users open first at the start."""
     entries = record.get("products")
     sizes: list[tuple[str, float]] = []
-    own = _own_directories(record)
-    for entry in sorted(entries if isinstance(entries, list) else [], key=lambda entry: _place(entry, own)):
+    own_directories = _own_directories(record)
+    for entry in sorted(entries if isinstance(entries, list) else [], key=lambda entry: _place(entry, own_directories)):
         path, size_bytes = (entry.get("path"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
         if isinstance(path, str):
             sizes.append((printable(path), float(size_bytes) if isinstance(size_bytes, int | float) else math.nan))
-    shown = sizes if len(sizes) <= MOST_PRODUCTS else sizes[: MOST_PRODUCTS - 1]
-    lines = [f"product: {path}" + ("" if math.isnan(size) else f", {decimal_size_text(size)}") for path, size in shown]
-    return [*lines, f"and {len(sizes) - len(shown)} more products"] if len(shown) < len(sizes) else lines
+    visible_sizes = sizes if len(sizes) <= MOST_PRODUCTS else sizes[: MOST_PRODUCTS - 1]
+    lines = [
+        f"product: {path}" + ("" if math.isnan(size) else f", {decimal_size_text(size)}")
+        for path, size in visible_sizes
+    ]
+    return (
+        [*lines, f"and {len(sizes) - len(visible_sizes)} more products"] if len(visible_sizes) < len(sizes) else lines
+    )
 
 
 def _duration(step: tuple[str, float]) -> float:
@@ -97,17 +102,17 @@ def _duration(step: tuple[str, float]) -> float:
 def _own_directories(record: Mapping[str, object]) -> tuple[str, ...]:
     """Return the directories of a run, with a slash at the end; outputs elsewhere are delivered."""
     run = record.get("run")
-    found = [run.get(name) for name in ("job_directory", "working_directory")] if isinstance(run, dict) else []
-    return tuple(f"{directory}/" for directory in found if isinstance(directory, str))
+    names = [run.get(name) for name in ("job_directory", "working_directory")] if isinstance(run, dict) else []
+    return tuple(f"{directory}/" for directory in names if isinstance(directory, str))
 
 
-def _place(entry: object, own: tuple[str, ...]) -> int:
+def _place(entry: object, own_directories: tuple[str, ...]) -> int:
     """Return the place of an entry: delivered files, the image, other files, those of one channel, measurement sets."""
     facts = entry if isinstance(entry, dict) else {}
     path = str(facts.get("path"))
     if facts.get("kind") == "table":
         return sys.maxsize
-    return rank(path) + 1 if path.startswith(own) or not own else 0
+    return rank(path) + 1 if path.startswith(own_directories) or not own_directories else 0
 
 
 def _quality(facts: Mapping[str, object]) -> list[str]:
@@ -170,8 +175,8 @@ class Terminal:
         """Show a step, and how many of its jobs are not run again."""
         self._jobs, self._done = event.jobs, event.done_before
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-        what = _count(event.jobs, "job") if event.jobs else event.type
-        self._tell(f"{event.name}: {what}", NORMAL if event.jobs else VERBOSE)
+        content = _count(event.jobs, "job") if event.jobs else event.type
+        self._tell(f"{event.name}: {content}", NORMAL if event.jobs else VERBOSE)
         if event.done_before:
             self._tell(f"{event.name}: {event.done_before} of them done before, with the same inputs; not run again")
 
@@ -197,13 +202,13 @@ class Terminal:
         if self._level == NORMAL:
             self._tell_progress(event.name)
 
-    def jobs_done(self, ended: Sequence[JobDone]) -> None:
+    def jobs_done(self, events: Sequence[JobDone]) -> None:
         """Show each, or how many are done."""
-        if self._level == NORMAL and ended:
-            self._done += len(ended)
-            self._tell_progress(ended[-1].name)
+        if self._level == NORMAL and events:
+            self._done += len(events)
+            self._tell_progress(events[-1].name)
         else:
-            for event in ended:
+            for event in events:
                 self.job_done(event)
 
     def _tell_progress(self, step: str) -> None:
@@ -263,8 +268,8 @@ def timed(text: str) -> str:
     return f"{time.strftime('%H:%M:%S')} {text}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shows_live(stream: TextIO) -> bool:

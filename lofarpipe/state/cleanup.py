@@ -22,9 +22,9 @@ def clean_node(scratch_dir: Path, slots_dir: Path, run: str, removes: bool) -> l
 
     Directories of running jobs, or without a marker of this run, stay.
     """
-    found = [_clean_residue(residue, removes) for residue in find_residues(scratch_dir, run)]
+    entries = [_clean_residue(residue, removes) for residue in find_residues(scratch_dir, run)]
     slots = sorted(slots_dir.glob("slot-*")) if removes else []
-    return found + [entry for path in slots if (entry := _clean_slot(path))]
+    return entries + [entry for path in slots if (entry := _clean_slot(path))]
 
 
 def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
     if not removes:
         return {**facts, "action": KEPT, "reason": f"left by {job}; listed, and would be removed"}
     problem = remove_residue(residue)
-    why = residue.marker.kept or "it did not end"
-    return {**facts, "action": KEPT if problem else REMOVED, "reason": problem or f"left by {job}: {why}"}
+    cause = residue.marker.kept or "it did not end"
+    return {**facts, "action": KEPT if problem else REMOVED, "reason": problem or f"left by {job}: {cause}"}
 
 
 def _clean_slot(path: Path) -> dict[str, Any] | None:
@@ -49,11 +49,11 @@ def _clean_slot(path: Path) -> dict[str, Any] | None:
     return {"path": str(path), "bytes": size, "action": REMOVED, "reason": "slot of a holder that died"}
 
 
-def write_node_record(directory: Path, found: list[dict[str, Any]]) -> Path:
+def write_node_record(directory: Path, entries: list[dict[str, Any]]) -> Path:
     """Write the files found on this node to a record; return its path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{node_name()}.json"
-    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    write_atomically(path, json.dumps(entries, indent=1) + "\n")
     return path
 
 

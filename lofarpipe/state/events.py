@@ -346,7 +346,7 @@ def _types(annotation: str) -> tuple[type, ...]:
     return (*_TYPES[main.partition("[")[0]], *((type(None),) if rest else ()))
 
 
-def _written(event: type[Event]) -> Iterator[dataclasses.Field[Any]]:
+def _written_fields(event: type[Event]) -> Iterator[dataclasses.Field[Any]]:
     fields = (field for field in dataclasses.fields(event) if field.metadata.get("written", True))
     return (field for field in fields if field.name not in ("time_s", "serial"))
 
@@ -355,12 +355,16 @@ _READ = {
     kind: {
         "time_s": (float, int),
         "serial": (int,),
-        **{field.name: _types(str(field.type)) for field in _written(kind)},
+        **{field.name: _types(str(field.type)) for field in _written_fields(kind)},
     }
     for kind in KINDS.values()
 }
-_ALWAYS = {kind: [field.name for field in _written(kind) if "if_any" not in field.metadata] for kind in KINDS.values()}
-_IF_ANY = {kind: [field.name for field in _written(kind) if "if_any" in field.metadata] for kind in KINDS.values()}
+_ALWAYS = {
+    kind: [field.name for field in _written_fields(kind) if "if_any" not in field.metadata] for kind in KINDS.values()
+}
+_IF_ANY = {
+    kind: [field.name for field in _written_fields(kind) if "if_any" in field.metadata] for kind in KINDS.values()
+}
 
 
 def facts_of(event: Event) -> dict[str, Any]:
@@ -373,11 +377,11 @@ def facts_of(event: Event) -> dict[str, Any]:
     return facts
 
 
-def path_as_text(thing: object) -> str:
+def path_as_text(value: object) -> str:
     """Return a path as text for JSON; whatever else JSON does not know is refused with a TypeError."""
-    if isinstance(thing, Path):
-        return str(thing)
-    raise TypeError(f"{type(thing).__name__} cannot be written as JSON; give text, a number, a list or a dictionary")
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON; give text, a number, a list or a dictionary")
 
 
 _encode = json.JSONEncoder(allow_nan=False, default=path_as_text).encode

@@ -105,43 +105,43 @@ def _table_stamp(path: str) -> str | None:
     return f"{size}@{newest}"
 
 
-def texts(thing: object) -> Iterator[str]:
+def texts(nested: object) -> Iterator[str]:
     """Yield every text in nested lists, tuples and dictionaries (of these the values)."""
-    if isinstance(thing, str):
-        yield thing
-    elif isinstance(thing, Mapping):
-        for value in thing.values():
+    if isinstance(nested, str):
+        yield nested
+    elif isinstance(nested, Mapping):
+        for value in nested.values():
             yield from texts(value)
-    elif isinstance(thing, list | tuple):
-        for value in thing:
+    elif isinstance(nested, list | tuple):
+        for value in nested:
             yield from texts(value)
 
 
-def without_text(thing: Any, text: str, placeholder: str) -> Any:
+def without_text(nested: Any, text: str, placeholder: str) -> Any:
     """Return nested lists, tuples and dictionaries with a placeholder for a text within their texts (not of keys)."""
-    if not any(text in found for found in texts(thing)):
-        return thing
-    if isinstance(thing, str):
-        return thing.replace(text, placeholder)
-    if isinstance(thing, Mapping):
-        return {key: without_text(value, text, placeholder) for key, value in thing.items()}
-    return type(thing)(without_text(value, text, placeholder) for value in thing)
+    if not any(text in candidate for candidate in texts(nested)):
+        return nested
+    if isinstance(nested, str):
+        return nested.replace(text, placeholder)
+    if isinstance(nested, Mapping):
+        return {key: without_text(value, text, placeholder) for key, value in nested.items()}
+    return type(nested)(without_text(value, text, placeholder) for value in nested)
 
 
-def named_paths(thing: object, workdir: Path) -> set[str]:
+def named_paths(nested: object, workdir: Path) -> set[str]:
     """Return everything in the texts of ``thing`` that may be a path, as absolute paths.
 
     A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``), of which those of a list may hold
     blanks; a name without a slash is one in ``workdir``, where programs run.
     """
     names: set[str] = set()
-    for text in set(texts(thing)):
-        whole = {text.strip()} if "/" in text else set()
-        if whole and " " in text:
-            whole.update(_with_blanks(text))
-        names.update(piece for piece in {*whole, *_PIECE.findall(text)} if _may_be_path(piece))
-    here = str(workdir)
-    return {_below(here, name) for name in names}
+    for text in set(texts(nested)):
+        whole_texts = {text.strip()} if "/" in text else set()
+        if whole_texts and " " in text:
+            whole_texts.update(_with_blanks(text))
+        names.update(piece for piece in {*whole_texts, *_PIECE.findall(text)} if _may_be_path(piece))
+    directory = str(workdir)
+    return {_below(directory, name) for name in names}
 
 
 def _with_blanks(text: str) -> Iterator[str]:
@@ -156,16 +156,16 @@ def _with_blanks(text: str) -> Iterator[str]:
             yield from (item for item in items if " " in item and "/" in item)
 
 
-def _below(here: str, name: str) -> str:
+def _below(directory: str, name: str) -> str:
     """Return ``str(Path(here) / name)``; that itself takes ten times as long, and most names are written plainly."""
     if "//" in name or "./" in name or name.endswith(("/", "/.")):
-        return str(Path(here) / name)
-    return name if name.startswith("/") else f"{here}/{name}"
+        return str(Path(directory) / name)
+    return name if name.startswith("/") else f"{directory}/{name}"
 
 
-def named_files(thing: object, workdir: Path) -> set[str]:
+def named_files(nested: object, workdir: Path) -> set[str]:
     """Return the names with a slash in the texts of ``thing``, as absolute paths: a single word may be no path."""
-    names = {name.removeprefix("\0/") for name in named_paths(thing, Path("\0"))}
+    names = {name.removeprefix("\0/") for name in named_paths(nested, Path("\0"))}
     return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 
 
@@ -192,11 +192,11 @@ def snapshot(names: Iterable[str], too_long: set[str] | None = None) -> dict[str
     Not so in directories that are ``too_long``, where looking would take long; those that turn out to be are added.
     """
     listings: dict[str, list[str]] = {folder: [] for folder in too_long or ()}
-    found = {}
+    stamps_by_name = {}
     for name in names:
         mark = stamp(name)
         if mark is not None:
-            found[name] = mark
+            stamps_by_name[name] = mark
         elif not os.path.isdir(name):  # noqa: PTH112
             folder = os.path.dirname(name)  # noqa: PTH120
             if folder not in listings:
@@ -204,8 +204,8 @@ def snapshot(names: Iterable[str], too_long: set[str] | None = None) -> dict[str
                 if too_long is not None and len(listings[folder]) > LONGEST_LISTING:
                     too_long.add(folder)
             stamps = ((path, stamp(path)) for path in starting_with(name, listings[folder]))
-            found |= {path: mark for path, mark in stamps if mark is not None}
-    return found
+            stamps_by_name |= {path: mark for path, mark in stamps if mark is not None}
+    return stamps_by_name
 
 
 def _listing(folder: str) -> list[str]:

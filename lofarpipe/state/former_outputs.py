@@ -37,7 +37,7 @@ class FormerOutputs:
     entry: str
 
     def of_jobs(
-        self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], kept: Iterable[str]
+        self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], finished_jobs: Iterable[str]
     ) -> dict[str, set[str]]:
         """Return the files in the way of each job, by its name in the journal.
 
@@ -49,26 +49,26 @@ class FormerOutputs:
         names_of: gives the paths that a job names.
         kept: jobs of the step that are not run again.
         """
-        own = self.by_job()
-        lost = [path for job, paths in own.items() if job not in {*kept, *jobs} for path in paths]
-        work, used = self.stream.state.work, []
+        outputs_by_job = self.by_job()
+        lost = [path for job, paths in outputs_by_job.items() if job not in {*finished_jobs, *jobs} for path in paths]
+        work, paths_in_use = self.stream.state.work, []
         if any(map(_root, jobs.values())):
             steps = work.steps_made_of(self.entry)
-            used = sorted(path for path, owner in work.owners.items() if step_of(owner) in steps)
-        found = {}
+            paths_in_use = sorted(path for path, owner in work.owners.items() if step_of(owner) in steps)
+        obstacles = {}
         for name, job in jobs.items():
-            mine, root = sorted([*own.get(name, ()), *lost]), _root(job)
-            named = _named(names_of(name), mine) if mine else ()
-            found[name] = {*named, *(starting_with(root, used) if root else ())}
-        return found
+            mine, root = sorted([*outputs_by_job.get(name, ()), *lost]), _root(job)
+            matches = _matching_paths(names_of(name), mine) if mine else ()
+            obstacles[name] = {*matches, *(starting_with(root, paths_in_use) if root else ())}
+        return obstacles
 
     def by_job(self) -> dict[str, list[str]]:
         """Return the outputs of the jobs of the step, by the name of the job in the journal."""
-        own: dict[str, list[str]] = {}
+        outputs: dict[str, list[str]] = {}
         for path, owner in self.stream.state.work.owners.items():
             if step_of(owner) == self.entry:
-                own.setdefault(owner, []).append(path)
-        return own
+                outputs.setdefault(owner, []).append(path)
+        return outputs
 
     def set_aside(self, job: str, paths: Iterable[str]) -> None:
         """Give files that are in the way of a job hidden names.
@@ -78,8 +78,8 @@ class FormerOutputs:
         PipelineError
             If one cannot be moved.
         """
-        before = self.stream.state.work.aside.get(job, {})
-        hidden = {path: _hidden(path) for path in sorted(paths) if path not in before and os.path.lexists(path)}
+        earlier = self.stream.state.work.aside.get(job, {})
+        hidden = {path: _hidden(path) for path in sorted(paths) if path not in earlier and os.path.lexists(path)}
         if hidden:
             self.stream.emit(JobSetAside(self.entry, job, hidden))
         for path, place in hidden.items():
@@ -146,7 +146,7 @@ def _root(job: Job) -> str:
     return root if star else ""
 
 
-def _named(names: Iterable[str], ordered: list[str]) -> Iterator[str]:
+def _matching_paths(names: Iterable[str], ordered: list[str]) -> Iterator[str]:
     """Yield those of the ordered paths that are named, or begin with a name that is no directory."""
     for name in names:
         for path in starting_with(name, ordered):

@@ -1,4 +1,4 @@
-"""What a step or a job is made of, and with which program: compared with what the journal tells of an earlier run.
+"""Identities of steps and jobs, and their programs: compared with those of an earlier run in the journal.
 
 The program counts by its name, version and content, not by its path: the same one in another environment is no change.
 """
@@ -20,7 +20,7 @@ OPTION = "rerun_on_upgrade"
 
 
 def mark_of(identity: Identity) -> str:
-    """Return the fingerprint of what a step or a job is made of, but for its program."""
+    """Return the fingerprint of the identity of a step or a job, without its program."""
     return fingerprint(made_of(identity))
 
 
@@ -50,7 +50,7 @@ class Upgrades:
     Attributes
     ----------
     run_again: whether another version does.
-    tell: takes the notice, once, that the work of another version is kept.
+    tell: gets the notice, once, that the work of another version is kept.
     """
 
     run_again: bool = True
@@ -59,20 +59,20 @@ class Upgrades:
 
     def stale(self, event: StepDone | JobDone, identity: Identity) -> str:
         """Return why work has to be done again because of its program, or "" if it need not."""
-        before, now = list(event.program), identity_program(identity)
-        if before == now or len(before) != len(now):
+        former, now = list(event.program), identity_program(identity)
+        if former == now or len(former) != len(now):
             return ""
-        if before[0] != now[0]:
-            return f"changed: the program is {now[0]}, and was {before[0]}"
-        if before[1] == now[1]:
+        if former[0] != now[0]:
+            return f"changed: the program is {now[0]}, and was {former[0]}"
+        if former[1] == now[1]:
             return f"changed: another build of {now[0]} {now[1]}" if now[1] else f"changed: {now[0]}"
         if self.run_again:
-            return f"{_change(before, now)}; {OPTION} = False keeps what is done"
-        if (change := _change(before, now)) not in self._changes:
+            return f"{_change(former, now)}; {OPTION} = False keeps what is done"
+        if (change := _change(former, now)) not in self._changes:
             self._changes.add(change)
             self.tell(f"{change}; what it made is kept, as {OPTION} = False")
         return ""
 
 
-def _change(before: Sequence[str], now: Sequence[str]) -> str:
-    return f"{now[0]} {before[1] or 'of unknown version'} was replaced by {now[1] or 'one of unknown version'}"
+def _change(former: Sequence[str], now: Sequence[str]) -> str:
+    return f"{now[0]} {former[1] or 'of unknown version'} was replaced by {now[1] or 'one of unknown version'}"

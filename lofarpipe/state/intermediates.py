@@ -27,13 +27,13 @@ def patterns_of(intermediate: Mapping[str, Patterns], keep: str) -> dict[str, li
 
     Parameters
     ----------
-    intermediate: the patterns of each step for ``products``, and what goes besides for ``images``.
+    intermediate: the patterns of each step for ``products``, and those added for ``images``.
     """
-    found: dict[str, list[str]] = {}
+    patterns_by_step: dict[str, list[str]] = {}
     for level in KEEP[1 : KEEP.index(keep) + 1]:
         for step, patterns in intermediate.get(level, {}).items():
-            found.setdefault(step, []).extend(patterns)
-    return found
+            patterns_by_step.setdefault(step, []).extend(patterns)
+    return patterns_by_step
 
 
 def removable(work: Work, patterns: Patterns) -> list[str]:
@@ -41,8 +41,8 @@ def removable(work: Work, patterns: Patterns) -> list[str]:
     return [
         path
         for path, job in sorted(work.owners.items())
-        if (found := patterns.get(step_of(job).partition("@")[0]))
-        and any(_matches(path, pattern) for pattern in found)
+        if (step_patterns := patterns.get(step_of(job).partition("@")[0]))
+        and any(_matches(path, pattern) for pattern in step_patterns)
         and os.path.lexists(path)
         and not isinstance(work.last_job(job), JobAdopted)
     ]
@@ -55,7 +55,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def pattern_problem(patterns: Iterable[str]) -> str:
-    """Return what is needed instead of patterns that match nothing; "" if all can match."""
+    """Return the expectation for patterns that match nothing; "" if all can match."""
     words = (EVERYTHING, NOTHING, *PLANES)
     odd = [one for one in patterns if one not in words and not {*"/*?["} & {*one} and ".output." not in one]
     return f"{', '.join(odd)}: {EVERYTHING}, {', '.join(PLANES)}, or a path with wildcards is needed" if odd else ""

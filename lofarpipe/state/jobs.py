@@ -37,12 +37,12 @@ class CutOff:
     Attributes
     ----------
     serial: of the event after which it may have.
-    before: how its inputs were then.
+    stamps: of its inputs at that time.
     """
 
     job: str
     serial: int
-    before: Mapping[str, str]
+    stamps: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class UnsafeJobs:
         """
         cut_off: dict[str, list[CutOff]] = {}
         for cut in self.cut_off() if any(changed_inputs.values()) else []:
-            for path in cut.before:
+            for path in cut.stamps:
                 cut_off.setdefault(path, []).append(cut)
         for paths in changed_inputs.values():
             pairs = [(cut, path) for path in paths for cut in cut_off.get(path, ())]
@@ -85,19 +85,19 @@ class UnsafeJobs:
     def cut_off(self) -> list[CutOff]:
         """Return the jobs of the step that began to change something, and did not end."""
         opened = [
-            CutOff(job, opened.serial, known(opened.start.before))
+            CutOff(job, opened.serial, recorded_stamps(opened.start.before))
             for job, opened in self.work.open_jobs.items()
             if step_of(job) == self.entry
         ]
-        return [cut for cut in [*opened, *self._of_the_step()] if cut.before]
+        return [cut for cut in [*opened, *self._of_the_step()] if cut.stamps]
 
     def _of_the_step(self) -> Iterator[CutOff]:
         """Yield jobs that a killed run may have started without a record."""
         serial, unsafe = self.work.unsafe(self.entry)
-        for job, before in unsafe.items():
-            ended = self.work.end_of(job)
-            if not (ended and ended.serial > serial):
-                yield CutOff(job, serial, known(before))
+        for job, stamps in unsafe.items():
+            end = self.work.end_of(job)
+            if not (end and end.serial > serial):
+                yield CutOff(job, serial, recorded_stamps(stamps))
 
     def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
         """Return the entries of removed jobs in the last start of the step.
@@ -108,39 +108,41 @@ class UnsafeJobs:
         ----------
         besides: paths that jobs of the step are going to change; of these it has been looked at.
         """
-        found: dict[str, Stamps] = {}
+        unsafe_inputs: dict[str, Stamps] = {}
         for cut in self._of_the_step():
-            left = [path for path in cut.before if path not in besides and not self._is_new(cut, path)]
-            if left:
-                found[cut.job] = {path: cut.before[path] for path in left}
-        return found
+            changed = [path for path in cut.stamps if path not in besides and not self._is_new(cut, path)]
+            if changed:
+                unsafe_inputs[cut.job] = {path: cut.stamps[path] for path in changed}
+        return unsafe_inputs
 
     def _is_new(self, cut: CutOff, path: str) -> bool:
         return self.work.written_at.get(path, -1) > cut.serial
 
     def _is_changed(self, cut: CutOff, path: str) -> bool:
         """Whether an input is not as it was before, and was not made anew."""
-        return not self._is_new(cut, path) and bool(changes_since({path: cut.before[path]}))
+        return not self._is_new(cut, path) and bool(changes_since({path: cut.stamps[path]}))
 
     def _refusal(self, job: str, path: str) -> str:
         again = f"start again with --forget {job}"
-        made = path in self.work.written_at
-        remedy = "delete it and start again: it is made anew" if made else f"restore it from its origin and {again}"
+        is_output = path in self.work.written_at
+        remedy = (
+            "delete it and start again: it is made anew" if is_output else f"restore it from its origin and {again}"
+        )
         return (
             f"step '{self.step}': {job} was cut off while it changed {path} in place, which is now neither as before "
             f"nor complete; {remedy}. If changing it twice does no harm, set {self.step}.control.repeatable = True"
         )
 
 
-def known(stamps: object) -> dict[str, str]:
+def recorded_stamps(stamps: object) -> dict[str, str]:
     """Return the recorded stamps; none for a damaged line of the journal."""
     pairs = stamps.items() if isinstance(stamps, Mapping) else ()
     return {path: mark for path, mark in pairs if isinstance(mark, str)}
 
 
-def changes_since(before: Stamps) -> list[str]:
+def changes_since(stamps: Stamps) -> list[str]:
     """Return the paths whose files differ from their stamps."""
-    return [path for path, mark in before.items() if mark is not None and not is_same(stamp(path), mark)]
+    return [path for path, mark in stamps.items() if mark is not None and not is_same(stamp(path), mark)]
 
 
 MANY = 20  # writers of what one name stands for: with more only a mark of them is kept
@@ -193,34 +195,36 @@ class JobLedger:
         """
         cut_off = self._cut_off()
         events: dict[str, JobFacts] = {**dict.fromkeys(cut_off), **self.ledger.work.known_jobs(self.entry)}
-        known = {number: event for job, event in events.items() if (number := _number(job)) >= 0}
-        if not known:
+        former_jobs = {number: event for job, event in events.items() if (number := _number(job)) >= 0}
+        if not former_jobs:
             return {}
-        found: dict[int, int] = {}
+        numbers_by_place: dict[int, int] = {}
         keys = list(jobs)
         for mark_of_event, mark_of_key in _MARKS:
-            free = sorted(known.keys() - found.values())
+            free = sorted(former_jobs.keys() - numbers_by_place.values())
             pools: dict[str, deque[int]] = {}
-            for number in free if len(found) < len(keys) else ():
-                if mark := mark_of_event(known[number], number):
+            for number in free if len(numbers_by_place) < len(keys) else ():
+                if mark := mark_of_event(former_jobs[number], number):
                     pools.setdefault(mark, deque()).append(number)
             for key in keys if pools else ():
-                pool = pools.get(mark_of_key(key)) if key.place not in found else None
-                if pool and (number := _taken(pool, key, self._name, cut_off)) >= 0:
-                    found[key.place] = number
-        return self._with_new(found, keys, set(known))
+                pool = pools.get(mark_of_key(key)) if key.place not in numbers_by_place else None
+                if pool and (number := _take_number(pool, key, self._name, cut_off)) >= 0:
+                    numbers_by_place[key.place] = number
+        return self._with_new(numbers_by_place, keys, set(former_jobs))
 
-    def _with_new(self, found: dict[int, int], keys: Sequence[JobKey], used: set[int]) -> dict[int, int]:
+    def _with_new(
+        self, numbers_by_place: dict[int, int], keys: Sequence[JobKey], former_numbers: set[int]
+    ) -> dict[int, int]:
         """Add the numbers of jobs that are new: the place where no job ever had that number, else the next one."""
-        following = max(used) + 1
+        following = max(former_numbers) + 1
         for key in keys:
-            if key.place not in found:
-                while following in used:
+            if key.place not in numbers_by_place:
+                while following in former_numbers:
                     following += 1
-                found[key.place] = key.place if key.place not in used else following
-                used.add(found[key.place])
-            self._fingerprints[self._name(found[key.place])] = key.fingerprint
-        return found
+                numbers_by_place[key.place] = key.place if key.place not in former_numbers else following
+                former_numbers.add(numbers_by_place[key.place])
+            self._fingerprints[self._name(numbers_by_place[key.place])] = key.fingerprint
+        return numbers_by_place
 
     def _name(self, number: int) -> str:
         return f"{self.entry}/{number:03d}"
@@ -229,14 +233,14 @@ class JobLedger:
         """Return the inputs that each job may have changed in part."""
         inputs: dict[str, set[str]] = {}
         for cut in UnsafeJobs(self.ledger.work, self.entry, self.entry).cut_off():
-            inputs.setdefault(cut.job, set()).update(cut.before)
+            inputs.setdefault(cut.job, set()).update(cut.stamps)
         return inputs
 
     # ---- pending
 
     def pending(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
         """Return the jobs that have to run, each with the reason."""
-        reasons = {job: why for job in jobs if (why := self._stale(job, identity_of))}
+        reasons = {job: reason for job in jobs if (reason := self._stale(job, identity_of))}
         good = [job for job in jobs if job not in reasons]
         return reasons | self._concerned(good, identity_of)
 
@@ -248,9 +252,9 @@ class JobLedger:
         identity = identity_of(job)
         if not is_made_of(event, identity, self._fingerprints.get(job, "")):
             return "changed: what it is made of"
-        if why := self.ledger.upgrades.stale(event, identity):
-            return why
-        changed = next((why for _, why in self.ledger.changed_files(self.entry, event)), "")
+        if reason := self.ledger.upgrades.stale(event, identity):
+            return reason
+        changed = next((reason for _, reason in self.ledger.changed_files(self.entry, event)), "")
         if not changed and event.depends != self.depends(identity):
             return "what it uses was written again"
         return changed
@@ -266,8 +270,8 @@ class JobLedger:
             # The job that has most of it in a name: a directory that many jobs name says nothing.
             lengths = {job: self._longest_start(path, identity_of(job)) for job in jobs}
             longest = max(lengths.values())
-            found = [job for job, length in lengths.items() if length == longest]
-            concerned |= dict.fromkeys(found, changed[path])
+            candidates = [job for job, length in lengths.items() if length == longest]
+            concerned |= dict.fromkeys(candidates, changed[path])
         return concerned
 
     def _longest_start(self, path: str, identity: Identity) -> int:
@@ -281,9 +285,9 @@ class JobLedger:
         others = self.ledger.others
         if not others.pattern:
             return
-        wanted = {mark_of(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
-        for run, end in others.done(wanted) if wanted else ():
-            job = wanted.get(end.fingerprint)
+        jobs_by_mark = {mark_of(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
+        for run, end in others.done(jobs_by_mark) if jobs_by_mark else ():
+            job = jobs_by_mark.get(end.fingerprint)
             if job is None or self.ledger.upgrades.stale(end, identity_of(job)):
                 continue
             if not all(map(self._is_left, {**end.files, **end.written}.items())):
@@ -295,7 +299,7 @@ class JobLedger:
             event = JobAdopted(**{**facts, "step": self.entry, "job": job, "depends": depends})
             self.ledger.stream.emit(event)
             self.ledger.stream.notice(f"{job}: was done by {run}, with the same inputs; not run again")
-            del wanted[end.fingerprint]
+            del jobs_by_mark[end.fingerprint]
 
     def _is_left(self, entry: tuple[str, str | None]) -> bool:
         """Whether a file is as a job of another run left it, or imaging alone has changed it since."""
@@ -306,7 +310,7 @@ class JobLedger:
     # ---- record
 
     def record(
-        self, identity: Identity, before: Mapping[str, str], products: Callable[[], Iterable[str]], end: JobDone
+        self, identity: Identity, former_stamps: Mapping[str, str], products: Callable[[], Iterable[str]], end: JobDone
     ) -> None:
         """Record the end of a job, with the state in which it left the files that it names.
 
@@ -319,23 +323,34 @@ class JobLedger:
         products: returns the paths that may be outputs of the job.
         """
         names = self.names(identity)
-        named = snapshot(names, self._too_long)
-        returned = {path: mark for path in returned_files(end) - named.keys() if (mark := stamp(path))}
-        after = {path: mark for path, mark in {**named, **returned}.items() if not self.ledger.is_bookkeeping(path)}
-        written = {path: mark for path, mark in after.items() if mark != before.get(path)}
+        stamps = snapshot(names, self._too_long)
+        returned_stamps = {path: mark for path in returned_files(end) - stamps.keys() if (mark := stamp(path))}
+        present_stamps = {
+            path: mark for path, mark in {**stamps, **returned_stamps}.items() if not self.ledger.is_bookkeeping(path)
+        }
+        changes = {path: mark for path, mark in present_stamps.items() if mark != former_stamps.get(path)}
         owners = self.ledger.work.owners
-        own = {path for path in written if path in named and (path not in before or owners.get(path) == end.job)}
-        made = sorted(own.intersection(products())) if own and end.problem is None else []
+        job_outputs = {
+            path for path in changes if path in stamps and (path not in former_stamps or owners.get(path) == end.job)
+        }
+        products_made = sorted(job_outputs.intersection(products())) if job_outputs and end.problem is None else []
         self.ledger.stream.emit(
             replace(
                 end,
                 fingerprint=mark_of(identity),
                 program=identity_program(identity),
-                files={path: mark for path, mark in after.items() if path in names or path in returned},
-                written={**{path: None for path in names if path in before and path not in after}, **written},
+                files={path: mark for path, mark in present_stamps.items() if path in names or path in returned_stamps},
+                written={
+                    **{path: None for path in names if path in former_stamps and path not in present_stamps},
+                    **changes,
+                },
                 depends=self._depends(names, own_outputs(identity)),
-                made=made or end.made,
-                former={path: before[path] for path in sorted(written) if path in before and path not in own},
+                made=products_made or end.made,
+                former={
+                    path: former_stamps[path]
+                    for path in sorted(changes)
+                    if path in former_stamps and path not in job_outputs
+                },
             )
         )
 
@@ -355,21 +370,21 @@ class JobLedger:
 
     def _depends(self, names: set[str], outputs: Container[str]) -> dict[str, int | str]:
         """Return the writers of named paths, and a fingerprint of the maps among them and of their entries."""
-        found: dict[str, int | str] = {}
+        writers: dict[str, int | str] = {}
         for name in names:
             if name in self._marks:
-                found[name] = self._marks[name]
+                writers[name] = self._marks[name]
                 continue
             makers = self.ledger.makers(self.entry, name, name in outputs)
             if name.endswith(MAP_ENDINGS) and (text := text_of(self.ledger.disk.read_path(name))) is not None:
-                found[name] = self._marks[name] = fingerprint([text, makers, dict(self._listed(text))])
+                writers[name] = self._marks[name] = fingerprint([text, makers, dict(self._map_entries(text))])
             elif len(makers) > MANY:
-                found[name] = self._marks[name] = fingerprint(makers)
+                writers[name] = self._marks[name] = fingerprint(makers)
             else:
-                found |= makers
-        return found
+                writers |= makers
+        return writers
 
-    def _listed(self, text: str) -> Iterator[tuple[str, object]]:
+    def _map_entries(self, text: str) -> Iterator[tuple[str, object]]:
         """Yield the entries of a map: their writer, or their stamp."""
         for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
             yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.read_path(path))
@@ -409,12 +424,12 @@ class JobLedger:
 
     def _incomplete(self, start: JobStarted) -> Iterator[str]:
         """Yield files that are new since the job began, and that no finished job or step has written."""
-        written = {path for path, mark in self.ledger.work.written.items() if mark is not None}
+        finished_paths = {path for path, mark in self.ledger.work.written.items() if mark is not None}
         for path, mark in start.before.items():
             if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
                 continue
             is_product = path in start.outputs or _is_file_or_table(path)
-            if is_product and not any(name == path or name.startswith(f"{path}/") for name in written):
+            if is_product and not any(name == path or name.startswith(f"{path}/") for name in finished_paths):
                 yield path
 
     def _cleared(self, path: Path) -> str:
@@ -467,7 +482,7 @@ def _number(job: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def _taken(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
+def _take_number(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
     """Take a number out of a pool, and return it; -1 if the job changes not all that an earlier one was cut off at."""
     for _ in range(len(pool)):
         number = pool.popleft()

@@ -101,10 +101,10 @@ class Journal:
     def _append(self, line: bytes) -> None:
         end = os.lseek(self._file, 0, os.SEEK_END)
         try:
-            written = os.write(self._file, line)
+            count = os.write(self._file, line)
         except OSError as err:
             raise PipelineError(f"{self.path}: the journal cannot be written: {err.strerror}; free some space") from err
-        if written < len(line):
+        if count < len(line):
             os.ftruncate(self._file, end)
             raise PipelineError(f"{self.path}: the journal cannot be written: the disk is full; free some space")
 
@@ -120,8 +120,8 @@ class Journal:
             os.truncate(self.path, len(content) - len(torn))
         if [torn] != damaged:
             bad = set(damaged)
-            kept = [line for line in content.split(b"\n")[:-1] if line + b"\n" not in bad]
-            write_atomically(self.path, b"\n".join([*kept, b""]).decode(errors="surrogateescape"))
+            readable = [line for line in content.split(b"\n")[:-1] if line + b"\n" not in bad]
+            write_atomically(self.path, b"\n".join([*readable, b""]).decode(errors="surrogateescape"))
         where = "the last " if [torn] == damaged else ""
         self.notices.append(
             f"{self.path}: {where}{sum(map(len, damaged))} bytes are not readable, as after a crash; they are now in "
@@ -186,10 +186,10 @@ class Stream:
     Events that cannot be written are not reported, but for the end of a run that failed for another reason.
     A reporter hears of the events of which it has a method with the name of their kind.
 
-    Jobs of milliseconds are very many, and to tell of one between two others costs three times as much as to tell of
-    many at once. So where several in a second end well without a word, they are told together: before the next other
-    event, and a second later at most, by a thread; to those who have one by the method ``jobs_done``. What a reporter
-    raises then, the next event raises.
+    Jobs of milliseconds are very many, and to report one between two others costs three times as much as to report
+    many at once. So where several in a second end well without a word, they are reported together: before the next
+    other event, and a second later at most, by a thread; by the method ``jobs_done`` of reporters that have one. What
+    a reporter raises then, the next event raises.
 
     Parameters
     ----------
@@ -203,13 +203,13 @@ class Stream:
         self.state = journal.state if journal is not None else state if state is not None else RunState()
         self._journal = journal
         self._reporters: dict[type[Event], list[Callable[[Any], None]]] = {}
-        told = tuple(reporters)
+        hearers = tuple(reporters)
         for kind, event in KINDS.items():
-            self._reporters[event] = [getattr(one, kind) for one in told if hasattr(one, kind)]
-        self._of_ends = [hears for one in told if (hears := _hears_of_ends(one)) is not None]
-        self._ended: deque[JobDone] = deque()  # that are not told yet; its ends can be used by two threads
-        self._told_s = 0.0  # when such were told, s since 1970 UTC
-        self._late = Debounce(self._tell_late, WAIT_S)
+            self._reporters[event] = [getattr(one, kind) for one in hearers if hasattr(one, kind)]
+        self._of_ends = [hears for one in hearers if (hears := _hears_of_ends(one)) is not None]
+        self._unreported: deque[JobDone] = deque()  # that are not told yet; its ends can be used by two threads
+        self._last_report_s = 0.0  # s since 1970 UTC
+        self._late_report = Debounce(self._tell_late, WAIT_S)
         self._lock = threading.RLock()  # one event at a time
         self._problem: Exception | None = None  # what a reporter raised in the thread
 
@@ -263,15 +263,15 @@ class Stream:
             self._tell(event)
             return
         now_s = time.time()
-        self._ended.append(event)
-        is_soon_enough = 0.0 <= now_s - self._told_s < WAIT_S and len(self._ended) < MOST_WAITING
+        self._unreported.append(event)
+        is_soon_enough = 0.0 <= now_s - self._last_report_s < WAIT_S and len(self._unreported) < MOST_WAITING
         if is_soon_enough and self._problem is None:
-            self._late.ask()
+            self._late_report.ask()
         else:
             self._catch_up()
 
     def _tell_end_of_run(self, event: RunEnded) -> None:
-        self._late.stop()
+        self._late_report.stop()
         with self._lock:
             self._tell_late()  # whatever comes of it, all hear of the end
             for hears in self._reporters[RunEnded]:
@@ -287,16 +287,16 @@ class Stream:
             self._tell_ended()
 
     def _tell_ended(self) -> None:
-        ended = []
-        while self._ended:
-            ended.append(self._ended.popleft())
-        if not ended:
+        ends = []
+        while self._unreported:
+            ends.append(self._unreported.popleft())
+        if not ends:
             return
-        self._told_s = time.time()
+        self._last_report_s = time.time()
         problem: BaseException | None = None
         for hears in self._of_ends:  # all of them: nobody tells of these jobs once more
             try:
-                hears(ended)
+                hears(ends)
             except BaseException as err:
                 problem = problem or err
         if problem is not None:
@@ -317,8 +317,8 @@ def _hears_of_ends(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
     if not hasattr(reporter, "job_done"):
         return None
 
-    def each(ended: Sequence[JobDone]) -> None:
-        for event in ended:
+    def each(ends: Sequence[JobDone]) -> None:
+        for event in ends:
             reporter.job_done(event)
 
     return each

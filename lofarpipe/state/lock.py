@@ -39,7 +39,7 @@ class Holder:
     job: str = ""  # of a queue, where it runs in one
 
     @classmethod
-    def here(cls, run: str = "") -> Holder:
+    def of_this_process(cls, run: str = "") -> Holder:
         """Return this process."""
         pid = os.getpid()
         token = secrets.token_hex(8)
@@ -50,8 +50,8 @@ class Holder:
     def read(cls, content: bytes) -> Holder:
         """Return the holder that a lock file names; one without a host if it cannot be read."""
         try:
-            said = json.loads(content)
-            return cls(**{key: type(default)(said.get(key, default)) for key, default in asdict(cls()).items()})
+            fields = json.loads(content)
+            return cls(**{key: type(default)(fields.get(key, default)) for key, default in asdict(cls()).items()})
         except (ValueError, TypeError, AttributeError):
             return cls()
 
@@ -62,8 +62,8 @@ class Holder:
 
     def lives(self) -> bool:
         """Whether the process, which is near, lives."""
-        began = start_ticks(self.pid)
-        return began is not None and self.ticks in (0, began)
+        first_ticks = start_ticks(self.pid)
+        return first_ticks is not None and self.ticks in (0, first_ticks)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host or 'some host'}"
@@ -80,7 +80,7 @@ class Held:
 class RunLock:
     """A file that one process at a time holds; it names that process.
 
-    No lock of the file system is needed: the file is made by a link, which only one can make, and its time says that
+    No lock of the file system is needed: the file is made by a link, which only one can make, and its time shows that
     the holder lives. One on this host lives if its process does; one elsewhere if the time goes on. A holder that does
     not live is replaced; of several that would do so, one does. Times are compared with those of the same file server,
     so that no clock has to be right.
@@ -119,7 +119,7 @@ class RunLock:
         self._stale_s, self._is_queued = stale_s, is_queued
         self.notice = ""
         self.is_lost = False
-        self._me = Holder.here(run)
+        self._me = Holder.of_this_process(run)
         self._content = json.dumps(asdict(self._me)).encode()
         self._file = path.with_name(f".{path.name}.{self._me.token}")
         try:

@@ -19,11 +19,11 @@ class OtherRuns:
     Parameters
     ----------
     pattern: of job directories; "" for none.
-    own: the job directory of this run.
+    directory: the job directory of this run.
     """
 
     pattern: str
-    own: Path
+    directory: Path
     _texts: dict[Path, bytes] = field(default_factory=dict)
 
     def done(self, marks: Collection[str]) -> Iterator[tuple[str, JobDone]]:
@@ -33,15 +33,15 @@ class OtherRuns:
                 if end.problem is None and end.fingerprint in marks:
                     yield path.parent.name, end
 
-    def led(self, path: str, before: str, now: str) -> bool:
+    def led(self, path: str, former_stamp: str, now: str) -> bool:
         """Whether only jobs of these runs, one after the other, brought a file to its present state."""
         steps = [
             (end.former[path], end.written.get(path))
-            for journal in [*self._journals(), self.own / JOURNAL]
+            for journal in [*self._journals(), self.directory / JOURNAL]
             for end in self._ends(journal, [json.dumps(path)[1:-1]])
             if path in end.former
         ]
-        reached = {before}
+        reached = {former_stamp}
         while more := {to for start, to in steps if to and to not in reached and _is_in(start, reached)}:
             reached |= more
         return _is_in(now, reached)
@@ -49,8 +49,8 @@ class OtherRuns:
     def _journals(self) -> list[Path]:
         if not self.pattern:
             return []
-        found = map(Path, sorted(glob.glob(f"{self.pattern}/{JOURNAL}")))  # noqa: PTH207 - of an absolute pattern
-        return [path for path in found if path.parent != self.own]
+        paths = map(Path, sorted(glob.glob(f"{self.pattern}/{JOURNAL}")))  # noqa: PTH207 - of an absolute pattern
+        return [path for path in paths if path.parent != self.directory]
 
     def _ends(self, path: Path, words: Collection[str]) -> list[JobDone]:
         """Return the ends of jobs in a journal that has one of some words; to look for these is quick."""

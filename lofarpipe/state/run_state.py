@@ -92,20 +92,20 @@ class StepState:
 
     def __post_init__(self) -> None:
         self._running: dict[str, JobState] = {}
-        self._ended = {DONE: 0, FAILED: 0}  # jobs of the run in which it began last
-        self._left: dict[str, JobState] = {}  # jobs that it had, and has not any more
+        self._end_counts = {DONE: 0, FAILED: 0}  # jobs of the run in which it began last
+        self._removed_jobs: dict[str, JobState] = {}  # jobs that it had, and has not any more
 
     @property
     def failed(self) -> int:
         """How many of its jobs failed."""
-        return self._ended[FAILED] if self.ended_failed is None else self.ended_failed
+        return self._end_counts[FAILED] if self.ended_failed is None else self.ended_failed
 
     @property
     def done(self) -> int:
         """How many of its jobs are done, by an earlier run too."""
         if self.state in (DONE, SKIPPED):
             return self.total - self.failed
-        return min(self.total, self.before + self._ended[DONE])
+        return min(self.total, self.before + self._end_counts[DONE])
 
     @property
     def running(self) -> list[JobState]:
@@ -121,9 +121,9 @@ class StepState:
 
     def begin_job(self, job: JobState) -> None:
         """Add a running job, in place of its earlier record."""
-        before = self.jobs.get(job.name)
-        if before is not None:
-            self._uncount(before)
+        previous = self.jobs.get(job.name)
+        if previous is not None:
+            self._uncount(previous)
         self.jobs[job.name] = self._running[job.name] = job
 
     def end_job(self, job: JobState, run: int, state: str) -> None:
@@ -133,19 +133,19 @@ class StepState:
         self.jobs[job.name] = job
         job.run, job.state = run, state
         if run == self.run:
-            self._ended[state] += 1
+            self._end_counts[state] += 1
 
     def begin_run(self, run: int) -> None:
         """Note that the step belongs to a run; jobs of another one are not counted."""
         self.run = run
         states = [job.state for job in self.jobs.values() if job.run == run]
-        self._ended = {state: states.count(state) for state in (DONE, FAILED)}
+        self._end_counts = {state: states.count(state) for state in (DONE, FAILED)}
 
     def leave(self, names: Iterable[str]) -> None:
         """Set aside jobs that it has not any more, and take back all others."""
-        known = {**self._left, **self.jobs}
-        self._left = {name: known.pop(name) for name in names if name in known}
-        self.jobs = known
+        jobs = {**self._removed_jobs, **self.jobs}
+        self._removed_jobs = {name: jobs.pop(name) for name in names if name in jobs}
+        self.jobs = jobs
 
     def interrupt(self, time_s: float | None) -> None:
         """Nobody works on it any more."""
@@ -156,13 +156,13 @@ class StepState:
         self._running = {}
 
     def _uncount(self, job: JobState) -> None:
-        if job.run == self.run and job.state in self._ended:
-            self._ended[job.state] -= 1
+        if job.run == self.run and job.state in self._end_counts:
+            self._end_counts[job.state] -= 1
 
 
 @dataclass(frozen=True)
-class _RunBefore:
-    """What is known of a run that did its work, while the next one has done nothing yet."""
+class _PreviousRun:
+    """The state of a run that did its work, while the next one has done nothing yet."""
 
     facts: dict[str, Any]
     times_s: tuple[float | None, float | None]
@@ -171,15 +171,15 @@ class _RunBefore:
     steps: dict[str, tuple[float | None, float | None]]
 
     @classmethod
-    def of(cls, state: RunState) -> _RunBefore:
-        """Return what is known of the last run."""
+    def of(cls, state: RunState) -> _PreviousRun:
+        """Return the state of the last run."""
         steps = {name: (step.started_s, step.ended_s) for name, step in state.steps.items()}
         return cls(state.facts, (state.started_s, state.ended_s), state.warnings, state.notices, steps)
 
     def restore(self, state: RunState) -> None:
-        """Have the state tell of this run: the one after it did nothing, but may have other intermediate outputs."""
-        own = {key: state.facts[key] for key in ("intermediate",) if key in state.facts}
-        state.facts = {**{key: value for key, value in self.facts.items() if key != "intermediate"}, **own}
+        """Restore the state of this run: the one after it did nothing, but may have other intermediate outputs."""
+        current_facts = {key: state.facts[key] for key in ("intermediate",) if key in state.facts}
+        state.facts = {**{key: value for key, value in self.facts.items() if key != "intermediate"}, **current_facts}
         state.warnings, state.notices = self.warnings, self.notices
         state.started_s, state.ended_s = self.times_s
         for name, step in state.steps.items():
@@ -193,9 +193,8 @@ class _RunBefore:
 class RunState:
     """The state of the last run of a journal, and the work of all runs.
 
-    Several runs may be in one journal; finished work of earlier ones stays done. Events that are not known, or lack
-    what
-    they should have, change as much as they can: an old journal gives a coarser picture, and never an error.
+    Several runs may be in one journal; finished work of earlier ones stays done. Unknown events, and those that
+    lack fields, change as much as they can: an old journal gives a coarser picture, and never an error.
 
     Attributes
     ----------
@@ -235,9 +234,9 @@ class RunState:
         self.first_s: float | None = None
         self.pauses: list[tuple[float, float]] = []
         self.lock = threading.Lock()
-        self._written: dict[str, set[str]] = {}  # by each step, the last time
+        self._paths_by_step: dict[str, set[str]] = {}  # by each step, the last time
         self.is_repeat = False
-        self._before: _RunBefore | None = None  # of one that did its work; None once this one does something
+        self._previous_run: _PreviousRun | None = None  # of one that did its work; None once this one does something
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> RunState:
@@ -264,8 +263,8 @@ class RunState:
             self.first_s = event.time_s if self.first_s is None else min(self.first_s, event.time_s)
         if isinstance(event, StepEvent) and not event.is_named:
             return
-        if (shown := _HANDLERS.get(type(event))) is not None:
-            shown(self, event)
+        if (handler := _HANDLERS.get(type(event))) is not None:
+            handler(self, event)
         if (done := WORK_HANDLERS.get(type(event))) is not None:
             done(self.work, event)
 
@@ -279,8 +278,8 @@ class RunState:
 
         They are not there, or of steps that have not come yet, failed, or are not in the pipeline any more.
         """
-        earlier = set().union(*(paths for step, paths in self._written.items() if step not in self.current))
-        return earlier.difference(*(paths for step, paths in self._written.items() if step in self.current))
+        earlier = set().union(*(paths for step, paths in self._paths_by_step.items() if step not in self.current))
+        return earlier.difference(*(paths for step, paths in self._paths_by_step.items() if step in self.current))
 
     def mark_killed(self) -> None:
         """Note that the run ended without a word, at the time of its last event at the earliest."""
@@ -317,7 +316,7 @@ class RunState:
             self.pauses.append((self.ended_s, event.time_s))
         self._interrupt()
         self.is_repeat = False
-        self._before = _RunBefore.of(self) if self.state == DONE else None
+        self._previous_run = _PreviousRun.of(self) if self.state == DONE else None
         self.warnings, self.notices, self.current = [], [], set()
         self.run += 1
         self.facts = {key: value for key, value in facts_of(event).items() if value is not None}
@@ -331,23 +330,23 @@ class RunState:
         if event.steps is not None:
             self._order(event.steps)
 
-    def _order(self, listed: Sequence[str]) -> None:
+    def _order(self, names: Sequence[str]) -> None:
         """Follow the pipeline as it is now; steps that are not in it any more go."""
-        kept = [step for step in self.steps.values() if step.name.partition("@")[0] in listed]
-        for place, name in enumerate(listed):
-            bases = [step.name.partition("@")[0] for step in kept]
+        steps = [step for step in self.steps.values() if step.name.partition("@")[0] in names]
+        for place, name in enumerate(names):
+            bases = [step.name.partition("@")[0] for step in steps]
             if name not in bases:
-                before = [index for index, base in enumerate(bases) if base in listed[:place]]
-                kept.insert(max(before, default=-1) + 1, StepState(name))
-        self.steps = {step.name: step for step in kept}
+                earlier = [index for index, base in enumerate(bases) if base in names[:place]]
+                steps.insert(max(earlier, default=-1) + 1, StepState(name))
+        self.steps = {step.name: step for step in steps}
 
     def _run_ended(self, event: RunEnded) -> None:
         self.ended, self.ok = True, event.ok
         self.problem, self.signal = event.problem or "", event.signal
         self.ended_s = event.time_s
-        if self.ok and self._before is not None:
+        if self.ok and self._previous_run is not None:
             self.checked_s, self.is_repeat = event.time_s, True
-            self._before.restore(self)
+            self._previous_run.restore(self)
         self.interrupted = not self.ok and (self.signal is not None or self.problem.startswith("interrupted"))
         if not self.ok and not self.interrupted:
             for step in [step for step in self.steps.values() if step.state == RUNNING]:
@@ -355,8 +354,8 @@ class RunState:
         self._interrupt()
 
     def _step_started(self, event: StepStarted) -> None:
-        self._before = None
-        step = self._named(event)
+        self._previous_run = None
+        step = self._step_of_event(event)
         step.leave(event.left)
         step.begin_run(self.run)
         self.current.discard(step.name)
@@ -366,16 +365,16 @@ class RunState:
         step.started_s, step.ended_s, step.ended_failed = event.time_s, None, None
 
     def _step_skipped(self, event: StepSkipped) -> None:
-        step = self._named(event)
+        step = self._step_of_event(event)
         step.state = SKIPPED
         self.current.add(step.name)
         step.total = event.jobs or step.total
 
     def _step_done(self, event: StepDone) -> None:
-        step = self._named(event)
+        step = self._step_of_event(event)
         step.state, step.ended_s = DONE, event.time_s
         self.current.add(step.name)
-        self._written[step.name] = {path for path, mark in event.all_written.items() if mark is not None}
+        self._paths_by_step[step.name] = {path for path, mark in event.all_written.items() if mark is not None}
         step.total, step.ended_failed = event.jobs or step.total, event.failed
         if step.started_s is None and step.ended_s is not None:
             step.started_s = step.ended_s - (event.duration_s or 0.0)
@@ -383,23 +382,23 @@ class RunState:
             self.warnings.append(skipped_text(step.name, step.ended_failed, step.total))
 
     def _step_failed(self, event: StepFailed) -> None:
-        self._before = None
-        step = self._named(event)
+        self._previous_run = None
+        step = self._step_of_event(event)
         step.state, step.ended_s, step.problem = FAILED, event.time_s, event.problem or ""
 
     def _step_forgotten(self, event: StepForgotten) -> None:
-        self._named(event).state = WAITING
+        self._step_of_event(event).state = WAITING
 
     def _plugin_started(self, event: PluginStarted) -> None:
-        step = self._named(event)
+        step = self._step_of_event(event)
         step.begin_run(self.run)
         step.state, step.type, step.problem = RUNNING, PLUGIN, ""
         step.started_s, step.ended_s = event.time_s, None
 
     def _plugin_done(self, event: PluginDone) -> None:
         if self.work.plugins.get(event.step) != dict(event.outputs):
-            self._before = None
-        step = self._named(event)
+            self._previous_run = None
+        step = self._step_of_event(event)
         step.begin_run(self.run)
         self.current.add(step.name)
         step.state, step.type, step.ended_s = DONE, PLUGIN, event.time_s
@@ -409,10 +408,10 @@ class RunState:
         job = JobState(event.job, run=self.run)
         job.describe(event)
         job.pid, job.cores, job.gpus = event.pid or 0, event.cores, event.gpus or 0
-        self._named(event).begin_job(job)
+        self._step_of_event(event).begin_job(job)
 
     def _job_done(self, event: JobDone) -> None:
-        step = self._named(event)
+        step = self._step_of_event(event)
         job = step.jobs.get(event.job) or JobState(event.job)
         job.describe(event)
         job.duration_s, job.cpu_s, job.max_rss_mb = event.duration_s, event.cpu_s, event.max_rss_mb
@@ -423,11 +422,11 @@ class RunState:
 
     def _job_adopted(self, event: JobAdopted) -> None:
         self._job_done(event)
-        step = self._named(event)
+        step = self._step_of_event(event)
         step.end_job(step.jobs[event.job], 0, DONE)  # of no run of this journal
 
     def _files_removed(self, event: FilesRemoved) -> None:
-        self._before = None
+        self._previous_run = None
         self.removed |= {path: int(size) for path, size in event.sizes.items() if isinstance(size, int | float)}
 
     def _warning(self, event: Warned) -> None:
@@ -436,7 +435,7 @@ class RunState:
     def _notice(self, event: Notice) -> None:
         self.notices.append(event.text)
 
-    def _named(self, event: StepEvent) -> StepState:
+    def _step_of_event(self, event: StepEvent) -> StepState:
         name = event.step or step_of(getattr(event, "job", ""))
         return self.steps.get(name) or self.step(name)
 

@@ -155,18 +155,18 @@ def copy_verified(source: Path, target: Path) -> str:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as reader, part.open("xb") as writer:
-            written = _copy(reader, writer)
-        found = file_digest(part)
-        if found != written or part.stat().st_size != source.stat().st_size:
+            digest = _copy(reader, writer)
+        copied_digest = file_digest(part)
+        if copied_digest != digest or part.stat().st_size != source.stat().st_size:
             raise PipelineError(f"{target}: the copy of {source} differs from it; the disk may be broken")
         part.replace(target)
     except OSError as err:
-        named = OSError(err.errno, err.strerror, str(target))
-        raise PipelineError(io_problem(named)) from err
+        named_error = OSError(err.errno, err.strerror, str(target))
+        raise PipelineError(io_problem(named_error)) from err
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-    return written
+    return digest
 
 
 def _copy(reader: BinaryIO, writer: BinaryIO) -> str:

@@ -77,7 +77,7 @@ class Ledger:
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
     _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
-    _written: list[str] = field(default_factory=list)  # the paths, ordered
+    _known_paths: list[str] = field(default_factory=list)  # the paths, ordered
     _is_ordered: bool = True
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class Ledger:
             return changed
         if event.failed and not is_tolerant:
             return f"{event.failed} of {event.jobs} jobs failed"
-        changed = next((why for _, why in self.changed_files(entry, event)), "")
+        changed = next((change for _, change in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 
     def take(self, entry: str) -> dict[str, object]:
@@ -137,16 +137,16 @@ class Ledger:
         """
         event = self.work.last_done(entry)
         self._note(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
-        for job, made in jobs.items():
-            self._keep(self._makers, job, made, NOT_YET)
+        for job, outputs in jobs.items():
+            self._keep(self._makers, job, outputs, NOT_YET)
 
-    def look(self, entry: str, identity: Identity, kept: Iterable[JobDone] = ()) -> StepStart:
+    def look(self, entry: str, identity: Identity, finished_jobs: Iterable[JobDone] = ()) -> StepStart:
         """Stamp the paths that a step names before it runs; the ``kept`` ends of other jobs stay valid."""
-        last, kept = self.work.written, list(kept)
+        last, finished_jobs = self.work.written, list(finished_jobs)
         program = identity_program(identity)
-        older = (list(event.program) for event in kept if event.program and list(event.program) != program)
-        written = {path: last.get(path, mark) for event in kept for path, mark in event.written.items()}
-        return StepStart(entry, identity, self._snapshot(self._names(identity)), written, next(older, program))
+        older = (list(event.program) for event in finished_jobs if event.program and list(event.program) != program)
+        stamps = {path: last.get(path, mark) for event in finished_jobs for path, mark in event.written.items()}
+        return StepStart(entry, identity, self._snapshot(self._names(identity)), stamps, next(older, program))
 
     def finish(
         self, start: StepStart, outputs: Mapping[str, object], jobs: int = 0, failed: int = 0, duration_s: float = 0.0
@@ -154,9 +154,13 @@ class Ledger:
         """Record that a step is done, with ``outputs``."""
         maps = _maps(outputs)
         names = self._names(start.identity, outputs, maps)
-        after = self._snapshot(names)
-        before = {**{path: self.work.files.get(path) for path in after}, **start.stamps}
-        changed = {path: after.get(path) for path in sorted(before) if after.get(path) != before[path]}
+        present_stamps = self._snapshot(names)
+        former_stamps = {**{path: self.work.files.get(path) for path in present_stamps}, **start.stamps}
+        changed = {
+            path: present_stamps.get(path)
+            for path in sorted(former_stamps)
+            if present_stamps.get(path) != former_stamps[path]
+        }
         by_jobs = {path for end in self.work.jobs_ended(start.entry) for path in end.written}
         by_jobs -= start.kept_stamps.keys()
         self.stream.emit(
@@ -167,8 +171,8 @@ class Ledger:
                 parts=_parts(start.identity),
                 outputs=outputs,
                 maps=maps,
-                files={path: mark for path, mark in after.items() if path in names and path not in maps},
-                written={**{path: after.get(path) for path in sorted(by_jobs)}, **changed},
+                files={path: mark for path, mark in present_stamps.items() if path in names and path not in maps},
+                written={**{path: present_stamps.get(path) for path in sorted(by_jobs)}, **changed},
                 kept={path: mark for path, mark in start.kept_stamps.items() if path not in changed},
                 depends=self._dependencies(start.entry, names, own_outputs(start.identity)),
                 jobs=jobs,
@@ -184,7 +188,7 @@ class Ledger:
         Changes by later steps do not count.
         """
         work = self.work
-        written = event.all_written if isinstance(event, StepDone) else event.written
+        outputs = event.all_written if isinstance(event, StepDone) else event.written
         for path, mark in event.files.items():
             now = stamp(self.disk.read_path(path))
             by_a_step = path in work.written and is_same(now, work.written[path])
@@ -194,60 +198,60 @@ class Ledger:
                 continue
             if now is not None:
                 yield path, f"{path} changed"
-            elif path not in written or self.is_below_workdir(path):
+            elif path not in outputs or self.is_below_workdir(path):
                 yield path, f"{path} has disappeared"
 
     def _changed_dependency(self, entry: str, event: StepDone, identity: Identity) -> str:
         names = self._names(identity, event.outputs, event.maps)
-        before, now = event.depends, self._dependencies(entry, names, own_outputs(identity))
-        for step in [*now, *before]:
+        former, now = event.depends, self._dependencies(entry, names, own_outputs(identity))
+        for step in [*now, *former]:
             if step not in now:
                 return f"step '{step}', which wrote what it uses, does not come before it any more"
-            if now[step] != before.get(step):
+            if now[step] != former.get(step):
                 return f"step '{step}' wrote what it uses, and did not run when this was done, or ran again"
         return ""
 
-    def _note(self, entry: str, written: Iterable[str], serial: int, supposed: Container[str] = ()) -> None:
+    def _note(self, entry: str, outputs: Iterable[str], serial: int, pending_jobs: Container[str] = ()) -> None:
         """Keep the writers of paths; ``supposed`` are jobs that are to run again."""
-        paths = set(written)
+        paths = set(outputs)
         by_job: set[str] = set()
         for end in self.work.all_ended(entry):
-            by_job |= self._keep(self._makers, end.job, end.written, NOT_YET if end.job in supposed else end.serial)
+            by_job |= self._keep(self._makers, end.job, end.written, NOT_YET if end.job in pending_jobs else end.serial)
         self._keep(self._writers, entry, paths, serial)
         self._keep(self._makers, entry, paths - by_job, serial)
 
     def _keep(self, writers: dict[str, dict[str, int]], writer: str, paths: Iterable[str], serial: int) -> set[str]:
-        known = set(paths)
-        for path in known:
+        new_paths = set(paths)
+        for path in new_paths:
             if path not in self._writers and path not in self._makers:
-                self._written.append(path)
+                self._known_paths.append(path)
                 self._is_ordered = False
             writers.setdefault(path, {})[writer] = serial
-        return known
+        return new_paths
 
     def _dependencies(self, entry: str, names: Iterable[str], outputs: Container[str]) -> dict[str, int]:
         """Return the steps so far that wrote something that is named, with the serial number of their last run.
 
         ``outputs`` are those of the step itself: what others wrote under a name that begins with one is not used.
         """
-        found: dict[str, int] = {}
+        writers: dict[str, int] = {}
         for name in names:
-            for path in self._meant(name, name in outputs):
-                found |= self._writers.get(path, {})
-        found.pop(entry, None)
-        return found
+            for path in self._paths_of_name(name, name in outputs):
+                writers |= self._writers.get(path, {})
+        writers.pop(entry, None)
+        return writers
 
     def makers(self, entry: str, name: str, is_output: bool = False) -> dict[str, int]:
         """Return the jobs of other steps so far that wrote the paths of a name, and their serial numbers.
 
         Where it is not known which job did, it is the step.
         """
-        found: dict[str, int] = {}
-        for path in self._meant(name, is_output):
-            found |= self._makers.get(path, {})
-        return {maker: serial for maker, serial in found.items() if maker.rpartition("/")[0] != entry != maker}
+        serials: dict[str, int] = {}
+        for path in self._paths_of_name(name, is_output):
+            serials |= self._makers.get(path, {})
+        return {maker: serial for maker, serial in serials.items() if maker.rpartition("/")[0] != entry != maker}
 
-    def _meant(self, name: str, is_output: bool) -> Iterator[str]:
+    def _paths_of_name(self, name: str, is_output: bool) -> Iterator[str]:
         """Yield the written paths of a name: the path, those below it, or those that begin with it."""
         is_written = name in self._writers or name in self._makers
         if is_written:
@@ -255,10 +259,10 @@ class Ledger:
         is_there = os.path.exists(self.disk.read_path(name))  # noqa: PTH110 - of very many names
         if not (is_there and self.is_common(name)):
             if not self._is_ordered:  # only now: it takes long
-                self._written.sort()
+                self._known_paths.sort()
                 self._is_ordered = True
             is_whole = is_there or is_written or is_output
-            yield from starting_with(f"{name}/" if is_whole else name, self._written)
+            yield from starting_with(f"{name}/" if is_whole else name, self._known_paths)
 
     def is_common(self, directory: str) -> bool:
         """Whether everything of a run is below a directory, so that its name means no dependency."""
@@ -280,8 +284,8 @@ class Ledger:
         self, identity: Identity, outputs: Mapping[str, object] | None = None, maps: Mapping[str, str] | None = None
     ) -> set[str]:
         """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
-        said = [value for key, value in made_of(identity).items() if key != "step"]
-        names = named_paths([said, self.made_program(identity), outputs or {}], self.settings.job_workdir)
+        values = [value for key, value in made_of(identity).items() if key != "step"]
+        names = named_paths([values, self.made_program(identity), outputs or {}], self.settings.job_workdir)
         names |= self.listed_in_maps(names, (maps or {}).values())
         return {name for name in names if not self.is_bookkeeping(name)}
 

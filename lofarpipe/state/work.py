@@ -54,10 +54,10 @@ class Work:
     written: the same of the files that a step or a job changed.
     written_at: the serial number of the event of the writing.
     maps: the text of each mapfile as the last step wrote it.
-    in_flux: the files of a step that began and did not end, in journals that do not tell of jobs.
+    in_flux: the files of a step that began and did not end, in journals without events of jobs.
     plugins: the last result of each plugin.
     owners: file -> the job whose output it is.
-    aside: job -> its outputs of earlier runs, and what was made of them -> where they are until the job has ended.
+    aside: job -> its outputs of earlier runs, and files made of them -> where they are until the job has ended.
     superseded: those of these jobs that have succeeded since, so that these files go.
     open_jobs: the jobs that did not end.
     steps: the last event of each step (started, done or forgotten), in the order in which they began.
@@ -114,8 +114,8 @@ class Work:
 
     def known_jobs(self, step: str) -> dict[str, JobStarted | JobDone]:
         """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
-        known: dict[str, JobStarted | JobDone] = {end.job: end for end in self.all_ended(step)}
-        return known | {job: opened.start for job, opened in self.open_jobs.items() if step_of(job) == step}
+        facts: dict[str, JobStarted | JobDone] = {end.job: end for end in self.all_ended(step)}
+        return facts | {job: opened.start for job, opened in self.open_jobs.items() if step_of(job) == step}
 
     def left_aside(self) -> list[str]:
         """Return the jobs for which a run that ended set files aside, and of which none can be running now."""
@@ -123,11 +123,11 @@ class Work:
 
     def steps_made_of(self, step: str) -> set[str]:
         """Return the steps that are done, and used files of a step, or files made of these."""
-        found = {step}
+        dependents = {step}
         depends = {name: event.depends.keys() for name, event in self.steps.items() if isinstance(event, StepDone)}
-        while more := {name for name, used in depends.items() if name not in found and used & found}:
-            found |= more
-        return found - {step}
+        while more := {name for name, inputs in depends.items() if name not in dependents and inputs & dependents}:
+            dependents |= more
+        return dependents - {step}
 
     def jobs_of(self, step: str) -> list[str]:
         """Return the jobs of a step that began, or may have begun."""
@@ -155,7 +155,7 @@ class Work:
             for job, opened in self.open_jobs.items()
             if step_of(job) != besides and (opened.serial > made_at or step_of(job) == made_by)
         ]
-        return any(path in before and (now is not None or before[path] is None) for before in starts)
+        return any(path in stamps and (now is not None or stamps[path] is None) for stamps in starts)
 
     def writer_of(self, path: str) -> str:
         """Return the step that wrote a file last, or removed it; "" if none is known to have."""
@@ -191,8 +191,8 @@ class Work:
         step = event.step
         if step in self.steps:
             self.steps[step] = event
-        for kept in (self._jobs, self._removed, self._unsafe):
-            kept.pop(step, None)
+        for records in (self._jobs, self._removed, self._unsafe):
+            records.pop(step, None)
         self.open_jobs = {job: opened for job, opened in self.open_jobs.items() if step_of(job) != step}
 
     def end_plugin(self, event: PluginDone) -> None:
@@ -274,13 +274,13 @@ class Work:
 
         Their outputs are valid again when the step has them again, unless they were overwritten meanwhile.
         """
-        removed, before = dict.fromkeys(jobs, self.serial), self._removed.pop(step, {})
+        removed, former = dict.fromkeys(jobs, self.serial), self._removed.pop(step, {})
         ends = self._jobs.get(step, {})
-        for job in [job for job in before if job not in removed]:
-            if job in ends and self._is_written_over(job, ends[job], before[job]):
+        for job in [job for job in former if job not in removed]:
+            if job in ends and self._is_written_over(job, ends[job], former[job]):
                 del ends[job]
         if removed:
-            self._removed[step] = {**removed, **{job: before[job] for job in removed if job in before}}
+            self._removed[step] = {**removed, **{job: former[job] for job in removed if job in former}}
 
     def _is_written_over(self, job: str, end: JobDone, since: int | None = None) -> bool:
         """Whether the files of a job were written over since its step had it not any more.
@@ -304,14 +304,14 @@ class Work:
 
     def _keep_files(self, event: StepDone | JobDone) -> None:
         """Keep how a step or a job left files."""
-        written: Stamps = event.written
-        self.files |= {**event.files, **written}
-        self.written |= written
-        self.written_at |= dict.fromkeys(written, self.serial)
-        self._written_by |= dict.fromkeys(written, event.step)
+        outputs: Stamps = event.written
+        self.files |= {**event.files, **outputs}
+        self.written |= outputs
+        self.written_at |= dict.fromkeys(outputs, self.serial)
+        self._written_by |= dict.fromkeys(outputs, event.step)
         if self.in_flux:
-            left = event.files.keys() | written.keys()
-            self.in_flux = {path: step for path, step in self.in_flux.items() if path not in left}
+            settled = event.files.keys() | outputs.keys()
+            self.in_flux = {path: step for path, step in self.in_flux.items() if path not in settled}
 
 
 WORK_HANDLERS: dict[type[Event], Callable[[Work, Any], None]] = {

@@ -46,16 +46,16 @@ def read_section(
         methods: ``faults`` returns what is needed instead of single values, by key; ``problems`` what is wrong with
         the values together.
     path, name: the file, and the section in it.
-    laid_over: what does not come from the file, section by section.
+    laid_over: values that do not come from the file, section by section.
     """
-    values, found = _read_values(kind, path, name, section, laid_over)
+    values, findings = _read_values(kind, path, name, section, laid_over)
     missing = [
         Finding(where(path, name, "", laid_over), f"{key} is not set, and has to be")
         for key in _needed(kind)
         if key not in values and not section.get(key, "").strip()
     ]
-    if found or missing:
-        return None, found + missing
+    if findings or missing:
+        return None, findings + missing
     options = kind(**values)
     problems: list[str] = getattr(options, "problems", list)()
     return options, [Finding(where(path, name, "", laid_over), problem) for problem in problems]
@@ -71,7 +71,7 @@ def _read_values(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the values of a section that can be read, and a finding for each key and value that is wrong."""
     types = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    found = unknown_keys(path, name, section, types, laid_over)
+    findings = unknown_keys(path, name, section, types, laid_over)
     values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for key, text in section.items():
@@ -83,7 +83,9 @@ def _read_values(
     if all(key in values for key in _needed(kind)):
         wrong |= getattr(kind(**values), "faults", dict)()
     places = {key: where(path, name, key, laid_over) for key in wrong}
-    return values, found + [Finding(places[key], f"{key} is '{section[key]}'; {text}") for key, text in wrong.items()]
+    return values, findings + [
+        Finding(places[key], f"{key} is '{section[key]}'; {text}") for key, text in wrong.items()
+    ]
 
 
 def _needed(kind: type[T]) -> list[str]:
@@ -93,13 +95,13 @@ def _needed(kind: type[T]) -> list[str]:
 
 
 def unknown_keys(
-    path: Path, name: str, section: Mapping[str, str], known: Collection[str], laid_over: LaidOver = NOTHING
+    path: Path, name: str, section: Mapping[str, str], valid_keys: Collection[str], laid_over: LaidOver = NOTHING
 ) -> list[Finding]:
     """Return a finding for each key of a section that nothing would read."""
     return [
-        Finding(where(path, name, key, laid_over), f"[{name}] has no key '{key}'{nearest(key, known)}")
+        Finding(where(path, name, key, laid_over), f"[{name}] has no key '{key}'{nearest(key, valid_keys)}")
         for key in section
-        if key not in known
+        if key not in valid_keys
     ]
 
 
@@ -234,9 +236,9 @@ class ConfigFile:
                 self._broken |= {(key, text)} if section == DEFAULT else set()
         return values
 
-    def add(self, section: str, key: str, what: str) -> None:
+    def add(self, section: str, key: str, problem: str) -> None:
         """Note a problem of a key."""
-        self.findings.append(Finding(self._where(section, key), what))
+        self.findings.append(Finding(self._where(section, key), problem))
 
     def _where(self, section: str, key: str) -> str:
         is_typed = section == DEFAULT and key in self._typed
@@ -247,8 +249,8 @@ class ConfigFile:
         text = self.items(DEFAULT).get(key, "")
         if not text:
             if not any(broken == key for broken, _ in self._broken):
-                what = f"[DEFAULT] has no {key}; set it to the directory below which runs work, such as %(cwd)s"
-                self.add(DEFAULT, key, what)
+                problem = f"[DEFAULT] has no {key}; set it to the directory below which runs work, such as %(cwd)s"
+                self.add(DEFAULT, key, problem)
             self._parser[DEFAULT][key] = "."  # others may refer to it, and are no mistake
             return Path.cwd()
         directory = Path(text).expanduser().absolute()
@@ -311,11 +313,11 @@ class TomlFile:
             text = path.read_text(encoding="utf-8-sig") if text is None else text
             self.document: Mapping[str, Any] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as err:
-            what, _, place = str(err).partition(" (at ")
+            problem, _, place = str(err).partition(" (at ")
             line = re.match(r"line (\d+)", place)
             where = f"{path}:{line[1]}" if line else str(path)
-            hint = "; a text stands in quotes, true and false are in lower case" if what.startswith(UNQUOTED) else ""
-            raise PipelineError(f"{where}: not TOML: {what[:1].lower()}{what[1:]}{hint}") from err
+            hint = "; a text stands in quotes, true and false are in lower case" if problem.startswith(UNQUOTED) else ""
+            raise PipelineError(f"{where}: not TOML: {problem[:1].lower()}{problem[1:]}{hint}") from err
         except (OSError, UnicodeDecodeError) as err:
             reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
             raise PipelineError(f"{path}: cannot be read: {reason}") from err
@@ -338,15 +340,15 @@ class TomlFile:
 def _lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
     """Return (header, how many of that name were before) -> key -> line; the key "" is the header itself."""
     current: dict[str, int] = {}
-    found: dict[tuple[str, int], dict[str, int]] = {("", 0): current}
+    line_numbers: dict[tuple[str, int], dict[str, int]] = {("", 0): current}
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.fullmatch(line):
             name = re.sub(r"[\"'\s]", "", header["name"])
-            place = sum(known == name for known, _ in found)
-            current = found.setdefault((name, place), {"": number})
+            place = sum(earlier_name == name for earlier_name, _ in line_numbers)
+            current = line_numbers.setdefault((name, place), {"": number})
         elif key := _KEY.match(line):
             current.setdefault(re.sub(r"[\"'\s]", "", key["key"]), number)
-    return found
+    return line_numbers
 
 
 def parset_value(value: object) -> str:

@@ -48,13 +48,13 @@ def set_data_directories(directory: Path | None = None) -> None:
     directory: for newer tables than the packages have, if those are old; None: one in the user's cache.
     """
     os.environ["HOME"] = home_directory()
-    found = data_directories()
-    given = {name: value for name in found if (value := os.environ.get(name)) and not _is_ours(name, value)}
-    if not {AIPSPATH, CASACORE} & set(given) and _is_stale(found.get(CASACORE)):
+    directories = data_directories()
+    user_values = {name: value for name in directories if (value := os.environ.get(name)) and not _is_ours(name, value)}
+    if not {AIPSPATH, CASACORE} & set(user_values) and _is_stale(directories.get(CASACORE)):
         with suppress(OSError):  # then casacore complains
-            found = {**found, CASACORE: str(_renewed(Path(found[CASACORE]), directory))}
-    _set_here.update(found)
-    os.environ.update({**found, **given})
+            directories = {**directories, CASACORE: str(_renewed(Path(directories[CASACORE]), directory))}
+    _set_here.update(directories)
+    os.environ.update({**directories, **user_values})
 
 
 def home_directory() -> str:
@@ -76,21 +76,21 @@ def data_directories() -> Mapping[str, str]:
 
     Nothing is imported. AIPSPATH is where the package has an .aipsrc that refers to CASACORE_DATADIR.
     """
-    found = {}
+    directories = {}
     coefficients = Path(sys.prefix) / "share" / "everybeam"
     if coefficients.is_dir():
-        found[EVERYBEAM] = str(coefficients)
+        directories[EVERYBEAM] = str(coefficients)
     package = importlib.util.find_spec("casacore")
     for place in package.submodule_search_locations or () if package else ():
         if Path(place, ".aipsrc").is_file() and Path(place, "data").is_dir():
-            found |= {AIPSPATH: place, CASACORE: str(Path(place, "data"))}
-    return found
+            directories |= {AIPSPATH: place, CASACORE: str(Path(place, "data"))}
+    return directories
 
 
 def missing_directories() -> dict[str, str]:
     """Return the variables in the environment that name a directory of tables which is not there, with their values."""
-    named = ((name, os.environ.get(name, "")) for name in (AIPSPATH, CASACORE, EVERYBEAM))
-    return {name: value for name, value in named if value and not Path(value.split()[0]).is_dir()}
+    variables = ((name, os.environ.get(name, "")) for name in (AIPSPATH, CASACORE, EVERYBEAM))
+    return {name: value for name, value in variables if value and not Path(value.split()[0]).is_dir()}
 
 
 def leap_second_warning() -> str:
@@ -122,19 +122,19 @@ def _renewed(data: Path, directory: Path | None) -> Path:
     Without a cache it goes with this process.
     """
     cache = user_cache()
-    kept = cache and cache / f"casacore-{zlib.crc32(os.fsencode(data)):08x}"
-    target = directory or kept
+    cached_copy = cache and cache / f"casacore-{zlib.crc32(os.fsencode(data)):08x}"
+    target = directory or cached_copy
     if target is None:
-        made = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
-        atexit.register(shutil.rmtree, made, ignore_errors=True)
-        return _make_tables(data, made)
+        temporary = Path(tempfile.mkdtemp(prefix="genericpipeline-casacore-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        return _make_tables(data, temporary)
     if _is_current(target):
         return target
     unfinished = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if kept and kept != target and _is_current(kept):
-            shutil.copytree(kept, unfinished, symlinks=True)  # links stay links
+        if cached_copy and cached_copy != target and _is_current(cached_copy):
+            shutil.copytree(cached_copy, unfinished, symlinks=True)  # links stay links
         else:
             unfinished.mkdir(parents=True)
             _make_tables(data, unfinished)
@@ -163,23 +163,23 @@ def _is_current(directory: Path) -> bool:
     return age_s < REMADE_DAYS * 86400
 
 
-def _make_tables(data: Path, made: Path) -> Path:
-    (made / GEODETIC).mkdir()
+def _make_tables(data: Path, target: Path) -> Path:
+    (target / GEODETIC).mkdir()
     for entry in data.iterdir():
         if entry.name != GEODETIC:
-            (made / entry.name).symlink_to(entry)
+            (target / entry.name).symlink_to(entry)
     for entry in (data / GEODETIC).iterdir():
         newest = max(_versions(entry), key=table_date) if entry.name in TIMELY else entry
         if newest != entry or entry.name == LEAP_SECONDS:
-            shutil.copytree(newest, made / GEODETIC / entry.name)
+            shutil.copytree(newest, target / GEODETIC / entry.name)
         else:
-            (made / GEODETIC / entry.name).symlink_to(entry)
-    table = made / GEODETIC / LEAP_SECONDS
+            (target / GEODETIC / entry.name).symlink_to(entry)
+    table = target / GEODETIC / LEAP_SECONDS
     is_complete, warning = _judged(table_date(table))
     if is_complete:
         _set_date(table / "table.dat")
-    (made / MARK).write_text(warning, encoding="utf-8")
-    return made
+    (target / MARK).write_text(warning, encoding="utf-8")
+    return target
 
 
 def _versions(table: Path) -> list[Path]:
@@ -197,7 +197,7 @@ def _set_date(table: Path) -> None:
 def _judged(day: datetime.date) -> tuple[bool, str]:
     """Return whether a table of some day has all leap seconds, as far as is known, and a notice.
 
-    Known is what the IERS announced when astropy's copy of its list was made.
+    Known are the announcements of the IERS when astropy's copy of its list was made.
     """
     try:
         lines = _list_of_iers().read_text(encoding="utf-8").splitlines()

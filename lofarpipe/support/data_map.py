@@ -303,10 +303,10 @@ def tally_data_map(data: Any, pattern: str, logger: Any = None) -> list[bool]:
     """Return for each product whether its file is among those here that match a pattern. Deprecated."""
     _warn_deprecated("tally_data_map", "os.path.exists")
     present = set(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
-    found = [product.file in present for product in DataMap(data).data]
+    matches = [product.file in present for product in DataMap(data).data]
     if logger:
-        logger.debug(f"{sum(found)} of {len(found)} products match {pattern}")
-    return found
+        logger.debug(f"{sum(matches)} of {len(matches)} products match {pattern}")
+    return matches
 
 
 def _warn_deprecated(old: str, new: str) -> None:

@@ -39,15 +39,15 @@ class Need:
 
     place: Path  # a directory, which need not exist yet
     size_bytes: float
-    what: str  # e.g. "the images"
+    content: str  # e.g. "the images"
     is_temporary: bool = False  # it is given back when the job ends
     is_given: bool = False  # the step says so; it is not estimated
 
 
 def trouble_in(lines: Iterable[str]) -> str:
     """Return the last line about a broken or full disk, with advice; "" if there is none."""
-    found = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
-    return f"{os.strerror(found[-1])}; {ADVICE[found[-1]]}" if found else ""
+    error_numbers = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
+    return f"{os.strerror(error_numbers[-1])}; {ADVICE[error_numbers[-1]]}" if error_numbers else ""
 
 
 def io_problem(err: OSError) -> str:

@@ -120,9 +120,9 @@ def extend_header(path: Path, keywords: Keywords, history: Iterable[str]) -> Non
 
 def extended_cards(header: FitsHeader, keywords: Keywords, history: Iterable[str]) -> list[bytes]:
     """Return the cards of a header with those keywords that have no value in it, and lines of HISTORY at the end."""
-    made = {key: _card(key, *pair) for key, pair in keywords.items() if is_unset(header.text(key))}
-    others = [_replaced(card, made) for card in header.cards if not card.startswith(b"HISTORY ")]
-    new = [card for key, card in made.items() if header.text(key) is None]
+    new_cards = {key: _card(key, *pair) for key, pair in keywords.items() if is_unset(header.text(key))}
+    others = [_replaced(card, new_cards) for card in header.cards if not card.startswith(b"HISTORY ")]
+    new = [card for key, card in new_cards.items() if header.text(key) is None]
     lines = [*other_history(header.history), HISTORY_BEGIN, *history, HISTORY_END]
     return [*others, *new, *(f"HISTORY {part}".encode().ljust(CARD_BYTES) for line in lines for part in wrapped(line))]
 
@@ -132,8 +132,8 @@ def is_unset(value: str | None) -> bool:
     return not value or value.startswith(NO_DATE)
 
 
-def _replaced(card: bytes, made: Mapping[str, bytes]) -> bytes:
-    return made.get(card[:8].decode("ascii", "replace").rstrip(), card) if card[8:9] == b"=" else card
+def _replaced(card: bytes, new_cards: Mapping[str, bytes]) -> bytes:
+    return new_cards.get(card[:8].decode("ascii", "replace").rstrip(), card) if card[8:9] == b"=" else card
 
 
 def other_history(lines: Sequence[str]) -> list[str]:
@@ -165,10 +165,10 @@ def _card(key: str, value: str | int | float, comment: str) -> bytes:
         text = printable_ascii(value).replace("'", "''")[:LONGEST_TEXT]
         if (len(text) - len(text.rstrip("'"))) % 2:  # a doubled quote was cut in two
             text = text[:-1]
-        shown = f"'{text:8}'".ljust(20)
+        value_text = f"'{text:8}'".ljust(20)
     else:
-        shown = f"{value!r:>20}"
-    card = f"{key:8}= {shown} / {printable_ascii(comment)}"
+        value_text = f"{value!r:>20}"
+    card = f"{key:8}= {value_text} / {printable_ascii(comment)}"
     return card[:CARD_BYTES].rstrip(" /").ljust(CARD_BYTES).encode("ascii")
 
 

@@ -20,6 +20,6 @@ def gvds_iterator(gvds_file: str | os.PathLike[str], nproc: int = 4) -> Iterator
     for number in range(parset.getInt("NParts")):
         host = parset.getString(f"Part{number}.FileSys").partition(":")[0]
         parts[host].append((host, parset.getString(f"Part{number}.FileName"), parset.getString(f"Part{number}.Name")))
-    groups = [group_iterable(found, nproc) for found in parts.values()]
+    groups = [group_iterable(host_parts, nproc) for host_parts in parts.values()]
     while some := [part for group in groups for part in next(group, ())]:
         yield some

@@ -27,12 +27,12 @@ def expand_hosts(text: str) -> tuple[str, ...]:
     PipelineError
         If it is no such list, or names no host; the message has no file and line.
     """
-    whole = text.strip()
-    if re.fullmatch(r"\[(?:[^][]|\[[^][]*\])*\]", whole):  # the form of lists in parsets
-        whole = whole[1:-1]
-    if _ITEM.sub("", whole).strip(", \t\n"):
+    host_text = text.strip()
+    if re.fullmatch(r"\[(?:[^][]|\[[^][]*\])*\]", host_text):  # the form of lists in parsets
+        host_text = host_text[1:-1]
+    if _ITEM.sub("", host_text).strip(", \t\n"):
         raise PipelineError(f"'{text}' has a bracket too many or too few; {NEEDED}")
-    hosts = dict.fromkeys(host for item in _ITEM.findall(whole) for host in _expanded(item))
+    hosts = dict.fromkeys(host for item in _ITEM.findall(host_text) for host in _expanded(item))
     if not hosts:
         raise PipelineError(f"'{text}' names no host; {NEEDED}")
     wrong = next((host for host in hosts if not _NAME.fullmatch(host)), "")
@@ -53,7 +53,7 @@ def _expanded(item: str) -> Iterator[str]:
 
 def _numbers(bracket: str, item: str) -> list[str]:
     """Return the expansion of a bracket, one text for each number."""
-    found: list[str] = []
+    numbers: list[str] = []
     for piece in bracket.split(","):
         match = _RANGE.fullmatch(piece.strip())
         if match is None:
@@ -64,5 +64,5 @@ def _numbers(bracket: str, item: str) -> list[str]:
         if int(last) - int(first) >= MOST_HOSTS:
             raise PipelineError(f"'{piece.strip()}' in '{item}' is more than {MOST_HOSTS} hosts; correct it")
         width = max(len(first), len(last))
-        found += [f"{number:0{width}}" for number in range(int(first), int(last) + 1)]
-    return found
+        numbers += [f"{number:0{width}}" for number in range(int(first), int(last) + 1)]
+    return numbers

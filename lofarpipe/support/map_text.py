@@ -116,8 +116,8 @@ def read_entries(path: Path) -> list[Any]:
     try:
         return parse_entries(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as err:
-        what = f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}"
-        raise _error_class(text)(what) from err
+        message = f"{path}: not a mapfile: {err}; expected a list of {{'host', 'file', 'skip'}}"
+        raise _error_class(text)(message) from err
 
 
 def _error_class(text: str) -> type[DataMapError]:
@@ -153,9 +153,9 @@ def parse_entries(text: str) -> list[Any]:
     ValueError, SyntaxError, TypeError, MemoryError, RecursionError
         If the text is no such list; the last four come from ``ast.literal_eval``.
     """
-    found = None if text.isprintable() else _FORBIDDEN.search(text)  # the question takes half of the time
-    if found:
-        raise ValueError(f"control character U+{ord(found.group()):04X} at character {found.start() + 1}")
+    match = None if text.isprintable() else _FORBIDDEN.search(text)  # the question takes half of the time
+    if match:
+        raise ValueError(f"control character U+{ord(match.group()):04X} at character {match.start() + 1}")
     try:
         return _Reader(text).entries()
     except _UnusualError:
@@ -180,14 +180,14 @@ class _Reader:
         """Return the elements of the list that is the whole text."""
         self._skip(_START)
         self._skip(_BLANKS)
-        found: list[Any] = []
+        entries: list[Any] = []
         while not _END.match(self.text, self.position):
             if usual := self._usual():
-                found += usual
+                entries += usual
             else:
-                found.append(self._entry())
+                entries.append(self._entry())
                 self._skip(_SEPARATOR)
-        return found
+        return entries
 
     def _usual(self) -> list[Any]:
         """Return the entries of a usual form that begin here; none if it is another one."""
@@ -204,14 +204,14 @@ class _Reader:
         return self.hosts.setdefault(host, host)
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
-        found = pattern.match(self.text, self.position)
-        if found is None:
+        match = pattern.match(self.text, self.position)
+        if match is None:
             raise self._unusual()
-        self.position = found.end()
+        self.position = match.end()
 
     def _unusual(self) -> _UnusualError:
-        found = self.text[self.position : self.position + 20]
-        return _UnusualError(f"found {found!r} at character {self.position + 1}")
+        excerpt = self.text[self.position : self.position + 20]
+        return _UnusualError(f"found {excerpt!r} at character {self.position + 1}")
 
     def _count(self, values: int) -> None:
         self.values_left -= values
@@ -260,13 +260,13 @@ class _Reader:
 
     def _texts(self, start: int) -> list[str]:
         """Return the list of texts that begins at a bracket; nothing for any other list."""
-        found = _TEXTS.match(self.text, start)
-        if found is None:
+        match = _TEXTS.match(self.text, start)
+        if match is None:
             return []
-        texts = _texts_in(found.group())
+        texts = _texts_in(match.group())
         self._count(len(texts))
         if texts:
-            self.position = found.end()
+            self.position = match.end()
         return texts
 
     def _items(self, closing: str, depth: int) -> tuple[list[Any], bool]:

@@ -187,13 +187,13 @@ class Entries:
 
     def _put(self, record: Record) -> bool:
         """Set an entry, its key as keys are stored; return whether it is a new one."""
-        known = self._entries.get(record[0])
-        if known is None:
+        existing = self._entries.get(record[0])
+        if existing is None:
             self._blocks = {}
         elif not record[4]:
-            record = (*record[:4], known[4])
+            record = (*record[:4], existing[4])
         self._entries[record[0]] = record
-        return known is None
+        return existing is None
 
     def _remove(self, keys: Iterable[str]) -> None:
         gone = {canonical(key) for key in keys}
@@ -209,12 +209,12 @@ class Entries:
         before the next definition of the other parset that exists here: a value laid over may use them, as it may in
         its own file. All other new keys come last.
         """
-        known = {name: record[0] for name, record in self._definitions().items()}
+        keys_by_name = {name: record[0] for name, record in self._definitions().items()}
         added: list[str] = []
         added_before: dict[str, list[str]] = {}
         for record in other._entries.values():
             name = _defined_name(record[0])
-            key = known.get(name, record[0])
+            key = keys_by_name.get(name, record[0])
             is_new = self._put(record if key == record[0] else (key, *record[1:]))
             if is_new:
                 self.keys.append(key)
@@ -227,10 +227,10 @@ class Entries:
         self.oddities += other.oddities
         self.repeated += other.repeated
 
-    def _move(self, before: dict[str, list[str]]) -> None:
+    def _move(self, moves: dict[str, list[str]]) -> None:
         """Move lists of keys to the place before another key."""
-        moved = {key for keys in before.values() for key in keys}
-        order = [place for key in self._entries if key not in moved for place in (*before.get(key, ()), key)]
+        moved = {key for keys in moves.values() for key in keys}
+        order = [place for key in self._entries if key not in moved for place in (*moves.get(key, ()), key)]
         self._entries = {key: self._entries[key] for key in order}
         self._blocks = {}
 
@@ -340,10 +340,10 @@ def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
     last: dict[str, Record] = {}
     for record in records:
         key, value = record[:2]
-        before = last.get(key)
-        if before is not None and before[1] != value:
-            what = f"{key} is set again, to another value than in line {before[3]}; the last one counts"
-            yield Finding(Entry(*record).where, what)
+        previous = last.get(key)
+        if previous is not None and previous[1] != value:
+            problem = f"{key} is set again, to another value than in line {previous[3]}; the last one counts"
+            yield Finding(Entry(*record).where, problem)
         last[key] = record
 
 

@@ -105,12 +105,12 @@ def escaped(text: str) -> str:
     Those are quotes, brackets, commas, the marks of references and comments, control characters and ``%`` itself;
     ``unescaped`` reads it.
     """
-    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
+    return _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", text)
 
 
 def unescaped(text: str) -> str:
     """Return the text of which ``escaped`` made this one."""
-    return _CODE.sub(lambda found: chr(int(found[1], 16)), text)
+    return _CODE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 def _top_level(text: str) -> list[str]:
@@ -168,8 +168,8 @@ def integer(text: str) -> int:
     ParsetError
         If any part of the text is not part of the number. Source: doc/spec/lofarpipe.md, section 3.2 (getInt).
     """
-    found = _INTEGER.fullmatch(text)
-    if not found or len(text) > 100:  # beyond some thousand digits Python refuses with another error
+    match = _INTEGER.fullmatch(text)
+    if not match or len(text) > 100:  # beyond some thousand digits Python refuses with another error
         raise ParsetError(f"{quoted(text)} is not a whole number")
     return int(text, 16 if "x" in text.lower() else 10)
 
@@ -258,17 +258,17 @@ def lex(pieces: Iterable[str], file: str, oddities: list[Finding], lefts: list[s
     """
     batch: list[Record] = []  # the lines that follow may continue the value of its last entry
     more = _Continuation()
-    for found in _counted(pieces, file, lefts):
-        if isinstance(found, _Line) and len(found.parts) == 1:
-            oddities.append(more.add(batch, found))
+    for item in _counted(pieces, file, lefts):
+        if isinstance(item, _Line) and len(item.parts) == 1:
+            oddities.append(more.add(batch, item))
             continue
         if batch:
             yield more.end(batch)
-        batch = found.records() if isinstance(found, _Line) else found
-        if isinstance(found, _Line) and len(batch) > 1:
+        batch = item.records() if isinstance(item, _Line) else item
+        if isinstance(item, _Line) and len(batch) > 1:
             key, last = batch[-2][0], batch[-1][0]
-            what = f"the second '=' ends {key!r} and starts the key {last!r}; quote a value that has '='"
-            oddities.append(Finding(found.where, what))
+            problem = f"the second '=' ends {key!r} and starts the key {last!r}; quote a value that has '='"
+            oddities.append(Finding(item.where, problem))
     if batch:
         yield more.end(batch)
 
@@ -285,14 +285,14 @@ def whole_lines(text: str) -> Iterator[str]:
 def _counted(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
     """Yield the lines that are neither blank nor comment; refuse too many."""
     keys_left = MOST_KEYS
-    for found in _lines(pieces, file, lefts):
+    for item in _lines(pieces, file, lefts):
         # A continuation leaves a finding, which takes as much as a key.
-        keys = len(found) if isinstance(found, list) else len(found.parts) - 1 or 1
+        keys = len(item) if isinstance(item, list) else len(item.parts) - 1 or 1
         if keys > keys_left:
-            number = found[keys_left][3] if isinstance(found, list) else found.number
+            number = item[keys_left][3] if isinstance(item, list) else item.number
             raise ParsetError(f"{file}:{number}: more than {MOST_KEYS} keys; that is no parset")
         keys_left -= keys
-        yield found
+        yield item
 
 
 def _lines(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
@@ -305,7 +305,7 @@ def _lines(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[
         first += piece.lines
         if first - 1 > MOST_LINES:
             raise ParsetError(f"{file}: more than {MOST_LINES} lines; that is no parset")
-        yield from piece.found(lefts)
+        yield from piece.entries(lefts)
 
 
 class _Piece:
@@ -317,7 +317,7 @@ class _Piece:
         self.values = tuple(map(_trimmed, values) if "\\" in text else map(str.rstrip, values, repeat(BLANKS)))
         self.is_documented = "##" in text
 
-    def found(self, lefts: list[str]) -> Iterator[list[Record] | _Line]:
+    def entries(self, lefts: list[str]) -> Iterator[list[Record] | _Line]:
         """Yield the entries that stand together, and between them the lines that are not ordinary."""
         start = 0
         for place in [place for place, other in enumerate(self.others) if other] if any(self.others) else ():
@@ -338,7 +338,7 @@ class _Piece:
         if all(keys):
             lefts += keys
             return list(records)
-        lefts += [left for left in map(_left, keys, comments) if left]
+        lefts += [key_text for key_text in map(_text_before_equals, keys, comments) if key_text]
         return list(compress(records, keys))
 
 
@@ -351,7 +351,7 @@ def _rows(text: str) -> list[Row]:
     return [("", "", "", line) for line in (lines if lines[-1] else lines[:-1])]
 
 
-def _left(key: str, comment: str) -> str:
+def _text_before_equals(key: str, comment: str) -> str:
     """Return the text left of the first ``=`` of a line with this key, or with only this comment."""
     return key or comment.partition("=")[0].rstrip(BLANKS)
 
@@ -427,8 +427,8 @@ class _Continuation:
         self.length += len(piece)
         if self.length > LONGEST_LINE:
             raise ParsetError(f"{line.where}: the value of {key!r} has more than {LONGEST_LINE} characters")
-        what = f"no '=' in {quoted(text)}, so it continues the value of {key!r}; write all of it on one line"
-        return Finding(line.where, what)
+        problem = f"no '=' in {quoted(text)}, so it continues the value of {key!r}; write all of it on one line"
+        return Finding(line.where, problem)
 
     def end(self, batch: list[Record]) -> list[Record]:
         """Return the entries, the last one with all of its value, and begin anew."""
@@ -446,8 +446,8 @@ def _other_line(raw: str, file: str, number: int, lefts: list[str]) -> _Line | N
     where = f"{file}:{number}"
     _refuse_odd_characters(line, where)
     parts, comment = _split_line(line, where)
-    if left := line.partition("=")[0].rstrip(BLANKS):
-        lefts.append(left)
+    if key_text := line.partition("=")[0].rstrip(BLANKS):
+        lefts.append(key_text)
     return _Line(file, number, tuple(parts), comment) if len(parts) > 1 or parts[0] else None
 
 
@@ -455,14 +455,14 @@ def _refuse_odd_characters(line: str, where: str) -> None:
     """Raise where a line is too long, or holds a character that no text editor shows."""
     if len(line) > LONGEST_LINE:
         raise ParsetError(f"{where}: line of {len(line)} characters; at most {LONGEST_LINE} are read")
-    found = _FORBIDDEN.search(line)
-    if not found:
+    match = _FORBIDDEN.search(line)
+    if not match:
         return
-    code = ord(found.group())
+    code = ord(match.group())
     if code >= 0xDC80:
         raise ParsetError(f"{where}: byte 0x{code - 0xDC00:02x} is not UTF-8; save the file as UTF-8 text")
-    what = f"control character U+{code:04X} at column {found.start() + 1}; remove it"
-    raise ParsetError(f"{where}: {what}{'' if code else ', or save the file as UTF-8 text if it is UTF-16'}")
+    problem = f"control character U+{code:04X} at column {match.start() + 1}; remove it"
+    raise ParsetError(f"{where}: {problem}{'' if code else ', or save the file as UTF-8 text if it is UTF-16'}")
 
 
 def _split_line(line: str, where: str) -> tuple[list[str], str]:
@@ -491,12 +491,12 @@ def placeholders(text: str) -> list[str]:
     """Return the names used as ``{{ name }}``, exactly one blank on each side, in order of first use."""
     if "{{ " not in text:
         return []
-    return list(dict.fromkeys(found.group(1) for found in _PLACEHOLDER.finditer(text)))
+    return list(dict.fromkeys(match.group(1) for match in _PLACEHOLDER.finditer(text)))
 
 
 def expand_environment(text: str) -> str:
     """Return a text with ``$NAME`` and ``${NAME}`` replaced; an undefined one stays as it is, and so does ``~``."""
-    return _ENVIRONMENT.sub(lambda found: os.environ.get(found.group(1) or found.group(2), found.group()), text)
+    return _ENVIRONMENT.sub(lambda match: os.environ.get(match.group(1) or match.group(2), match.group()), text)
 
 
 class Substitution:
@@ -529,8 +529,8 @@ class Substitution:
         """Return the name used in a text that was defined last, of those defined before ``rank``."""
         if not may_have_placeholders(text):
             return None
-        used = (name for name in self._names(text) if self._rank[name] < rank)
-        return max(used, key=self._rank.__getitem__, default=None)
+        names = (name for name in self._names(text) if self._rank[name] < rank)
+        return max(names, key=self._rank.__getitem__, default=None)
 
     def _names(self, text: str) -> Iterator[str]:
         return (name for name in placeholders(text) if name in self._rank)

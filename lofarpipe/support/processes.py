@@ -65,21 +65,21 @@ def resident_bytes(pid: int, proc: Path = PROC) -> int:
 
 def carrying(variable: str, proc: Path = PROC) -> list[int]:
     """Return the living processes that have ``NAME=value`` in the environment that they were started with."""
-    wanted = os.fsencode(variable)
-    found = []
+    assignment = os.fsencode(variable)
+    process_ids = []
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked, or is somebody else's
-            if entry.name.isdigit() and wanted in _environment(entry).split(b"\0"):
-                found.append(int(entry.name))
-    return found
+            if entry.name.isdigit() and assignment in _environment(entry).split(b"\0"):
+                process_ids.append(int(entry.name))
+    return process_ids
 
 
 def _environment(process: Path) -> bytes:
     """Return the environment of a process from /proc: empty for a moment while it starts a program."""
     for _ in range(LOOKS):
-        found = (process / "environ").read_bytes()
-        if found:
+        content = (process / "environ").read_bytes()
+        if content:
             break
         (process / "exe").readlink()  # what has no program, as the kernel's own, has no environment either
         time.sleep(LOOK_S)
-    return found
+    return content

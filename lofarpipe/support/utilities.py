@@ -100,9 +100,9 @@ def append_whole(path: Path, text: str) -> None:
             end = stream.tell()
             content = text.encode("utf-8", errors="surrogateescape")
             try:
-                written = stream.write(content)
-                if written < len(content):  # room for a part of it; the next write says what is wrong
-                    stream.write(content[written:])
+                count = stream.write(content)
+                if count < len(content):  # room for a part of it; the next write says what is wrong
+                    stream.write(content[count:])
             except OSError:
                 stream.truncate(end)
                 raise
@@ -246,13 +246,13 @@ def remove_unfinished(directories: Iterable[Path]) -> list[Path]:
 
     Files of living processes of this machine stay, and those of other machines for a day.
     """
-    left = [path for directory in directories for path in _unfinished(directory) if _is_left_over(path)]
-    for path in left:
+    paths = [path for directory in directories for path in _unfinished(directory) if _is_left_over(path)]
+    for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return left
+    return paths
 
 
 def _unfinished(directory: Path) -> Iterator[Path]:

@@ -96,5 +96,5 @@ def _composed(path: Path, text: str) -> Any:
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        what = getattr(err, "problem", None) or " ".join(str(err).split())
-        raise UsageError(f"{where}: not YAML: {what}") from err
+        problem = getattr(err, "problem", None) or " ".join(str(err).split())
+        raise UsageError(f"{where}: not YAML: {problem}") from err

@@ -68,7 +68,7 @@ def test_concurrent_temporary_files_are_summed(two_disks, cores, fits):
 
 
 def test_temporary_files_elsewhere_are_ignored(two_disks):
-    refuse_without_room("s", [planned(temporary(100))], MACHINE, here=False)
+    refuse_without_room("s", [planned(temporary(100))], MACHINE, is_local=False)
     with pytest.raises(PipelineError):
         refuse_without_room("s", [planned(temporary(100))], MACHINE)
 

@@ -9,7 +9,7 @@ from lofarpipe.state.lock import Holder
 
 def begin(journal: Journal) -> None:
     """Record a run of this process, in the middle of its second step."""
-    who = Holder.here()
+    who = Holder.of_this_process()
     steps = ["average", "image"]
     tell(journal, "run_started", job="field", steps=steps, host=who.host, pid=who.pid, cores=2, memory_gb=8.0)
     tell(journal, "step_started", step="average", type="dp3", jobs=2, names=[])

@@ -9,7 +9,7 @@ import pytest
 from journal_events import Entry, work_of
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.fingerprints import stamp
-from lofarpipe.state.jobs import CutOff, UnsafeJobs, known
+from lofarpipe.state.jobs import CutOff, UnsafeJobs, recorded_stamps
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def unsafe(*events: Entry) -> UnsafeJobs:
 
 def test_interrupted_jobs_are_listed(path: str) -> None:
     cut_off = unsafe(*started(path)).cut_off()
-    assert [(cut.job, cut.serial, list(cut.before)) for cut in cut_off] == [
+    assert [(cut.job, cut.serial, list(cut.stamps)) for cut in cut_off] == [
         ("s/001", 2, ["/b"]),
         ("s/000", 1, [path]),
         ("s/001", 1, ["/b"]),
@@ -69,5 +69,5 @@ def test_removed_jobs_keep_unsettled_inputs(path: str) -> None:
 
 
 def test_damaged_line_is_ignored() -> None:
-    assert known("text") == known(None) == known({"/a": None, "/b": 5}) == {}
+    assert recorded_stamps("text") == recorded_stamps(None) == recorded_stamps({"/a": None, "/b": 5}) == {}
     assert unsafe({"event": "step_started", "step": "s", "unsafe": {"s/000": "text"}}).cut_off() == []

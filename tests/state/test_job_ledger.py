@@ -51,7 +51,7 @@ class Pipeline:
         if write is not None:
             write()
         for job in pending:
-            ledger.record(identities[job], began.before, tuple, JobDone(entry, job))
+            ledger.record(identities[job], began.stamps, tuple, JobDone(entry, job))
         self.ledger.finish(began, {})
         return pending
 

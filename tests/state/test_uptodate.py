@@ -344,10 +344,10 @@ def test_dry_run_restores_maps_in_overlay(ledger: Ledger, site: Path) -> None:
     """A dry run keeps its own; they count, and maps that are put back are put there."""
 
     class Elsewhere(FilesOnDisk):
-        def found(self, path: str) -> str:
+        def read_path(self, path: str) -> str:
             return path.replace("/out/", "/elsewhere/")
 
-        made = found
+        write_path = read_path
 
     (site / "elsewhere").mkdir()
     mapfile = site / "out/x.mapfile"

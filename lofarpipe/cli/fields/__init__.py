@@ -1,4 +1,4 @@
-"""The command line with --fields: what it does with a table of them."""
+"""The command line with --fields: tasks for a table of fields."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Table:
     Attributes
     ----------
     common: the pipeline without the table.
-    runs: the fields with what their runs will use; without values that are wrong.
-    wrong: what is wrong with the site's configuration and the table; no run is lenient with it.
+    runs: the fields with the options of their runs; without wrong values.
+    wrong: problems of the site's configuration and the table; no run is lenient with it.
     """
 
     common: Reading
@@ -41,12 +41,12 @@ class Table:
     wrong: list[Finding]
 
     def warnings(self) -> list[Finding]:
-        """Return what the user should know of, and what stops no run; what several fields have in common once."""
+        """Return the warnings, which stop no run; those that several fields share once."""
         of_fields = [warning for run in self.runs for warning in run.pipeline.warnings]
         return list(dict.fromkeys([*all_warnings(self.common), *of_fields]))
 
     def check(self, findings: Check) -> list[Finding]:
-        """Return what is wrong with the pipelines."""
+        """Return the problems of the pipelines."""
         common = findings(self.common.settings, self.common.pipeline)
         return check_runs(self.runs, common, [findings(run.settings, run.pipeline) for run in self.runs])
 
@@ -63,15 +63,15 @@ def read_table(read: Read, options: argparse.Namespace) -> Table:
     Raises
     ------
     PipelineError
-        If the pipeline cannot be read at all; with what is wrong with the table.
+        If the pipeline cannot be read at all; with the problems of the table.
     """
     try:
         rows, in_table = read_fields(Path(options.fields))
     except PipelineError as err:
         rows, in_table = [], findings_of(err)
     common = together(in_order(in_table), lambda: read(options))
-    found, sound = check_fields(rows, common.pipeline)
-    wrong = [*common.wrong, *in_order([*in_table, *found])]
+    row_findings, sound = check_fields(rows, common.pipeline)
+    wrong = [*common.wrong, *in_order([*in_table, *row_findings])]
     readings = [together(wrong, functools.partial(read, options_of_field(options, field))) for field in sound]
     runs = [FieldRun(field, one.settings, one.pipeline) for field, one in zip(sound, readings, strict=True)]
     return Table(common, runs, wrong)
@@ -86,18 +86,18 @@ def sound_runs(read: Read, options: argparse.Namespace) -> list[FieldRun]:
         If something is wrong with the configuration, the table, its options, or the pipeline.
     """
     table = read_table(read, options)
-    found = table.check(lambda _, pipeline: list(pipeline.findings))
-    if table.wrong or (found and not table.common.settings.lenient):
-        raise CheckFailed([*table.wrong, *found])
+    findings = table.check(lambda _, pipeline: list(pipeline.findings))
+    if table.wrong or (findings and not table.common.settings.lenient):
+        raise CheckFailed([*table.wrong, *findings])
     return table.runs
 
 
-def run_each_field(read: Read, asked: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Do with each field what is asked for."""
+def run_each_field(read: Read, task: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Do the requested task with each field."""
     for run in sound_runs(read, options):
         print(f"# field {run.field.name}", flush=True)
         try:
-            asked(options_of_field(options, run.field))
+            task(options_of_field(options, run.field))
         except PipelineError as err:
             raise PipelineError(f"field '{run.field.name}': {err}") from err
     return 0
@@ -107,16 +107,16 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
     """Check everything of every field and run nothing."""
     table = read_table(read, options)
     place = place_of(table.common.settings)
-    found = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
+    findings = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
     if place.executor is not None:
         place.executor.close()
     common = table.common
     too_many = core_warnings(common.pipeline.steps, common.settings, place.machine)
-    of_fields = [finding for finding in found if finding.is_warning]
+    of_fields = [finding for finding in findings if finding.is_warning]
     for warning in listed([*table.warnings(), *too_many, *of_fields]):
         print(f"warning: {warning}", file=sys.stderr)
-    if table.wrong or place.wrong or len(found) > len(of_fields):
-        raise CheckFailed([*place.wrong, *table.wrong, *(one for one in found if not one.is_warning)])
+    if table.wrong or place.wrong or len(findings) > len(of_fields):
+        raise CheckFailed([*place.wrong, *table.wrong, *(one for one in findings if not one.is_warning)])
     fields, steps = counted(len(table.runs), "field"), counted(len(table.runs[0].pipeline.steps), "step")
     print(f"{options.fields}: {fields}, {steps} each, nothing wrong")
     return 0
@@ -125,7 +125,7 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
 def run_all(read: Read, options: argparse.Namespace) -> int:
     """Run every field, several at the same time where there is room, and print how each ended; 1 if one failed."""
     runs = sound_runs(read, options)
-    given = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
+    field_share = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
     for run in runs:
         make_directory(run.log.parent)  # before any field runs
     complain = functools.partial(print, file=sys.stderr, flush=True)
@@ -141,7 +141,7 @@ def run_all(read: Read, options: argparse.Namespace) -> int:
     say = (lambda _: None) if options.quiet else functools.partial(print, flush=True)
     running = FieldRuns(runs, say, complain, changed)
     try:
-        running.work(field_jobs(runs, arguments_of_fields(options), given), given.at_once)
+        running.work(field_jobs(runs, arguments_of_fields(options), field_share), field_share.at_once)
     finally:
         index.update(running.facts(), at_once=True)
         tell_end(messenger, options.fields, running)

@@ -35,7 +35,7 @@ class FieldsIndex:
     Parameters
     ----------
     directory: the site's runtime directory.
-    complain: is told why the index cannot be written; that ends no run.
+    complain: gets the reason why the index cannot be written; that ends no run.
     """
 
     def __init__(self, directory: Path, complain: Callable[[str], None]) -> None:
@@ -49,8 +49,8 @@ class FieldsIndex:
             return
         self._next_s = time.monotonic() + INTERVAL_S
         try:
-            own = {entry["field"] for entry in fields}
-            others = [entry for entry in indexed_fields(self._directory) if entry["field"] not in own]
+            field_names = {entry["field"] for entry in fields}
+            others = [entry for entry in indexed_fields(self._directory) if entry["field"] not in field_names]
             everything = [*(one for one in others if Path(one["job_directory"]).is_dir()), *fields]
             text = json.dumps({"schema_version": SCHEMA_VERSION, "fields": everything}, indent=1)
             write_atomically(self._directory / JSON_FILE, f"{text}\n")
@@ -69,7 +69,7 @@ def indexed_fields(directory: Path) -> list[Facts]:
 
 
 def outcome_facts(job_directory: Path, draws: bool = True) -> Facts:
-    """Return what run.json of a field tells: noise, image, warnings and pages; as far as it does.
+    """Return the facts of a field in run.json: noise, image, warnings and pages; as far as they are there.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def rms_text(one: Facts) -> str:
 def fields_of(path: Path) -> list[tuple[str, Path]]:
     """Return name and job directory of the fields of a table, or of an index.
 
-    Where they are, the index beside the table or in the current directory tells; else they are below that.
+    Their places are those in the index beside the table or in the current directory; else they are below that.
 
     Raises
     ------
@@ -188,13 +188,13 @@ def fields_of(path: Path) -> list[tuple[str, Path]]:
     from lofarpipe.cli.fields.table import read_fields
 
     if path.suffix == ".json":
-        found = [(one["field"], Path(one["job_directory"])) for one in indexed_fields(path.parent)]
-        if path.name != JSON_FILE or not found:
+        entries = [(one["field"], Path(one["job_directory"])) for one in indexed_fields(path.parent)]
+        if path.name != JSON_FILE or not entries:
             raise PipelineError(f"{path}: is no index of fields; name {JSON_FILE}, a table, or job directories")
-        return found
+        return entries
     rows, findings = read_fields(path)
     if findings:
         raise PipelineError(str(findings[0]))
     places = (Path.cwd(), path.absolute().parent)
-    known = {one["field"]: Path(one["job_directory"]) for place in places for one in indexed_fields(place)}
-    return [(row.name, known.get(row.name, Path.cwd() / row.name)) for row in rows]
+    directories = {one["field"]: Path(one["job_directory"]) for place in places for one in indexed_fields(place)}
+    return [(row.name, directories.get(row.name, Path.cwd() / row.name)) for row in rows]

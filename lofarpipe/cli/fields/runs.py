@@ -34,7 +34,7 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Share:
-    """How many fields run at the same time, and what each may use; None: what the site's configuration says."""
+    """How many fields run at the same time, and the share of each; None: as in the site's configuration."""
 
     at_once: int
     cores: int | None = None
@@ -42,15 +42,15 @@ class Share:
     gpus: int = 0
 
     def arguments(self) -> list[str]:
-        """Return what tells a run its share."""
+        """Return the arguments that give a run its share."""
         cores = [] if self.cores is None else ["--cores", str(self.cores)]
         return cores + ([] if self.memory_gb is None else ["--memory-gb", f"{self.memory_gb:.3f}"])
 
 
 def share(
-    settings: Settings, pipelines: Sequence[Pipeline], at_once: int | None, there: Resources | None = None
+    settings: Settings, pipelines: Sequence[Pipeline], at_once: int | None, capacity: Resources | None = None
 ) -> Share:
-    """Return how many fields run at the same time, and what each gets of this machine: equal parts.
+    """Return how many fields run at the same time, and their equal shares of this machine.
 
     By default as many as there are parts of 8 cores and 16 GB, or of the most that a step of any field asks for. On a
     cluster jobs wait in the cluster's queue: all fields at the same time, and nothing is shared out here. Over ssh
@@ -60,7 +60,7 @@ def share(
     ----------
     settings: the site's configuration.
     pipelines: those of all fields.
-    there: what this machine has; by default it is found out.
+    capacity: that of this machine; by default it is found out.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def share(
     """
     if method_of(settings) != LOCAL:
         return Share(min(at_once or (1 if method_of(settings) == "ssh" else len(pipelines)), len(pipelines)))
-    there = there or engine_resources(settings.cores, settings.memory_gb)[0]
-    machine = Resources(settings.cores or there.cores, settings.memory_gb or there.memory_gb, there.gpus)
+    capacity = capacity or engine_resources(settings.cores, settings.memory_gb)[0]
+    machine = Resources(settings.cores or capacity.cores, settings.memory_gb or capacity.memory_gb, capacity.gpus)
     need = Resources(*(max(kind) for kind in zip(*map(_need, pipelines), strict=True)))
     at_once = _most(machine, need) if at_once is None else min(at_once, len(pipelines))
     if 1 < at_once > (most := _most(machine, need, Resources(1, 0.0))):
@@ -85,7 +85,7 @@ def share(
 
 
 def _most(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
-    """Return how many fields fit into a machine, at least one, where each gets what it needs and no less than that."""
+    """Return how many fields fit into a machine, at least one, where each gets all that it needs."""
     memory_gb = max(need.memory_gb, least.memory_gb)
     by_memory = int(machine.memory_gb / memory_gb) if memory_gb else sys.maxsize
     by_cores = machine.cores // max(need.cores, least.cores) if max(need.cores, least.cores) > 1 else sys.maxsize
@@ -96,8 +96,8 @@ def _need(pipeline: Pipeline) -> tuple[int, float, int]:
     """Return the most cores, memory (GB) and graphics processors that a step of a pipeline asks for."""
     cores, memory_gb, gpus = [0.0], [0.0], [0.0]
     for step in flattened(pipeline.steps):
-        for key, found in (("cores", cores), ("memory_gb", memory_gb), ("gpus", gpus)):
-            found.append(_number(step.control.get(key, "0")))
+        for key, amounts in (("cores", cores), ("memory_gb", memory_gb), ("gpus", gpus)):
+            amounts.append(_number(step.control.get(key, "0")))
         program = KNOWN_PROGRAMS.get(step.given.get("program", ""))
         gpus.append(program.most_gpus(step.arguments) if program else 0)
     return int(max(cores)), max(memory_gb), int(max(gpus))
@@ -121,7 +121,7 @@ OUTPUT_CONTROLS = ("output_files", "metadata_file", "sip_file")
 
 @dataclass(frozen=True)
 class FieldRun:
-    """A field with what its run will use."""
+    """A field with the options of its run."""
 
     field: FieldRow
     settings: Settings
@@ -129,7 +129,7 @@ class FieldRun:
 
     @property
     def log(self) -> Path:
-        """What the run says, in a file of its own for each attempt."""
+        """The output of the run, in a file of its own for each attempt."""
         return self.settings.job_directory / "logs" / self.settings.start_time / LOG_NAME
 
 
@@ -137,7 +137,7 @@ class FieldRun:
 
 
 def check_fields(fields: Sequence[FieldRow], pipeline: Pipeline) -> tuple[list[Finding], list[FieldRow]]:
-    """Return what is wrong with the columns and values of a table, and the fields without what is wrong.
+    """Return the problems of the columns and values of a table, and the fields without them.
 
     Wrong are options that do not exist, and values out of range.
     """
@@ -155,7 +155,7 @@ def check_fields(fields: Sequence[FieldRow], pipeline: Pipeline) -> tuple[list[F
 
 def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], parset: Parset) -> Finding | None:
     if name not in parset.definitions() and "." not in name:
-        return Finding(cell.named, f"no option is called '{name}'{option_hint(name, parset)}")
+        return Finding(cell.header_place, f"no option is called '{name}'{option_hint(name, parset)}")
     if name in options:
         try:
             check_value(cell.value, options[name].domain)
@@ -174,21 +174,23 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=line)
 
 
-def check_runs(runs: Sequence[FieldRun], common: Sequence[Finding], own: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """Return what is wrong with the pipelines of the fields.
+def check_runs(
+    runs: Sequence[FieldRun], common: Sequence[Finding], findings_by_run: Sequence[Sequence[Finding]]
+) -> list[Finding]:
+    """Return the problems of the pipelines of the fields.
 
-    What is so for every field, as it is without the table, is said once; what the values of a field bring about, with
-    the place of the field.
+    Problems of every field, and of the pipeline without the table, come once; those of a field's values with the place
+    of the field.
 
     Parameters
     ----------
-    common: what is wrong without the table.
-    own: what is wrong with each of the runs.
+    common: problems without the table.
+    findings_by_run: problems of each of the runs.
     """
-    of_all = set(common).intersection(*own)
+    of_all = set(common).intersection(*findings_by_run)
     of_fields = [
         Finding(run.field.where, f"field '{run.field.name}': {finding}", finding.is_warning)
-        for run, findings in zip(runs, own, strict=True)
+        for run, findings in zip(runs, findings_by_run, strict=True)
         for finding in findings
         if finding not in of_all
     ]
@@ -213,8 +215,8 @@ def _check_outputs(runs: Sequence[FieldRun]) -> list[Finding]:
         for path, key in _named_outputs(run.pipeline.steps).items():
             other = first.setdefault(path, run.field.name)
             if other != run.field.name:
-                what = f"{key}: {path} is written by field '{other}' too; give each field a name of its own"
-                findings.append(Finding(run.field.where, f"field '{run.field.name}': {what}"))
+                problem = f"{key}: {path} is written by field '{other}' too; give each field a name of its own"
+                findings.append(Finding(run.field.where, f"field '{run.field.name}': {problem}"))
     return findings
 
 
@@ -230,7 +232,7 @@ def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def _words(step: Step) -> list[str]:
-    """Return the words of a step that stand for what its maps name, of each field's own."""
+    """Return the words of a step that stand for the entries of its maps, of each field's own."""
     texts = (step.control.get(key, "") for key in ("inputkey", "inputkeys", "outputkey"))
     return [word for text in texts for word in split_list(text)]
 
@@ -245,19 +247,19 @@ def _output_texts(step: Step) -> list[tuple[str, str]]:
 # ---- running
 
 
-def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], given: Share) -> list[Job]:
+def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], field_share: Share) -> list[Job]:
     """Return a job for each field: this program, with the command line's ``arguments``, the field's and its share."""
     return [
         Job(
             name=run.field.name,
             argv=(
-                *(sys.executable, "-P", "-m", "lofarpipe.cli", *arguments, *given.arguments()),
+                *(sys.executable, "-P", "-m", "lofarpipe.cli", *arguments, *field_share.arguments()),
                 *("--of-table", "-j", run.field.name, "--start-time", run.settings.start_time),
                 *(f"--set={text}" for text in run.field.assignments()),
             ),
             workdir=Path.cwd(),
             log=run.log,
-            gpus=given.gpus,
+            gpus=field_share.gpus,
             env=job_environment(is_ours=False),
         )
         for run in runs
@@ -265,12 +267,12 @@ def field_jobs(runs: Sequence[FieldRun], arguments: Sequence[str], given: Share)
 
 
 class FieldRuns:
-    """Runs fields, tells how they go, and knows how each ended.
+    """Runs fields, reports their progress, and keeps their ends.
 
     Parameters
     ----------
     runs: the fields.
-    say, complain: are told, one line each, what begins and ends, and what failed.
+    say, complain: get a line for each start, end and failure.
     changed: is called when a field has begun or ended, with the result of one that ended.
     """
 
@@ -311,11 +313,11 @@ class FieldRuns:
         # One slot for each field at a time: what a run may use is told to the run itself.
         executor = LocalExecutor(Resources(at_once, 1.0, max(job.gpus for job in jobs) * at_once), GRACE_S)
         try:
-            executor.run(jobs, self._ended, started)
+            executor.run(jobs, self._record_result, started)
         finally:
             self._is_over = True
 
-    def _ended(self, result: JobResult) -> None:
+    def _record_result(self, result: JobResult) -> None:
         self._results[result.name] = result
         run = next(run for run in self._runs if run.field.name == result.name)
         self._outcomes[result.name] = outcome_facts(run.settings.job_directory)
@@ -323,7 +325,9 @@ class FieldRuns:
         if result.ok:
             self._say(_timed(f"{result.name}: done in {took}"))
         else:
-            self._complain(_timed(f"{result.name}: failed after {took}: {why(result)}; log: {short_path(run.log)}"))
+            self._complain(
+                _timed(f"{result.name}: failed after {took}: {failure_line(result)}; log: {short_path(run.log)}")
+            )
         self._changed(result)
 
     def facts(self) -> list[Facts]:
@@ -337,7 +341,7 @@ class FieldRuns:
         facts |= {"state": self._state(name), "started_s": self._started_s.get(name), "problem": ""}
         if result is None:
             return facts
-        problem = "" if result.ok else why(result)
+        problem = "" if result.ok else failure_line(result)
         return facts | self._outcomes[name] | {"took_s": round(result.duration_s, 1), "problem": problem}
 
     def _state(self, name: str) -> str:
@@ -378,11 +382,11 @@ def _table_row(one: Facts) -> tuple[str, str, str, str, str]:
 
 def short_path(path: Path) -> str:
     """Return a path as short as it can be typed here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    directory = Path.cwd()
+    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)
 
 
-def why(result: JobResult) -> str:
-    """Return the first line that a run that failed said about it, else how it ended."""
-    said = (line.removeprefix(ERROR).strip() for line in result.output() if line.startswith(ERROR))
-    return next(said, result.reason())
+def failure_line(result: JobResult) -> str:
+    """Return the first error line of a failed run, else how it ended."""
+    error_lines = (line.removeprefix(ERROR).strip() for line in result.output() if line.startswith(ERROR))
+    return next(error_lines, result.reason())

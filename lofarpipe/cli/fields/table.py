@@ -24,7 +24,7 @@ class Cell:
 
     value: str
     where: str
-    named: str
+    header_place: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _read_csv(path: Path, text: str) -> tuple[Rows, list[Finding]]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the cells of each row; blank rows and those that begin with # say nothing."""
+    """Yield the line and the cells of each row; blank rows and comments (#) are skipped."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     line = 1
     try:
@@ -124,11 +124,11 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def _check_header(header: Sequence[str], where: str) -> list[Finding]:
     findings = []
     if NAME_COLUMN not in header:
-        there = ", ".join(header) or "none"
+        column_names = ", ".join(header) or "none"
         like = next((name for name in header if nearest(name, [NAME_COLUMN])), "")
         hint = f"; column '{like}' is not known: did you mean '{NAME_COLUMN}'?" if like else ""
-        what = f"there is no column '{NAME_COLUMN}', which names each field{hint}"
-        findings.append(Finding(where, f"{what}; columns: {there}"))
+        problem = f"there is no column '{NAME_COLUMN}', which names each field{hint}"
+        findings.append(Finding(where, f"{problem}; columns: {column_names}"))
     for number, name in enumerate(header, 1):
         if not name:
             findings.append(Finding(where, f"column {number} has no name; it needs that of an option"))
@@ -148,9 +148,9 @@ def _read_toml(path: Path, text: str) -> tuple[Rows, list[Finding]]:
         if key != TABLES
     ]
     tables = file.document.get(TABLES, {})
-    named = list(tables.items()) if isinstance(tables, dict) else [(None, table) for table in _as_list(tables)]
+    named_tables = list(tables.items()) if isinstance(tables, dict) else [(None, table) for table in _as_list(tables)]
     fields = []
-    for number, (name, table) in enumerate(named):
+    for number, (name, table) in enumerate(named_tables):
         header = TABLES if name is None else f"{TABLES}.{name}"
         where = partial(file.where, header, number=number if name is None else 0)
         if isinstance(table, dict):

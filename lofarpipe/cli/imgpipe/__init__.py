@@ -125,7 +125,7 @@ class ImgPipe(FrontEnd):
         return imgpipe_translation(options)
 
     def reporters(self, options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
-        """Return what shows the command of each job, where ``debug`` asks for that."""
+        """Return the reporter that shows the command of each job, where ``debug`` asks for it."""
         from lofarpipe.cli.imgpipe.summary import CommandLines
 
         return [CommandLines(settings.job_directory / "commands.txt", tell)] if options.shows_commands else []

@@ -132,7 +132,7 @@ class Translator:
 
     def jobs(self, groups: Sequence[Group]) -> list[ImageJob]:
         """Return the calls of all groups; findings are in ``findings``."""
-        made = []
+        image_jobs = []
         for group in groups:
             try:
                 name = self._name(group)
@@ -140,9 +140,9 @@ class Translator:
             except _WrongValue as err:
                 self.findings.append(err.finding)
                 continue
-            made.append(ImageJob(group, name, self._common | channels))
+            image_jobs.append(ImageJob(group, name, self._common | channels))
         self.findings = list(dict.fromkeys(self.findings))
-        return made
+        return image_jobs
 
     # ---- names
 
@@ -183,7 +183,11 @@ class Translator:
             count, notice = channels_out(entry.value, len(in_range))
         except ValueError as err:
             raise _WrongValue(entry, str(err), group) from err
-        empty = [str(path) for path, own in zip(group.sets, selected, strict=True) if not own & set(in_range)]
+        empty = [
+            str(path)
+            for path, set_channels in zip(group.sets, selected, strict=True)
+            if not set_channels & set(in_range)
+        ]
         if empty and count > 1:
             raise _WrongValue(entry, f"the options select no channel of {named(empty)}; leave it out", group)
         self.notices += [f"{entry.where}: {notice}"] if notice else []
@@ -211,13 +215,13 @@ class Translator:
 
 
 class _WrongValue(Exception):  # noqa: N818 - of an entry
-    def __init__(self, entry: Setting, what: str, group: Group | None = None) -> None:
-        self.finding = Finding(entry.where, f"{what} ({group.label})" if group else what)
-        super().__init__(what)
+    def __init__(self, entry: Setting, problem: str, group: Group | None = None) -> None:
+        self.finding = Finding(entry.where, f"{problem} ({group.label})" if group else problem)
+        super().__init__(problem)
 
 
 def name_findings(jobs: Sequence[ImageJob], settings: ImgpipeSettings) -> list[Finding]:
-    """Return which jobs would write the same images, with the token that would tell them apart."""
+    """Return which jobs would write the same images, with the token that would distinguish them."""
     of_name: dict[Path, list[ImageJob]] = {}
     for job in jobs:
         of_name.setdefault(job.name, []).append(job)
@@ -247,6 +251,6 @@ def pinned_host(group: Group, pattern: re.Pattern[str]) -> str | None:
     return Counter(hosts).most_common(1)[0][0] if hosts else None
 
 
-def hosts_missing(hosts: Iterable[str | None], known: Sequence[str]) -> Iterator[str]:
+def hosts_missing(hosts: Iterable[str | None], host_names: Sequence[str]) -> Iterator[str]:
     """Yield each host that paths name and that is not among the hosts of the run."""
-    yield from dict.fromkeys(host for host in hosts if host is not None and host not in known)
+    yield from dict.fromkeys(host for host in hosts if host is not None and host not in host_names)

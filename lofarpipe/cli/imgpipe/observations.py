@@ -81,8 +81,8 @@ class DataHandler:
     def _table(self, tables: Mapping[str, object], name: str, is_needed: bool = True) -> dict[str, object]:
         table = tables.get(name, None if is_needed else {})
         if not isinstance(table, dict):
-            what = "there is no section" if table is None else f"{name} is {as_toml(table)}, not the section"
-            raise PipelineError(f"{self.path}: {what} [{name}], which a data handler needs")
+            problem = "there is no section" if table is None else f"{name} is {as_toml(table)}, not the section"
+            raise PipelineError(f"{self.path}: {problem} [{name}], which a data handler needs")
         return table
 
     def _read_windows(self) -> tuple[dict[str, range], dict[str, tuple[str, ...]]]:
@@ -123,8 +123,8 @@ class DataHandler:
 
     def _read_chunked(self, obs_id: str, table: object) -> ObservationHosts:
         where = f"{self.path}: n2_obs_ids.{obs_id}"
-        found = table if isinstance(table, dict) else {}
-        nodes, parents = found.get("nodes"), found.get("n1_obs_ids")
+        entries = table if isinstance(table, dict) else {}
+        nodes, parents = entries.get("nodes"), entries.get("n1_obs_ids")
         hosts = list(expand_hosts(nodes)) if isinstance(nodes, str) else nodes
         if not _is_list(hosts, str) or not hosts or not _is_list(parents, str) or not parents:
             raise PipelineError(f"{where} needs nodes (a list of hosts) and n1_obs_ids (a list of observations)")
@@ -171,10 +171,11 @@ class DataHandler:
 
     def notices(self) -> list[str]:
         """Return notices about the file."""
-        wanted = len(self.windows)
-        more = [one for one in self.observations.values() if not one.is_chunked and len(one.hosts) > wanted]
+        window_count = len(self.windows)
+        more = [one for one in self.observations.values() if not one.is_chunked and len(one.hosts) > window_count]
         return [
-            f"{self.path}: obs_ids.{one.obs_id} has {len(one.hosts)} hosts for {wanted} windows; the last are not used"
+            f"{self.path}: obs_ids.{one.obs_id} has {len(one.hosts)} hosts for {window_count} windows; "
+            "the last are not used"
             for one in more
         ]
 
@@ -184,21 +185,23 @@ class DataHandler:
         Each argument is ``PATTERN[,PATTERN...][:WINDOWPATTERN]``; the order is arguments, windows, observations.
         """
         if level not in self.levels:
-            known = ", ".join(self.levels)
-            what = f"data_level {level!r}: there is no such level; there are {known}{nearest(level, self.levels)}"
-            return [], [Finding(str(self.path), what)], []
-        found: list[SetAt] = []
+            level_names = ", ".join(self.levels)
+            problem = (
+                f"data_level {level!r}: there is no such level; there are {level_names}{nearest(level, self.levels)}"
+            )
+            return [], [Finding(str(self.path), problem)], []
+        sets_found: list[SetAt] = []
         findings: list[Finding] = []
         empty = []
         for argument in arguments:
             try:
                 for window, observation in list(self._selected(argument)):
                     sets = self._sets(self.levels[level], observation, window)
-                    found += [SetAt(path, observation.obs_id, window) for path in sets]
+                    sets_found += [SetAt(path, observation.obs_id, window) for path in sets]
                     empty += [] if sets else [f"{observation.obs_id}, {window}: there is no set of level {level}"]
             except ValueError as err:
                 findings.append(Finding(argument, str(err)))
-        return found, findings, empty
+        return sets_found, findings, empty
 
     def _selected(self, argument: str) -> Iterator[tuple[str, ObservationHosts]]:
         """Yield the (window, observation) pairs of one argument."""
@@ -207,11 +210,11 @@ class DataHandler:
             raise ValueError("has more than one colon; PATTERN[,PATTERN...][:WINDOWPATTERN] is needed")
         names = [self._matching(pattern.strip(), argument) for pattern in patterns.split(",")]
         observations = [self.observations[name] for name in dict.fromkeys(name for few in names for name in few)]
-        known = [*self._tables["spectral_windows"]] if windows else [*self.windows]
+        window_names = [*self._tables["spectral_windows"]] if windows else [*self.windows]
         pattern = windows[0] if windows else ALL_WINDOWS
-        matching = [name for name in known if fnmatchcase(name, pattern)]
+        matching = [name for name in window_names if fnmatchcase(name, pattern)]
         if not matching:
-            raise ValueError(f"no spectral window matches '{pattern}'; there are {', '.join(known)}")
+            raise ValueError(f"no spectral window matches '{pattern}'; there are {', '.join(window_names)}")
         for window in matching:
             for observation in observations:
                 yield window, observation
@@ -236,8 +239,8 @@ class DataHandler:
     def _sets(self, level: Level, observation: ObservationHosts, window: str) -> list[Path]:
         if window in self.composites:
             has_own = observation.is_chunked and not level.has_subbands
-            own = self._chunks(level, observation, window) if has_own else []
-            return own or [
+            chunk_sets = self._chunks(level, observation, window) if has_own else []
+            return chunk_sets or [
                 path for member in self.composites[window] for path in self._sets(level, observation, member)
             ]
         if level.has_subbands:

@@ -95,15 +95,15 @@ class SetChecks:
 
     def problems(self, paths: Sequence[Path]) -> dict[Path, str]:
         """Return the faults of those that have one."""
-        found = {path: problem for path in paths if (problem := set_problem(path, self.column))}
-        missing = [path for path, problem in found.items() if problem.startswith(MISSING)]
+        problems = {path: problem for path in paths if (problem := set_problem(path, self.column))}
+        missing = [path for path, problem in problems.items() if problem.startswith(MISSING)]
         hosts = self._other_hosts() if missing else ()
-        asked: dict[str, list[Path]] = {}
+        paths_by_host: dict[str, list[Path]] = {}
         for path in missing if hosts else ():
-            asked.setdefault(self._host_of(path, hosts), []).append(path)
-        for host, few in asked.items():
-            found |= self._look_there(host, few)
-        return {path: problem for path, problem in found.items() if problem}
+            paths_by_host.setdefault(self._host_of(path, hosts), []).append(path)
+        for host, few in paths_by_host.items():
+            problems |= self._look_there(host, few)
+        return {path: problem for path, problem in problems.items() if problem}
 
     def _other_hosts(self) -> Sequence[str]:
         """Return the hosts of the jobs; none if this machine, or the queue, is among them."""

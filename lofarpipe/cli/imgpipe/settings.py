@@ -101,13 +101,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class ImgpipeSettings:
-    """All that the TOML files say, with defaults.
+    """The settings of the TOML files, with defaults.
 
     Attributes
     ----------
     path: the configuration as it was named on the command line.
     files: it, and those that it builds on, the lowest first.
-    entries: section -> key -> value with its place; only what files say, WSClean's options in their order.
+    entries: section -> key -> value with its place, of the files only; WSClean's options in their order.
     """
 
     path: Path
@@ -116,9 +116,9 @@ class ImgpipeSettings:
 
     def __getitem__(self, key: str) -> object:
         """Return the value of a key of ``[worker]`` or ``[data_handler]``, or its default."""
-        section, known = next((name, one) for name, keys in SECTIONS.items() for one in keys if one.name == key)
+        section, setting_key = next((name, one) for name, keys in SECTIONS.items() for one in keys if one.name == key)
         entry = self.entries.get(section, {}).get(key)
-        return known.default if entry is None else entry.value
+        return setting_key.default if entry is None else entry.value
 
     def where(self, key: str, section: str = "worker") -> str:
         """Return where a key stands, or would stand."""
@@ -183,8 +183,8 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
         wrong.add((section, key))
         findings.append(finding)
     sound = {
-        section: {key: setting for key, setting in known.items() if (section, key) not in wrong}
-        for section, known in entries.items()
+        section: {key: setting for key, setting in section_settings.items() if (section, key) not in wrong}
+        for section, section_settings in entries.items()
     }
     return ImgpipeSettings(path, files, sound), findings
 
@@ -210,18 +210,18 @@ def assigned(text: str) -> tuple[str, dict[str, object]]:
 
 def _layers(path: Path) -> Iterator[TomlFile]:
     """Yield a configuration, then the file below it, the one below that ..."""
-    seen: list[Path] = []
+    visited: list[Path] = []
     while True:
         toml = TomlFile(path)
         yield toml
-        seen.append(path.resolve())
+        visited.append(path.resolve())
         if (base := toml.document.get(DEFAULT_SETTINGS)) is None:
             return
         where = f"{toml.where('', DEFAULT_SETTINGS)}: {DEFAULT_SETTINGS} = {as_toml(base)}"
         if not isinstance(base, str) or not base:
             raise PipelineError(f"{where}; it must name a file")
         path = path.parent / Path(base).expanduser()
-        if path.resolve() in seen:
+        if path.resolve() in visited:
             raise PipelineError(f"{where}: these files name each other in a circle")
         if not path.is_file():
             raise PipelineError(f"{where}: there is no file {path}")
@@ -255,16 +255,16 @@ def _merged_tables(below: Mapping[str, object], above: Mapping[str, object]) -> 
 def _key_findings(settings: ImgpipeSettings) -> Iterator[tuple[tuple[str, str], Finding]]:
     """Yield (section, key) with its finding."""
     for section, keys in SECTIONS.items():
-        known = {key.name: key for key in keys}
+        keys_by_name = {key.name: key for key in keys}
         for name, entry in settings.entries.get(section, {}).items():
             if section == WSCLEAN or (section == "worker" and name in CALPIPE):
                 continue
             place = section, name
             if section == "worker" and name == RESOURCES:
                 yield from ((place, finding) for finding in _resource_findings(entry))
-            elif name not in known:
-                yield place, Finding(entry.where, f"no such key{nearest(name, [*known, RESOURCES])}")
-            elif problem := known[name].problem(entry.value):
+            elif name not in keys_by_name:
+                yield place, Finding(entry.where, f"no such key{nearest(name, [*keys_by_name, RESOURCES])}")
+            elif problem := keys_by_name[name].problem(entry.value):
                 yield place, Finding(entry.where, problem)
     yield from ((("worker", "run_on_file_host"), finding) for finding in _pattern_findings(settings))
     try:
@@ -282,15 +282,15 @@ def _resource_findings(entry: Setting) -> Iterator[Finding]:
     if not isinstance(entry.value, dict):
         yield Finding(entry.where, f"is {as_toml(entry.value)}; it must be a table such as {RESOURCES}.heavy")
         return
-    known = {key.name: key for key in CATEGORY_KEYS}
+    keys_by_name = {key.name: key for key in CATEGORY_KEYS}
     for category, table in entry.value.items():
         for name, value in (table if isinstance(table, dict) else {"": table}).items():
             where = f"{entry.where}.{category}"
             if not isinstance(table, dict):
-                yield Finding(where, f"is {as_toml(value)}; it must be a table with {' and '.join(known)}")
-            elif name not in known:
-                yield Finding(f"{where}.{name}", f"no such key{nearest(name, known)}")
-            elif problem := known[name].problem(value):
+                yield Finding(where, f"is {as_toml(value)}; it must be a table with {' and '.join(keys_by_name)}")
+            elif name not in keys_by_name:
+                yield Finding(f"{where}.{name}", f"no such key{nearest(name, keys_by_name)}")
+            elif problem := keys_by_name[name].problem(value):
                 yield Finding(f"{where}.{name}", problem)
             elif name == "mem" and size_gb(str(value)) is None:
                 yield Finding(f"{where}.{name}", f"is {as_toml(value)}; it must be a size such as '40GB'")

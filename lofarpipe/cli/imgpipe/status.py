@@ -32,7 +32,9 @@ def main(words: Sequence[str]) -> int:
         If a directory has no run.
     """
     options = parser().parse_args(words)
-    runs = [Watched(place) for name in options.directories or _own() for place in places_of(Path(name))]
+    runs = [
+        Watched(place) for name in options.directories or _recorded_directories() for place in places_of(Path(name))
+    ]
     if not runs:
         raise PipelineError(f"there is no *{RECORDS} here; name the records of a run, such as img{RECORDS}")
     try:
@@ -67,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     return rest
 
 
-def _own() -> list[str]:
+def _recorded_directories() -> list[str]:
     return sorted(path.name for path in Path().glob(f"*{RECORDS}"))
 
 
@@ -122,14 +124,14 @@ def _counts(state: RunState) -> Iterator[str]:
     waiting = step.total - step.done - step.failed - running
     others = [(step.failed, "failed"), (running, "running"), (waiting, "waiting" if not state.ended else "not begun")]
     yield ", ".join(
-        [f"{step.done} of {counted(step.total, 'image')} made", *(f"{n} {what}" for n, what in others if n > 0)]
+        [f"{step.done} of {counted(step.total, 'image')} made", *(f"{n} {label}" for n, label in others if n > 0)]
     )
 
 
 def follow(runs: Sequence[Watched]) -> None:
     """Show runs until none works any more: on a terminal in place, else the counts as they change."""
     screen = Screen(sys.stdout) if shows_live(sys.stdout) else None
-    shown: list[str] = []
+    previous_counts: list[str] = []
     try:
         while RUNNING in [run.look().state for run in runs]:
             if screen is not None:
@@ -137,9 +139,9 @@ def follow(runs: Sequence[Watched]) -> None:
             else:
                 counts = [f"{run.job_directory}: {text}" for run in runs for text in _counts(run.state)]
                 for text in counts:
-                    if text not in shown:
+                    if text not in previous_counts:
                         print(printable(text), flush=True)
-                shown = counts
+                previous_counts = counts
             time.sleep(LOOK_S)
     finally:
         if screen is not None:

@@ -104,7 +104,7 @@ def _reason(job: JobState) -> str:
 
 
 class CommandLines:
-    """Tells the command of each job when it starts.
+    """Prints the command of each job when it starts.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class CommandLines:
         self._commands: dict[str, str] = {}
 
     def job_started(self, event: JobStarted) -> None:
-        """Tell its command."""
+        """Print its command."""
         if event.job not in self._commands:
             lines = (text_of(str(self._path)) or "").splitlines()
             self._commands = {name: command for name, _, command in (line.partition(": ") for line in lines)}

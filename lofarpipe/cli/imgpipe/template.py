@@ -94,14 +94,14 @@ def schema() -> str:
         },
         "additionalProperties": option,
     }
-    whole = {
+    document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "imgpipe",
         "type": "object",
         "properties": {DEFAULT_SETTINGS: {"type": "string"}, **properties},
         "additionalProperties": False,
     }
-    return json.dumps(whole, indent=2) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _section_schema(keys: tuple[Key, ...]) -> dict[str, object]:
@@ -109,9 +109,9 @@ def _section_schema(keys: tuple[Key, ...]) -> dict[str, object]:
 
 
 def _key_schema(key: Key) -> dict[str, object]:
-    found: dict[str, object] = {"type": JSON_TYPES[key.kind], "description": key.meaning}
+    key_schema: dict[str, object] = {"type": JSON_TYPES[key.kind], "description": key.meaning}
     if key.default is not None:
-        found["default"] = key.default
+        key_schema["default"] = key.default
     if key.above is not None:
-        found["exclusiveMinimum"] = key.above
-    return found
+        key_schema["exclusiveMinimum"] = key.above
+    return key_schema

@@ -78,7 +78,7 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     """
     settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
     options.set = [text for text in options.set if not is_assignment(text)]
-    environment, found = job_variables(settings)
+    environment, variable_findings = job_variables(settings)
     sets, of_sets, warnings = find_sets(settings, options.sets)
     checks = SetChecks(settings, data_column(settings))
     wrong_sets = checks.problems([one.path for one in sets])
@@ -86,13 +86,13 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     if options.skip_missing and sound:
         warnings += [f"{path}: {problem}; it is left out" for path, problem in wrong_sets.items()]
         options.is_incomplete, wrong_sets = bool(wrong_sets), {}
-    findings += [*found, *of_sets, *(Finding(str(path), problem) for path, problem in wrong_sets.items())]
+    findings += [*variable_findings, *of_sets, *(Finding(str(path), problem) for path, problem in wrong_sets.items())]
     groups, notices = make_groups(sound, options.combine, options.across)
     translator = Translator(settings, environment, Path.cwd(), read_frequencies)
     jobs = translator.jobs(groups)
     findings += [*translator.findings, *name_findings(jobs, settings)]
-    found, within = images_in_sets(settings, jobs)
-    findings += [*unseen_findings(settings, checks.elsewhere, jobs), *place_findings(settings, jobs), *found]
+    image_findings, within = images_in_sets(settings, jobs)
+    findings += [*unseen_findings(settings, checks.elsewhere, jobs), *place_findings(settings, jobs), *image_findings]
     if not jobs:
         raise CheckFailed(findings)
     options.dry_run = options.dry_run or settings["dry_run"] is True
@@ -109,8 +109,8 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     ]
     history = configuration_history(settings, options.words) if settings["provenance"] is True else []
     parset = image_parset(settings, jobs, hosts, environment, history)
-    told = (warning.partition(": ") for warning in warnings)
-    notes = tuple(Finding(where, what, is_warning=True) for where, _, what in told)
+    warning_parts = (warning.partition(": ") for warning in warnings)
+    notes = tuple(Finding(where, text, is_warning=True) for where, _, text in warning_parts)
     return Translation(
         options.config_file,
         parset,
@@ -212,15 +212,15 @@ def images_in_sets(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple
 
 def place_findings(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> list[Finding]:
     """Return which directories of images cannot be made or written."""
-    found = {}
+    problems = {}
     for folder in dict.fromkeys(job.name.parent for job in jobs):
-        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        if not there.is_dir():
-            found[there] = f"images would go into {folder}, and {there} is no directory"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            found[there] = f"images would go into {folder}, and {there} cannot be written"
+        existing_path = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if not existing_path.is_dir():
+            problems[existing_path] = f"images would go into {folder}, and {existing_path} is no directory"
+        elif not os.access(existing_path, os.W_OK | os.X_OK):
+            problems[existing_path] = f"images would go into {folder}, and {existing_path} cannot be written"
     where = settings.where(OUT_DIR, WSCLEAN)
-    return [Finding(where, f"{what}; set out-dir to another directory") for what in found.values()]
+    return [Finding(where, f"{problem}; set out-dir to another directory") for problem in problems.values()]
 
 
 def unseen_findings(
@@ -272,16 +272,16 @@ def hosts_of(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[
     if settings["run_on_file_host"] is not True or settings["nodes"] == SLURM:
         return [""] * len(jobs), []
     pattern = re.compile(str(settings["run_on_file_host_pattern"]))
-    wanted = [pinned_host(job.group, pattern) for job in jobs]
-    known = expand_hosts(str(settings["nodes"]))
-    own = os.uname().nodename.partition(".")[0]
-    here = [own] if {"localhost", own} & set(known) else []
+    pinned_hosts = [pinned_host(job.group, pattern) for job in jobs]
+    host_names = expand_hosts(str(settings["nodes"]))
+    local_name = os.uname().nodename.partition(".")[0]
+    local_names = [local_name] if {"localhost", local_name} & set(host_names) else []
     where = settings.where("run_on_file_host_pattern")
     warnings = [
         f"{where}: names the host {host} in a path, and nodes has no such host; any host is taken"
-        for host in hosts_missing(wanted, [*known, *here])
+        for host in hosts_missing(pinned_hosts, [*host_names, *local_names])
     ]
-    return [host if host in (*known, *here) else "" for host in map(str, wanted)], warnings
+    return [host if host in (*host_names, *local_names) else "" for host in map(str, pinned_hosts)], warnings
 
 
 def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
@@ -330,8 +330,8 @@ def placed(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str
 
 
 def _entry(settings: ImgpipeSettings, key: str, of_file: str, value: object) -> Entry:
-    found = settings.entries.get("worker", {}).get(of_file)
-    place = (str(settings.path), 0) if found is None else (found.file, found.line)
+    setting = settings.entries.get("worker", {}).get(of_file)
+    place = (str(settings.path), 0) if setting is None else (setting.file, setting.line)
     return Entry(key, parset_value(value if isinstance(value, list) else str(value)), *place)
 
 
@@ -339,8 +339,8 @@ def clock(seconds: object) -> str:
     """Return a time limit as queues take it, whole seconds; "" for none."""
     if not isinstance(seconds, (int, float)):
         return ""
-    whole = max(1, round(seconds))
-    return f"{whole // 86400}-{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    duration_s = max(1, round(seconds))
+    return f"{duration_s // 86400}-{duration_s // 3600 % 24:02d}:{duration_s // 60 % 60:02d}:{duration_s % 60:02d}"
 
 
 # ---- the parset
@@ -401,10 +401,10 @@ def image_parset(
 
 
 def resources(settings: ImgpipeSettings) -> dict[str, object]:
-    """Return what jobs of a queue ask for; elsewhere they share what there is."""
-    given = settings.resources()
-    asked = {"cores": given["cpus"], "memory_gb": size_gb(str(given["mem"]))}
-    return asked if settings["nodes"] == SLURM else {}
+    """Return the resources that jobs of a queue request; elsewhere they share the machine."""
+    category = settings.resources()
+    requests = {"cores": category["cpus"], "memory_gb": size_gb(str(category["mem"]))}
+    return requests if settings["nodes"] == SLURM else {}
 
 
 def configuration_history(settings: ImgpipeSettings, words: Sequence[str]) -> list[str]:

@@ -105,17 +105,19 @@ def expanded(text: str, environment: Environment, tokens: Mapping[str, str | Non
 
 
 def _token(name: str, tokens: Mapping[str, str | None] | None) -> str:
-    known = ", ".join(f"${token}$" for token in TOKENS)
+    token_names = ", ".join(f"${token}$" for token in TOKENS)
     if tokens is None:
         raise ValueError(f"has the token ${name}$; tokens are replaced in name and out-dir only")
     if name not in tokens:
-        raise ValueError(f"has ${name}$, and there is no such token; there are {known}")
-    if (found := tokens[name]) is None:
+        raise ValueError(f"has ${name}$, and there is no such token; there are {token_names}")
+    if (token_value := tokens[name]) is None:
         has_none = f"has ${name}$, which has no value"
         if name == "obs_id":
-            raise ValueError(f"{has_none} for sets that are named directly, or of several observations; of {known}")
-        raise ValueError(f"{has_none} without a data handler, [data_handler] config_file; of {known}")
-    return found
+            raise ValueError(
+                f"{has_none} for sets that are named directly, or of several observations; of {token_names}"
+            )
+        raise ValueError(f"{has_none} without a data handler, [data_handler] config_file; of {token_names}")
+    return token_value
 
 
 _EVERY = re.compile(r"every\s*(?P<count>\d+)")
@@ -141,8 +143,12 @@ def channels_out(value: object, channels: int) -> tuple[int, str]:
     if text == "all":
         count, notice = channels, ""
     elif every and int(every["count"]):
-        count, left = divmod(channels, int(every["count"]))
-        notice = f"'{text}': {channels} channels leave a remainder of {left}, which WSClean shares out" if left else ""
+        count, remainder = divmod(channels, int(every["count"]))
+        notice = (
+            f"'{text}': {channels} channels leave a remainder of {remainder}, which WSClean shares out"
+            if remainder
+            else ""
+        )
         if not count:
             raise ValueError(f"is '{text}', and there are {channels} channels; take {channels} at most")
     elif isinstance(value, (int, str)) and not isinstance(value, bool) and text.isdecimal() and int(text):

@@ -25,7 +25,7 @@ _MEMORY = re.compile(r"(?P<number>\d+(\.\d*)?([eE]\d+)?)\s*(?P<unit>[kMGTP]?)(?P
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
-def whole(value: object) -> str:
+def positive_number(value: object) -> str:
     """Return a number of cores, jobs or workers.
 
     Raises
@@ -115,7 +115,7 @@ def lines(value: object) -> str:
 Reader = Callable[[object], str]
 #: Key -> how its value is read, and the key of ours with its section; "": see ``Cluster``.
 KWARGS_KEYS: Mapping[str, tuple[Reader, str]] = {
-    "cores": (whole, "cores"),
+    "cores": (positive_number, "cores"),
     "memory": (job_memory, "memory_gb"),
     "walltime": (walltime, "slurm.walltime"),
     "account": (word, "slurm.account"),
@@ -128,13 +128,16 @@ KWARGS_KEYS: Mapping[str, tuple[Reader, str]] = {
     "env_extra": (lines, "slurm.prologue"),
     "log_directory": (word, "log_directory"),
     "local_directory": (word, "scratch"),
-    "job_cpu": (whole, "cores"),
+    "job_cpu": (positive_number, "cores"),
     "job_mem": (job_memory, "memory_gb"),
-    "n_workers": (whole, "jobs"),
-    "threads_per_worker": (whole, "cores"),
+    "n_workers": (positive_number, "jobs"),
+    "threads_per_worker": (positive_number, "cores"),
     "memory_limit": (job_memory, "memory_gb"),
 }
-ADAPT_KEYS: Mapping[str, tuple[Reader, str]] = {"maximum": (whole, "jobs"), "maximum_jobs": (whole, "jobs")}
+ADAPT_KEYS: Mapping[str, tuple[Reader, str]] = {
+    "maximum": (positive_number, "jobs"),
+    "maximum_jobs": (positive_number, "jobs"),
+}
 #: Accepted: our executors need none of them.
 WITHOUT_EFFECT = {
     KWARGS: frozenset({"processes", "interface", "silence_logs", "worker_extra_args", "extra", "shebang"}),
@@ -150,7 +153,7 @@ class Cluster:
     ----------
     beams_at_once: runs of WSClean at the same time on one machine; 0: as many as its cores and memory allow.
     sections: section of pipeline.cfg -> key -> value.
-    cores, memory_gb: of each run of WSClean; None: not said.
+    cores, memory_gb: of each run of WSClean; None: not set.
     scratch: folder for temporary files on the node.
     notices: keys that were accepted and have no effect.
     """
@@ -167,7 +170,7 @@ class Cluster:
 
 
 def read_cluster(path: Path) -> Cluster:
-    """Return what a cluster file says.
+    """Return the settings of a cluster file.
 
     Raises
     ------
@@ -183,7 +186,7 @@ def read_cluster(path: Path) -> Cluster:
 
 
 class _Reader:
-    """Reads one cluster file, and collects what is wrong with it."""
+    """Reads one cluster file, and collects its problems."""
 
     def __init__(self, file: YamlFile) -> None:
         self.file = file
@@ -191,7 +194,7 @@ class _Reader:
         self.unused: list[str] = []
 
     def cluster(self) -> Cluster:
-        """Return what the file says."""
+        """Return the settings of the file."""
         document = self.file.document
         for key in document:
             if key not in (CLASS, KWARGS, ADAPT):
@@ -199,21 +202,23 @@ class _Reader:
         name = document.get(CLASS)
         method = _method(name)
         kwargs, adapt = (self._block(block) for block in (KWARGS, ADAPT))
-        found = self._values(KWARGS, kwargs, KWARGS_KEYS, is_checked=method != DASK)
-        found |= self._values(ADAPT, adapt, ADAPT_KEYS)
-        own = self._setting(method, (CLASS,))
-        cluster = Cluster(self.file.path, self.file.text, self._setting("0", (CLASS,)), {"remote": {"method": own}})
+        values = self._values(KWARGS, kwargs, KWARGS_KEYS, is_checked=method != DASK)
+        values |= self._values(ADAPT, adapt, ADAPT_KEYS)
+        method_setting = self._setting(method, (CLASS,))
+        cluster = Cluster(
+            self.file.path, self.file.text, self._setting("0", (CLASS,)), {"remote": {"method": method_setting}}
+        )
         for key in ("cores", "memory_gb", "scratch", "log_directory"):
-            setattr(cluster, key, found.pop(key, None))
-        jobs = found.pop("jobs", None)
+            setattr(cluster, key, values.pop(key, None))
+        jobs = values.pop("jobs", None)
         if method == DASK:
             self._add_class(cluster, str(name), kwargs, jobs)
         elif method == LOCAL:
             cluster.beams_at_once = jobs or cluster.beams_at_once
-            self.unused += [_dask_name(key, kwargs) for key in found]
+            self.unused += [_dask_name(key, kwargs) for key in values]
         else:
             limit = {} if jobs is None else {"slurm.array_limit": jobs}
-            for key, setting in {**limit, **found}.items():
+            for key, setting in {**limit, **values}.items():
                 section, _, option = key.partition(".")
                 cluster.sections.setdefault(section, {})[option] = setting
         if self.unused:
@@ -230,25 +235,25 @@ class _Reader:
     def _values(
         self,
         block: str,
-        given: Mapping[str, object],
-        known: Mapping[str, tuple[Reader, str]],
+        entries: Mapping[str, object],
+        readers: Mapping[str, tuple[Reader, str]],
         is_checked: bool = True,
     ) -> dict[str, OptionSetting]:
         """Return our key -> value of one block; the keys of a class that is not known here are its own."""
-        found: dict[str, OptionSetting] = {}
-        for key, value in given.items():
+        settings: dict[str, OptionSetting] = {}
+        for key, value in entries.items():
             if key in WITHOUT_EFFECT[block]:
                 self.unused += [key] if is_checked else []
-            elif key not in known:
+            elif key not in readers:
                 if is_checked:
-                    self._wrong((block, key), f"{block} has no key '{key}'{nearest(key, known)}")
+                    self._wrong((block, key), f"{block} has no key '{key}'{nearest(key, readers)}")
             elif value is not None:
-                read, ours = known[key]
+                read, ours = readers[key]
                 try:
-                    found[ours] = self._setting(read(value), (block, key))
+                    settings[ours] = self._setting(read(value), (block, key))
                 except ValueError as err:
                     self._wrong((block, key), f"{key} is {as_yaml(value)}; {err}")
-        return found
+        return settings
 
     def _add_class(self, cluster: Cluster, name: str, kwargs: Mapping[str, object], jobs: OptionSetting | None) -> None:
         """Let workers of Dask come from a class that is imported by its name."""
@@ -270,8 +275,8 @@ class _Reader:
     def _setting(self, text: str, keys: tuple[str, ...]) -> OptionSetting:
         return OptionSetting(text, str(self.file.path), self.file.line(*keys))
 
-    def _wrong(self, keys: tuple[str, ...], what: str) -> None:
-        self.problems.append(f"{self.file.where(*keys)}: {what}")
+    def _wrong(self, keys: tuple[str, ...], problem: str) -> None:
+        self.problems.append(f"{self.file.where(*keys)}: {problem}")
 
 
 def _method(name: object) -> str:
@@ -291,8 +296,8 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _dask_name(ours: str, given: Mapping[str, object]) -> str:
-    return next((key for key in given if KWARGS_KEYS.get(key, (None, ""))[1] == ours), ours)
+def _dask_name(ours: str, entries: Mapping[str, object]) -> str:
+    return next((key for key in entries if KWARGS_KEYS.get(key, (None, ""))[1] == ours), ours)
 
 
 def _plain(value: object) -> object:

@@ -60,8 +60,8 @@ def read_config(path: Path) -> Config:
     reader = _Reader(file)
     settings: dict[str, OptionSetting] = {}
     of_operations: dict[str, dict[str, OptionSetting]] = {}
-    known = {*file_options(), *operations()}
-    for key, name, value in reader.keys(file.document, known):
+    option_names = {*file_options(), *operations()}
+    for key, name, value in reader.keys(file.document, option_names):
         if name in operations():
             of_operations[name] = reader.operation(key, name, value)
         elif setting := reader.setting((key,), file_options()[name], value):
@@ -75,25 +75,25 @@ def read_config(path: Path) -> Config:
 
 
 class _Reader:
-    """Reads keys and values of one file, and collects what is wrong with them."""
+    """Reads keys and values of one file, and collects their problems."""
 
     def __init__(self, file: YamlFile) -> None:
         self.file = file
         self.problems: list[str] = []
 
     def keys(
-        self, mapping: Mapping[str, object], known: Iterable[str], within: str = ""
+        self, mapping: Mapping[str, object], option_names: Iterable[str], within: str = ""
     ) -> Iterator[tuple[str, str, object]]:
         """Yield (key, name, value) of the keys that are known; ``-`` in a key is ``_``."""
-        known = [*known]
+        option_names = [*option_names]
         names: dict[str, str] = {}
         above = (within,) if within else ()
         for key, value in mapping.items():
             name = key.replace("-", "_")
             where = self.file.where(*above, key)
-            if name not in known:
+            if name not in option_names:
                 group = f"{within} has no option" if within else "there is no option"
-                self.problems.append(f"{where}: {group} '{key}'{nearest(name, known)}")
+                self.problems.append(f"{where}: {group} '{key}'{nearest(name, option_names)}")
             elif name in names:
                 self.problems.append(f"{where}: {key} is there twice, as {names[name]} too; give it once")
             else:
@@ -108,8 +108,8 @@ class _Reader:
             self.problems.append(f"{self.file.where(key)}: {key} is an operation; its options are needed below it")
             return {}
         table, settings = spice_options(), {}
-        for inner, option, given in self.keys(value, operations()[name], key):
-            if setting := self.setting((key, inner), table[option], given):
+        for inner, option, option_value in self.keys(value, operations()[name], key):
+            if setting := self.setting((key, inner), table[option], option_value):
                 settings[option] = setting
         return settings
 

@@ -67,19 +67,19 @@ def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> N
 
 
 def settings_of(arguments: Mapping[str, object]) -> dict[str, OptionSetting]:
-    """Return the options that arguments of ``main`` set; those that say the default of the pipeline are left out.
+    """Return the options that arguments of ``main`` set; those equal to the pipeline's default are left out.
 
     Raises
     ------
     UsageError
         If a value is not in the domain of its option; all of them are named.
     """
-    given = {RENAMED.get(name, name): value for name, value in arguments.items()}
-    where = given.pop(WSCLEAN, None)
+    values = {RENAMED.get(name, name): value for name, value in arguments.items()}
+    where = values.pop(WSCLEAN, None)
     is_hosted = isinstance(where, str) and "://" in where
-    given["hosted_wsclean" if is_hosted else "local_wsclean"] = where
+    values["hosted_wsclean" if is_hosted else "local_wsclean"] = where
     table, settings, problems = spice_options(), {}, []
-    for name, value in given.items():
+    for name, value in values.items():
         if value is None:
             continue
         try:

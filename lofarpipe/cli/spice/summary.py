@@ -57,8 +57,8 @@ def failures(state: RunState, pols: str) -> list[str]:
 def beam_of(job: JobState) -> str:
     """Return the beam of a job, by the names of its files; else the first of these."""
     names = files_of(job.label) or [job.label]
-    found = re.search(r"beam\d\d(?!\d)", " ".join(names))
-    return found[0] if found else names[0].rstrip("/").rpartition("/")[2]
+    match = re.search(r"beam\d\d(?!\d)", " ".join(names))
+    return match[0] if match else names[0].rstrip("/").rpartition("/")[2]
 
 
 def _cell(job: JobState) -> str:
@@ -73,10 +73,10 @@ def _reason(job: JobState) -> str:
     if job.exit_code < 0:
         return f"signal {-job.exit_code}, {problem}"
     text = problem.replace("exited with", "exit code", 1) or f"exit code {job.exit_code}"
-    said = [] if ": " in text.partition(" after ")[2] else result_of_log(job).tail(1)
-    return ": ".join([text, *said])
+    last_line = [] if ": " in text.partition(" after ")[2] else result_of_log(job).tail(1)
+    return ": ".join([text, *last_line])
 
 
 def result_of_log(job: JobState) -> JobResult:
-    """Return what reads the log of a job."""
+    """Return the reader of the log of a job."""
     return JobResult(job.name, job.exit_code or 0, 0.0, 0.0, 0.0, 0.0, Path(job.log), ())

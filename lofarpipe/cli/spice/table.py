@@ -62,12 +62,12 @@ class SpiceOption:
 
         Parameters
         ----------
-        value: words of a command line, or what a YAML file or a Python caller has.
+        value: words of a command line, or a value of a YAML file or a Python caller.
 
         Raises
         ------
         ValueError
-            If it is not in the domain; the message says what is needed.
+            If it is not in the domain; the message names the domain.
         """
         from lofarpipe.pipeline.options import check_value
 
@@ -161,10 +161,10 @@ def spice_options() -> dict[str, SpiceOption]:
 def operations() -> dict[str, dict[str, dict[str, str]]]:
     """Return step -> option -> the keys that use it for this step, with their values.
 
-    An option can be set for one step alone by setting these keys. A step also uses what the plugin that finds the beams
-    is given for it alone, such as thresholds that become squares.
+    An option can be set for one step alone by setting these keys. A step also uses values that the finder of the beams
+    gets for it alone, such as thresholds that become squares.
     """
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    options_by_step: dict[str, dict[str, dict[str, str]]] = {}
     table, keys = spice_options(), {match["key"]: match["value"] for match in _KEY.finditer(_text())}
     users: dict[str, set[str]] = {}
     for key, value in keys.items():
@@ -178,8 +178,8 @@ def operations() -> dict[str, dict[str, dict[str, str]]]:
             key, value = source, keys.get(source, "")
         for name in _PLACEHOLDER.findall(value):
             if name in table:
-                found.setdefault(step, {}).setdefault(name, {})[key] = value
-    return found
+                options_by_step.setdefault(step, {}).setdefault(name, {})[key] = value
+    return options_by_step
 
 
 @functools.cache

@@ -86,8 +86,8 @@ def spice_translation(request: ImagingRequest, options: argparse.Namespace) -> T
 
 
 def _split(text: str) -> tuple[str, str]:
-    where, _, what = text.partition(": ")
-    return where, what
+    where, _, problem = text.partition(": ")
+    return where, problem
 
 
 def polarisations(options: argparse.Namespace) -> str:
@@ -114,9 +114,9 @@ def _with_whole_path(name: str, setting: OptionSetting) -> OptionSetting:
 def program_path(setting: OptionSetting) -> str:
     """Return a container or a program: in the current directory, beside the file that names it, or on PATH."""
     beside = Path(setting.file).parent / setting.text
-    there = next((str(path) for path in (Path(setting.text), beside) if path.exists()), "")
+    existing_path = next((str(path) for path in (Path(setting.text), beside) if path.exists()), "")
     on_path = shutil.which(setting.text) if "/" not in setting.text else None
-    return os.path.abspath(there or on_path or setting.text)  # noqa: PTH100
+    return os.path.abspath(existing_path or on_path or setting.text)  # noqa: PTH100
 
 
 def records_of_beams(request: ImagingRequest, settings: Mapping[str, OptionSetting]) -> Path:
@@ -145,29 +145,31 @@ def spice_parset(settings: Mapping[str, OptionSetting], request: ImagingRequest)
     UsageError
         If a value cannot be written into a parset.
     """
-    cluster, known = request.cluster, {**settings}
+    cluster, all_settings = request.cluster, {**settings}
     if cluster:
-        known.setdefault("beams_at_once", cluster.beams_at_once)
+        all_settings.setdefault("beams_at_once", cluster.beams_at_once)
     if cluster and cluster.scratch:
-        known.setdefault("temp_dir_wsclean", _with_whole_path("temp_dir_wsclean", cluster.scratch))
+        all_settings.setdefault("temp_dir_wsclean", _with_whole_path("temp_dir_wsclean", cluster.scratch))
     parset = Parset()
     parset.set("pipeline.base", PIPELINE)
-    for name in [name for name in spice_options() if name in known]:
-        parset.set(f"! {name}", _written(name, known[name]), known[name].file, known[name].line)
+    for name in [name for name in spice_options() if name in all_settings]:
+        parset.set(
+            f"! {name}", _parset_text(name, all_settings[name]), all_settings[name].file, all_settings[name].line
+        )
     for step in IMAGE_STEPS if cluster else ():
         for key in ("cores", "memory_gb"):
             if setting := getattr(cluster, key):
                 parset.set(f"{step}.control.{key}", setting.text, setting.file, setting.line)
-    for step, own in (request.config.of_operations if request.config else {}).items():
-        for name, setting in own.items():
+    for step, step_settings in (request.config.of_operations if request.config else {}).items():
+        for name, setting in step_settings.items():
             for key, value in operations()[step][name].items():
                 text = parset.get(key) or value
-                text = text.replace(f"{{{{ {name} }}}}", _written(name, setting))
+                text = text.replace(f"{{{{ {name} }}}}", _parset_text(name, setting))
                 parset.set(key, text, setting.file, setting.line)
     return parset
 
 
-def _written(name: str, setting: OptionSetting) -> str:
+def _parset_text(name: str, setting: OptionSetting) -> str:
     """Return a value as the text of a parset, with quotes where it needs them."""
     text = setting.text
     if not re.search("[\"'#=]", text):

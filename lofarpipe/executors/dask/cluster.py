@@ -87,20 +87,20 @@ class DaskOptions:
     def problems(self) -> list[str]:
         """Return the problems of the options, each as ``<key> ...``."""
         if self.launcher not in LAUNCHERS:
-            known = ", ".join(LAUNCHERS)
-            return [f"launcher is '{self.launcher}'{nearest(self.launcher, LAUNCHERS)}; one of {known} is needed"]
-        found = []
+            choices = ", ".join(LAUNCHERS)
+            return [f"launcher is '{self.launcher}'{nearest(self.launcher, LAUNCHERS)}; one of {choices} is needed"]
+        messages = []
         if self.launcher != "address" and (self.cores < 1 or self.memory_gb <= 0):
-            found.append("cores and memory_gb of a node are needed: jobs are fitted to them")
+            messages.append("cores and memory_gb of a node are needed: jobs are fitted to them")
         if self.launcher in (*QUEUES, "local", CLASS) and self.nodes < 1:
-            found.append(f"nodes is {self.nodes}; at least 1 is needed")
+            messages.append(f"nodes is {self.nodes}; at least 1 is needed")
         if self.launcher == "ssh" and not self.hosts:
-            found.append("hosts is empty; the names of the machines are needed, as node1 node2")
+            messages.append("hosts is empty; the names of the machines are needed, as node1 node2")
         if self.launcher == CLASS and "." not in self.cluster_class:
-            found.append(f"cluster_class is '{self.cluster_class}'; module and class are needed, as package.Cluster")
+            messages.append(f"cluster_class is '{self.cluster_class}'; module and class are needed, as package.Cluster")
         if self.launcher == "address" and "://" not in self.address:
-            found.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
-        return found
+            messages.append(f"address is '{self.address}'; the scheduler's, such as tcp://head:8786, is needed")
+        return messages
 
     @property
     def is_queued(self) -> bool:
@@ -118,9 +118,9 @@ class DaskOptions:
         return Resources(self.cores, self.memory_gb, self.gpus)
 
 
-def tokens(given: Resources, parts: int = NODE) -> dict[str, int]:
+def tokens(size: Resources, parts: int = NODE) -> dict[str, int]:
     """Return resources as Dask counts them: whole numbers, so that nothing is lost when they are added up."""
-    return {"cores": given.cores, "memory_mb": int(given.memory_gb * 1000), "gpus": given.gpus, "node": parts}
+    return {"cores": size.cores, "memory_mb": int(size.memory_gb * 1000), "gpus": size.gpus, "node": parts}
 
 
 def worker_options(options: DaskOptions) -> list[str]:
@@ -283,12 +283,12 @@ def _imported(name: str) -> Any:
 
 def _module(name: str) -> Any:
     """Import a module without the signal handlers of dask-jobqueue: Ctrl-C would end this process with success."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return importlib.import_module(name)
     finally:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
 
@@ -301,13 +301,13 @@ def ask_for_workers(options: DaskOptions, client: Any) -> str:
         client.cluster.scale(options.nodes)
     if options.launcher not in QUEUES:
         return ""
-    cluster, said = client.cluster, ""
+    cluster, refusal = client.cluster, ""
     for name in [name for name in cluster.refused if name in cluster.workers]:  # Dask has done with it
-        said = cluster.refused.pop(name)
+        refusal = cluster.refused.pop(name)
         del cluster.workers[name]
         cluster.worker_spec.pop(name, None)
     cluster.scale(jobs=options.nodes)
-    return said
+    return refusal
 
 
 def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:

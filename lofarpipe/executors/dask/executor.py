@@ -102,14 +102,14 @@ class DaskExecutor(Cancellable):
         PipelineError
             If the queue takes none, there is none, and the queue is not just busy.
         """
-        said = ask_for_workers(self._options, self.client)
-        if said and not self.workers_now() and not PASSING.search(said):
+        refusal = ask_for_workers(self._options, self.client)
+        if refusal and not self.workers_now() and not PASSING.search(refusal):
             raise PipelineError(
-                f"[dask] launcher = {self._options.launcher}: the queue takes no worker: {said}; correct queue, "
+                f"[dask] launcher = {self._options.launcher}: the queue takes no worker: {refusal}; correct queue, "
                 "account, walltime, extra, cores or memory_gb of the section"
             )
-        if said:
-            self.note(f"the queue took no worker, and is asked again: {said}")
+        if refusal:
+            self.note(f"the queue took no worker, and is asked again: {refusal}")
 
     def has_queue(self) -> bool:
         """Whether a queue is going to give workers, if there are none now."""
@@ -147,21 +147,21 @@ class DaskExecutor(Cancellable):
             self.client = connect(self._options, self._cluster, self.orders / LOGS)
         options = self._options
         whence = f": {options.nodes} were asked for by launcher = {options.launcher}" if self.has_queue() else ""
-        began = asked = time.monotonic()
+        start_s = last_request_s = time.monotonic()
         self.ask_for_workers()
-        while not (found := self.workers_now()) and not must_end():
+        while not (present_workers := self.workers_now()) and not must_end():
             now = time.monotonic()
-            if now - began > options.patience_s:
+            if now - start_s > options.patience_s:
                 raise PipelineError(
                     f"[dask]: no worker came within {options.patience_s:g} s (start_timeout_s); "
                     "look at the queue, or at the log of a worker"
                 )
-            if now - asked > ASK_S:
-                asked = now
+            if now - last_request_s > ASK_S:
+                last_request_s = now
                 self.ask_for_workers()
                 self.note(f"no worker is there yet; jobs wait for one{whence}")
             wait(LOOK_S)
-        return found
+        return present_workers
 
 
 @dataclass
@@ -266,8 +266,8 @@ class DaskBatch:
                 self._collect(index, order)
         while self._unsubmitted:
             index = self._unsubmitted.popleft()
-            ended = ended_result(self.jobs[index])
-            self._finish(index, replace(ended, problem="lost with its worker: no worker is left", is_lost=True))
+            result = ended_result(self.jobs[index])
+            self._finish(index, replace(result, problem="lost with its worker: no worker is left", is_lost=True))
 
     def _announce_one(self, index: int, order: Order) -> None:
         claim = read_claim(order) if self.on_start is not None and index not in self._announced else None
@@ -293,10 +293,12 @@ class DaskBatch:
 
     def _lost(self, index: int, order: Order) -> JobResult:
         """Return the result of a job of which there is no record."""
-        ended, is_over = ended_order(order), self._futures[index].done()
-        why = self._error(index) or (f"its guard gave no record{_said(order)}" if is_over else "no worker is left")
-        place = f"node {ended.node}" if ended.node else "its worker"
-        return replace(ended, problem=f"lost with {place}: {why}", is_lost=True)
+        result, is_over = ended_order(order), self._futures[index].done()
+        cause = self._error(index) or (
+            f"its guard gave no record{_output_text(order)}" if is_over else "no worker is left"
+        )
+        place = f"node {result.node}" if result.node else "its worker"
+        return replace(result, problem=f"lost with {place}: {cause}", is_lost=True)
 
     def _error(self, index: int) -> str:
         """Return Dask's error for a job; "" if there is none."""
@@ -337,24 +339,26 @@ class DaskBatch:
 
 def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
     """Return host, or name of the worker -> address of a worker."""
-    known: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for address, facts in workers.items():
-        known |= {str(facts.get("name")): address, str(facts.get("host")): address}
-    return known
+        addresses |= {str(facts.get("name")): address, str(facts.get("host")): address}
+    return addresses
 
 
 def slots(needs: Mapping[str, int], workers: Mapping[str, Any]) -> int:
     """Return how many jobs of this kind all workers together run at the same time."""
-    given = [facts.get("resources") or {} for facts in workers.values()]
-    return sum(min(int(one.get(what, 0)) // number for what, number in needs.items() if number) for one in given)
+    capacities = [facts.get("resources") or {} for facts in workers.values()]
+    return sum(
+        min(int(one.get(resource, 0)) // number for resource, number in needs.items() if number) for one in capacities
+    )
 
 
 def _needs(job: Job, node: Resources) -> dict[str, int]:
-    given = Resources(max(1, min(job.cores, node.cores)), job.memory_gb or 0.0, job.gpus)
-    return tokens(given, NODE // job.max_per_node if job.max_per_node else 0)
+    share = Resources(max(1, min(job.cores, node.cores)), job.memory_gb or 0.0, job.gpus)
+    return tokens(share, NODE // job.max_per_node if job.max_per_node else 0)
 
 
-def _said(order: Order) -> str:
+def _output_text(order: Order) -> str:
     try:
         lines = order.output.read_text(errors="replace").splitlines()
     except OSError:
@@ -363,12 +367,12 @@ def _said(order: Order) -> str:
 
 
 def _largest(workers: Mapping[str, Any]) -> Resources:
-    given = [worker.get("resources") or {} for worker in workers.values()]
-    cores = [int(one.get("cores", worker["nthreads"])) for one, worker in zip(given, workers.values(), strict=True)]
-    if not all({"cores", "memory_mb", "gpus", "node"} <= set(one) for one in given):
+    resources = [worker.get("resources") or {} for worker in workers.values()]
+    cores = [int(one.get("cores", worker["nthreads"])) for one, worker in zip(resources, workers.values(), strict=True)]
+    if not all({"cores", "memory_mb", "gpus", "node"} <= set(one) for one in resources):
         raise PipelineError(
             "[dask]: a worker was not told what it has; start each with "
             f'--resources "cores=16 memory_mb=64000 gpus=0 node={NODE}", or set cores and memory_gb'
         )
-    memory_gb = max(int(one["memory_mb"]) for one in given) / 1000
-    return Resources(max(cores), memory_gb, max(int(one["gpus"]) for one in given))
+    memory_gb = max(int(one["memory_mb"]) for one in resources) / 1000
+    return Resources(max(cores), memory_gb, max(int(one["gpus"]) for one in resources))

@@ -24,7 +24,7 @@ def dask_teardown(worker: object) -> None:
         threading.Thread(target=_end_process, daemon=True).start()
 
 
-def worker_plugin(given: Mapping[str, int]) -> Any:
+def worker_plugin(size: Mapping[str, int]) -> Any:
     """Return a Dask plugin for workers that others start: their resources, and the end of their jobs."""
     from distributed import WorkerPlugin
 
@@ -32,7 +32,7 @@ def worker_plugin(given: Mapping[str, int]) -> Any:
         name = "lofarpipe"
 
         async def setup(self, worker: Any) -> None:
-            await worker.set_resources(**given)
+            await worker.set_resources(**size)
 
         def teardown(self, worker: Any) -> None:  # noqa: ARG002 - its signature is Dask's
             end_worker_guards()

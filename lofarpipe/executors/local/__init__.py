@@ -16,7 +16,7 @@ def make(settings: Settings) -> Executor:
     from lofarpipe.executors.local.executor import LocalExecutor
     from lofarpipe.executors.local.resources import engine_resources
 
-    given, limit = engine_resources(settings.cores, settings.memory_gb)
-    executor = LocalExecutor(given)
+    share, limit = engine_resources(settings.cores, settings.memory_gb)
+    executor = LocalExecutor(share)
     executor.notices += [f"{limit}; --cores and --memory-gb say otherwise"] if limit else []
     return executor

@@ -55,17 +55,17 @@ class GivingUp:
         if now >= self._next_look:
             self._next_look = now + LOOK_S
             for job in running:
-                if job.lookout is not None and not job.stopped and (seen := job.lookout.look()):
-                    self._stop(job, seen)
-        late = [job.group for job in running if job.stopped and now >= self._kill_at.get(job.group, now)]
-        if late:
-            send_signal(session_members(late), signal.SIGKILL)
+                if job.lookout is not None and not job.stopped and (fault := job.lookout.look()):
+                    self._stop(job, fault)
+        overdue = [job.group for job in running if job.stopped and now >= self._kill_at.get(job.group, now)]
+        if overdue:
+            send_signal(session_members(overdue), signal.SIGKILL)
 
-    def _stop(self, job: RunningJob, seen: str) -> None:
-        job.stopped = seen
+    def _stop(self, job: RunningJob, fault: str) -> None:
+        job.stopped = fault
         self._kill_at[job.group] = time.monotonic() + self._grace_s
         with contextlib.suppress(OSError):  # a full disk
-            note(job.log, f"stopped: {seen}")
+            note(job.log, f"stopped: {fault}")
         send_signal(session_members([job.group]), signal.SIGTERM)
 
 
@@ -148,7 +148,7 @@ class _Batch:
         started = False
         while not self.must_end() and (admitted := self.admission.admit()) is not None:
             # Before they are made: however this process ends, they do not stay.
-            self.guardian.own(admitted.index, directories_of(admitted.job))
+            self.guardian.add_directories(admitted.index, directories_of(admitted.job))
             try:
                 self._start(admitted)
             except PipelineError:
@@ -210,8 +210,8 @@ class _Batch:
 
     def _end_strays(self) -> None:
         """End processes that left the sessions of their jobs, as daemons do."""
-        began = time.monotonic()
-        while (strays := self.guardian.strays()) and (passed := time.monotonic() - began) < 2 * KILL_WAIT_S:
+        start_s = time.monotonic()
+        while (strays := self.guardian.strays()) and (passed := time.monotonic() - start_s) < 2 * KILL_WAIT_S:
             send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
             self.watch.wait(POLL_ENDING_S)
 
@@ -223,8 +223,8 @@ class _Batch:
 
 def _elsewhere(jobs: Sequence[Job]) -> list[str]:
     """Return a notice about jobs that ask to run on another machine, where their data is."""
-    here = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
-    hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in here})
+    local_names = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
+    hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in local_names})
     if not hosts:
         return []
     return [f"data is on {', '.join(hosts)}, and the jobs run on this machine: [remote] of pipeline.cfg says local"]

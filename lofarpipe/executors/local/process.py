@@ -52,10 +52,10 @@ def on_this_machine(job: Job) -> Job:
     PipelineError
         If there is no such variable here.
     """
-    written = [str(directory) for directory in directories_of(job) if "$" in str(directory)]
-    if not written:
+    directories = [str(directory) for directory in directories_of(job) if "$" in str(directory)]
+    if not directories:
         return job
-    places = {name: expanded_directory(name) for name in written}
+    places = {name: expanded_directory(name) for name in directories}
     for name, place in places.items():
         if not Path(place).is_absolute():
             raise PipelineError(f"{job.name}: temporary directory {name}: that is {place} here; set the variable")
@@ -303,9 +303,9 @@ class RunningJob:
         _, status, usage = os.wait4(self.group, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         job = self.admitted.job
-        ended = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
+        program_result = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
         is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
-        result = concluded(job, replace(ended, is_silent=is_silent), self.lookout, self.stopped)
+        result = concluded(job, replace(program_result, is_silent=is_silent), self.lookout, self.stopped)
         with contextlib.suppress(OSError):  # a full disk: the result itself is known
             note(self.log, usage_text(result))
         os.close(self.log)
@@ -313,7 +313,7 @@ class RunningJob:
         return result
 
 
-def concluded(job: Job, ended: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
+def concluded(job: Job, program_result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
     """Return the result of a job whose program has ended; staged outputs of one that did its work get their names.
 
     Parameters
@@ -321,23 +321,23 @@ def concluded(job: Job, ended: JobResult, lookout: Lookout | None, stopped: str)
     lookout: reads the log, where the job asks for that.
     stopped: why it was ended by us; "" if it was not.
     """
-    result = _judged(job, ended, lookout, stopped)
+    result = _judged(job, program_result, lookout, stopped)
     return _committed(job, result) if result.ok else _explained(job, result)
 
 
 def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
     """Return the result, turned into a failure if the log shows that the output is useless."""
-    after = f"after {duration_text(result.duration_s)}"
+    elapsed = f"after {duration_text(result.duration_s)}"
     if stopped:
-        problem = f"stopped {after}: {stopped}"
+        problem = f"stopped {elapsed}: {stopped}"
         return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-    seen = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok and job.watch else None
-    if seen:
-        return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {after}, but {seen}")
+    fault = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok and job.watch else None
+    if fault:
+        return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {elapsed}, but {fault}")
     missing = _missing(job) if result.ok else ""
     if not missing:
         return result
-    return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {after}, but did not write {missing}")
+    return replace(result, exit_code=NOT_WRITTEN, problem=f"ended with 0 {elapsed}, but did not write {missing}")
 
 
 def _missing(job: Job) -> str:
@@ -359,22 +359,22 @@ def _committed(job: Job, result: JobResult) -> JobResult:
 
 def _explained(job: Job, result: JobResult) -> JobResult:
     """Return a failure with the state of the disk, while the files that filled it still exist."""
-    said = trouble_in(result.tail(LINES_OF_INTEREST))
+    disk_message = trouble_in(result.tail(LINES_OF_INTEREST))
     full = full_place([*directories_of(job), job.workdir, job.log.parent])
     gone = "" if os.path.isdir(job.workdir) else f"{job.workdir} is not there any more: {ADVICE[errno.ENOENT]}"  # noqa: PTH112
-    known = "; ".join(text for text in (said, full, gone) if text)
-    return replace(result, problem=f"{result.reason()}: {known}") if known else result
+    cause = "; ".join(text for text in (disk_message, full, gone) if text)
+    return replace(result, problem=f"{result.reason()}: {cause}") if cause else result
 
 
-def raise_open_files(wanted: int = OPEN_FILES) -> None:
+def raise_open_files(needed: int = OPEN_FILES) -> None:
     """Raise the limit of open files of this process and its children, as far as the hard limit goes.
 
     The soft limit is usually 1024, for the sake of old programs that count to it; too little for 36 measurement sets.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if resource.RLIM_INFINITY != soft < enough:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    target = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if resource.RLIM_INFINITY != soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = False) -> RunningJob | JobResult:
@@ -494,7 +494,7 @@ def send_signal(processes: Iterable[int], number: int) -> None:
 
 def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list[int]:
     """Return the ids of the living processes of some sessions; also of those that left their process group."""
-    wanted = set(sessions)
+    session_ids = set(sessions)
     members = []
     for entry in os.scandir(proc):
         if not entry.name.isdigit():
@@ -505,6 +505,6 @@ def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list
             continue
         # "pid (name, which may hold anything) state parent group session ..."
         state, _, _, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
-        if int(session) in wanted and state not in (b"Z", b"X"):
+        if int(session) in session_ids and state not in (b"Z", b"X"):
             members.append(int(entry.name))
     return members

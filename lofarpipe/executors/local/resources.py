@@ -25,7 +25,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, Resources
 
 
-def refuse_impossible(job: Job, there: Resources, who_has: str, remedy: str) -> None:
+def refuse_impossible(job: Job, capacity: Resources, who_has: str, remedy: str) -> None:
     """Refuse jobs that can never run.
 
     Parameters
@@ -39,14 +39,14 @@ def refuse_impossible(job: Job, there: Resources, who_has: str, remedy: str) -> 
         If a job needs more memory or CUDA devices than there are.
     """
     # A hundred bytes of slack: sums of floats do not come back to exactly what they were.
-    if (job.memory_gb or 0.0) > there.memory_gb + 1e-7:
+    if (job.memory_gb or 0.0) > capacity.memory_gb + 1e-7:
         raise PipelineError(
-            f"{job.name}: needs {job.memory_gb:g} GB of memory, and {who_has} {there.memory_gb:.1f} GB; "
+            f"{job.name}: needs {job.memory_gb:g} GB of memory, and {who_has} {capacity.memory_gb:.1f} GB; "
             f"ask for less, or {remedy}"
         )
-    if job.gpus > there.gpus:
+    if job.gpus > capacity.gpus:
         raise PipelineError(
-            f"{job.name}: needs {job.gpus} CUDA devices, and {who_has} {there.gpus}; "
+            f"{job.name}: needs {job.gpus} CUDA devices, and {who_has} {capacity.gpus}; "
             f"choose a mode that runs on the CPU, or {remedy}"
         )
 
@@ -140,12 +140,12 @@ def engine_resources(cores: int = 0, memory_gb: float = 0.0) -> tuple[Resources,
     ----------
     cores, memory_gb: share of the run as configured, which holds; 0: not configured.
     """
-    there = detect_resources()
-    there = Resources(cores or there.cores, memory_gb or there.memory_gb, there.gpus)
+    machine = detect_resources()
+    machine = Resources(cores or machine.cores, memory_gb or machine.memory_gb, machine.gpus)
     job = allocation(os.environ)
     if job is None:
-        return there, ""
-    return replace(job, cores=None if cores else job.cores, memory=None if memory_gb else job.memory).share(there)
+        return machine, ""
+    return replace(job, cores=None if cores else job.cores, memory=None if memory_gb else job.memory).share(machine)
 
 
 def usable_cores() -> int:
@@ -174,8 +174,8 @@ def cuda_devices() -> list[str]:
     if chosen is not None:
         return [device for device in chosen.replace(" ", "").split(",") if device not in {"", "-1", "NoDevFiles"}]
     program = shutil.which("nvidia-smi")
-    listed = None if program is None else _nvidia_smi(program)
-    count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if listed is None else listed
+    device_count = None if program is None else _nvidia_smi(program)
+    count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if device_count is None else device_count
     return [str(number) for number in range(count)]
 
 
@@ -209,7 +209,7 @@ def _cpu_quotas() -> Iterator[float]:
 
 
 def cgroup_directories(
-    controller: str, cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")
+    controller: str, cgroups: Path = CGROUPS, own_cgroup: Path = Path("/proc/self/cgroup")
 ) -> Iterator[Path]:
     """Yield the directories of this process' cgroup and of all above it; limits of any of them hold.
 
@@ -220,7 +220,7 @@ def cgroup_directories(
     Inside a container the path that the kernel names may not be visible; then only the top directory is of use, and
     it is always among those yielded.
     """
-    for line in _read(own).splitlines():
+    for line in _read(own_cgroup).splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             top = cgroups / controllers
@@ -256,25 +256,25 @@ class Allocation:
     cores: ResourceLimit | None = None
     memory: ResourceLimit | None = None  # 10^9 bytes
 
-    def share(self, there: Resources) -> tuple[Resources, str]:
+    def share(self, machine: Resources) -> tuple[Resources, str]:
         """Return the smaller of present and given amount, and a text if the given one is smaller; else ""."""
-        cores = self.cores if self.cores and self.cores.number < there.cores else None
-        memory = self.memory if self.memory and self.memory.number < there.memory_gb else None
-        given = replace(
-            there,
-            cores=int(cores.number) if cores else there.cores,
-            memory_gb=memory.number if memory else there.memory_gb,
+        cores = self.cores if self.cores and self.cores.number < machine.cores else None
+        memory = self.memory if self.memory and self.memory.number < machine.memory_gb else None
+        granted = replace(
+            machine,
+            cores=int(cores.number) if cores else machine.cores,
+            memory_gb=memory.number if memory else machine.memory_gb,
         )
-        parts = [f"{given.cores} of {there.cores} cores ({cores.source})"] if cores else []
+        parts = [f"{granted.cores} of {machine.cores} cores ({cores.source})"] if cores else []
         if memory:
-            parts.append(f"{given.memory_gb:.3g} of {there.memory_gb:.3g} GB ({memory.source})")
-        return given, f"{self.job} has {' and '.join(parts)} of this machine" if parts else ""
+            parts.append(f"{granted.memory_gb:.3g} of {machine.memory_gb:.3g} GB ({memory.source})")
+        return granted, f"{self.job} has {' and '.join(parts)} of this machine" if parts else ""
 
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
     """Return the share of the queue job of this environment; None outside of one."""
-    there = (read(environment) for variable, read in QUEUES.items() if environment.get(variable))
-    return next((found for found in there if found), None)
+    allocations = (read(environment) for variable, read in QUEUES.items() if environment.get(variable))
+    return next((share for share in allocations if share), None)
 
 
 # ---- Slurm
@@ -293,9 +293,9 @@ def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
     A batch script is one process: all that its job has on the node is its own, however many tasks were asked for.
     """
     tasks = _tasks_here(environment)
-    on_node = _whole(environment, "SLURM_CPUS_ON_NODE")
+    on_node = _whole_number(environment, "SLURM_CPUS_ON_NODE")
     of_job = _of_node(environment, "SLURM_JOB_CPUS_PER_NODE")
-    of_task = _whole(environment, "SLURM_CPUS_PER_TASK")
+    of_task = _whole_number(environment, "SLURM_CPUS_PER_TASK")
     if on_node:
         yield ResourceLimit(max(1, on_node // tasks), "SLURM_CPUS_ON_NODE")
     if of_job:
@@ -305,9 +305,9 @@ def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
 
 
 def _slurm_memory(environment: Mapping[str, str], cores: ResourceLimit | None) -> ResourceLimit | None:
-    if on_node := _whole(environment, "SLURM_MEM_PER_NODE"):  # 0: all that the node has
+    if on_node := _whole_number(environment, "SLURM_MEM_PER_NODE"):  # 0: all that the node has
         return ResourceLimit(on_node * MIB / GB / _tasks_here(environment), "SLURM_MEM_PER_NODE")
-    each = _whole(environment, "SLURM_MEM_PER_CPU")
+    each = _whole_number(environment, "SLURM_MEM_PER_CPU")
     return ResourceLimit(each * cores.number * MIB / GB, "SLURM_MEM_PER_CPU") if each and cores else None
 
 
@@ -318,7 +318,7 @@ def _tasks_here(environment: Mapping[str, str]) -> int:
 
 def _of_node(environment: Mapping[str, str], name: str) -> int:
     """Return the number of this node in a variable such as ``40(x2),20``, of the last one if there are fewer; or 0."""
-    node, number = _whole(environment, "SLURM_NODEID"), 0
+    node, number = _whole_number(environment, "SLURM_NODEID"), 0
     for part in _REPEATED.finditer(environment.get(name, "")):
         number = int(part["number"])
         node -= int(part["times"] or 1)
@@ -335,11 +335,15 @@ def _pbs(environment: Mapping[str, str]) -> Allocation | None:
 
 
 def _lsf(environment: Mapping[str, str]) -> Allocation | None:
-    there = _counted(environment, "LSF", "LSB_JOBID", ("LSB_DJOB_NUMPROC",))
+    job_share = _counted(environment, "LSF", "LSB_JOBID", ("LSB_DJOB_NUMPROC",))
     words = environment.get("LSB_MCPU_HOSTS", "").split()  # host number host number
     slots = {host.partition(".")[0]: count for host, count in zip(words[::2], words[1::2], strict=False)}
-    own = slots.get(socket.gethostname().partition(".")[0], "")
-    return replace(there, cores=ResourceLimit(int(own), "LSB_MCPU_HOSTS")) if there and own.isdigit() else there
+    own_slots = slots.get(socket.gethostname().partition(".")[0], "")
+    return (
+        replace(job_share, cores=ResourceLimit(int(own_slots), "LSB_MCPU_HOSTS"))
+        if job_share and own_slots.isdigit()
+        else job_share
+    )
 
 
 def _sge(environment: Mapping[str, str]) -> Allocation | None:
@@ -348,11 +352,11 @@ def _sge(environment: Mapping[str, str]) -> Allocation | None:
 
 def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
     """Return a job with the cores of the first variable that is a number; None without one."""
-    cores = next((ResourceLimit(count, name) for name in names if (count := _whole(environment, name))), None)
+    cores = next((ResourceLimit(count, name) for name in names if (count := _whole_number(environment, name))), None)
     return Allocation(f"job {environment[job]} of {queue}", cores) if cores else None
 
 
-def _whole(environment: Mapping[str, str], name: str) -> int:
+def _whole_number(environment: Mapping[str, str], name: str) -> int:
     """Return a variable that is a whole number; 0 if it is not there, or something else."""
     text = environment.get(name, "").strip()
     return int(text) if text.isdecimal() else 0

@@ -110,7 +110,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.received: list[int] = []
-        self._before: dict[int, Any] = {}
+        self._former_handlers: dict[int, Any] = {}
         self._in_main_thread = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Watch:
@@ -119,16 +119,16 @@ class Watch:
             self._wakeup_before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
             for number in ENDING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._on_ending)
+                    self._former_handlers[number] = signal.signal(number, self._on_ending)
             # Also where it was ignored: the kernel then throws exit codes away.
-            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
+            self._former_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._in_main_thread:
-            for number, handler in self._before.items():
+            for number, handler in self._former_handlers.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._read_end)
@@ -181,14 +181,14 @@ def terminating() -> Iterator[list[int]]:
         raise Interrupted(number)
 
     is_main = threading.current_thread() is threading.main_thread()  # in others no signal can be caught
-    wanted = [number for number in ENDING if is_main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before: dict[int, Any] = {number: signal.signal(number, stop) for number in wanted}
-    _handlers.update(before)
+    numbers = [number for number in ENDING if is_main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    former_handlers: dict[int, Any] = {number: signal.signal(number, stop) for number in numbers}
+    _handlers.update(former_handlers)
     _prepare_forks()
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in former_handlers.items():
             signal.signal(number, handler)
         _handlers.clear()
 
@@ -300,15 +300,15 @@ def guardians(engines: Collection[int], proc: Path = Path("/proc")) -> list[int]
 
     One whose parent is the process that it names belongs to a living engine, which has got the id of a dead one.
     """
-    found = []
-    wanted = {str(engine).encode() for engine in engines}
+    process_ids = []
+    engine_ids = {str(engine).encode() for engine in engines}
     for entry in proc.iterdir():
         with contextlib.suppress(OSError):  # it ended while we looked
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            is_one = words[:4] == [word.encode() for word in COMMAND] and words[6] in wanted
+            is_one = words[:4] == [word.encode() for word in COMMAND] and words[6] in engine_ids
             if is_one and _parent(entry) != words[6]:
-                found.append(int(entry.name))
-    return found
+                process_ids.append(int(entry.name))
+    return process_ids
 
 
 def _parent(entry: Path) -> bytes:
@@ -364,7 +364,7 @@ class Guardian:
     def _mark(self) -> str:
         return f"{MARK}={self.environment[MARK]}"
 
-    def own(self, number: int, directories: Iterable[Path]) -> None:
+    def add_directories(self, number: int, directories: Iterable[Path]) -> None:
         """Add directories of job ``number``, which need not be there yet; relative ones are not looked after."""
         for directory in directories:
             # The slash keeps blanks at the end of a name; a name with a line break would read as two lines.

@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if ending.is_asked_for():
         return REFUSED
     try:
-        own = take(order)
+        claim = take(order)
     except (ClaimRefused, OSError) as err:
         return _say(str(err), REFUSED)
-    return Guard(order, own, ending).run()
+    return Guard(order, claim, ending).run()
 
 
 def order_file(path: Path, index: int | None) -> Path:
@@ -119,9 +119,9 @@ class Ending:
 class Guard:
     """One claimed order."""
 
-    def __init__(self, order: Order, own: Claim, ending: Ending) -> None:
+    def __init__(self, order: Order, claim: Claim, ending: Ending) -> None:
         self._order = order
-        self._own = own
+        self._claim = claim
         self._ending = ending
         self._problem = ""  # why the order is not ours any more
         self._over = threading.Event()
@@ -138,9 +138,9 @@ class Guard:
         finally:
             self._over.set()
             beats.join()
-        result = replace(result, node=self._own.node, memory_gb=self._order.job.memory_gb)
+        result = replace(result, node=self._claim.node, memory_gb=self._order.job.memory_gb)
         try:
-            check_claim(self._order, self._own)
+            check_claim(self._order, self._claim)
             write_record(self._order, result)
         except (ClaimRefused, OSError) as err:
             return _say(f"{result.name}: {result.reason()}; this was not recorded: {err}", REFUSED)
@@ -154,15 +154,15 @@ class Guard:
         except Interrupted as err:
             self._ending.received.append(err.signal)
         except PipelineError as err:
-            return replace(self._ended(NOT_WRITTEN), problem=str(err))
+            return replace(self._own_result(NOT_WRITTEN), problem=str(err))
         if not done:  # it was ended by us
-            return replace(self._ended(-self._ending.number()), problem=self._why_ended(), is_lost=True)
+            return replace(self._own_result(-self._ending.number()), problem=self._why_ended(), is_lost=True)
         if done[0].exit_code in (-signal.SIGTERM, -signal.SIGKILL):
             deadline = time.monotonic() + SIGNAL_WAIT_S
             while not self._ending.is_asked_for() and time.monotonic() < deadline:
                 time.sleep(0.02)
-        why = "" if done[0].ok else self._why_ended()
-        return replace(done[0], problem=why, is_lost=True) if why else done[0]
+        cause = "" if done[0].ok else self._why_ended()
+        return replace(done[0], problem=cause, is_lost=True) if cause else done[0]
 
     def _end_if_asked(self) -> None:
         """End the job that was just started, if that was asked for when the executor could not know yet."""
@@ -170,21 +170,21 @@ class Guard:
             self._executor.cancel()
 
     def _why_ended(self) -> str:
-        why = self._problem or self._ending.reason()
-        return f"{why} on {self._own.node}" if why else ""
+        cause = self._problem or self._ending.reason()
+        return f"{cause} on {self._claim.node}" if cause else ""
 
-    def _ended(self, exit_code: int) -> JobResult:
+    def _own_result(self, exit_code: int) -> JobResult:
         """Return the result of a job without one from its executor."""
-        duration_s = max(0.0, time.time() - self._own.start_s)
+        duration_s = max(0.0, time.time() - self._claim.start_s)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return result_of(self._order.job, exit_code, self._own.start_s, duration_s, usage)
+        return result_of(self._order.job, exit_code, self._claim.start_s, duration_s, usage)
 
     def _beat(self) -> None:
         """Renew the lease regularly; end the job once another guard holds the order."""
         last = time.monotonic()
         while not self._over.wait(self._order.beat_s):
             try:
-                beat(self._order, self._own)
+                beat(self._order, self._claim)
                 last = time.monotonic()
             except ClaimRefused as err:
                 self._give_up(str(err))

@@ -35,9 +35,9 @@ ASK_S = 0.5
 
 def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.sleep) -> None:
     """Withdraw orders, and remove them when no guard of theirs is alive."""
-    left = list(orders)
-    withdraw(*left)
-    for order in left:
+    remaining = list(orders)
+    withdraw(*remaining)
+    for order in remaining:
         take_back(order, wait)
 
 
@@ -136,11 +136,11 @@ def take(order: Order) -> Claim:
     """
     if read_record(order) is not None:
         raise ClaimRefused(f"{order.path}: there is a record of this attempt already")
-    before = read_claim(order)
-    if before is not None and not _is_dead(order, before):
-        raise ClaimRefused(f"{order.path}: process {before.pid} on {before.node} has this order")
-    own = Claim(
-        number=0 if before is None else before.number + 1,
+    previous = read_claim(order)
+    if previous is not None and not _is_dead(order, previous):
+        raise ClaimRefused(f"{order.path}: process {previous.pid} on {previous.node} has this order")
+    claim = Claim(
+        number=0 if previous is None else previous.number + 1,
         node=node_name(),
         pid=os.getpid(),
         start_s=time.time(),
@@ -148,13 +148,13 @@ def take(order: Order) -> Claim:
         space=process_space(),
         ticks=start_ticks(os.getpid()) or 0,
     )
-    if not _write_exclusively(order.claim(own.number), json.dumps(asdict(own))):
+    if not _write_exclusively(order.claim(claim.number), json.dumps(asdict(claim))):
         raise ClaimRefused(f"{order.path}: another guard was faster")
-    check_claim(order, own)
-    return own
+    check_claim(order, claim)
+    return claim
 
 
-def check_claim(order: Order, own: Claim) -> None:
+def check_claim(order: Order, claim: Claim) -> None:
     """See to it that a claim is still valid.
 
     Raises
@@ -164,11 +164,11 @@ def check_claim(order: Order, own: Claim) -> None:
     """
     if not order.path.exists():
         raise ClaimRefused(f"{order.path}: the order was withdrawn")
-    if order.claim(own.number + 1).exists():
+    if order.claim(claim.number + 1).exists():
         raise ClaimRefused(f"{order.path}: another guard has taken it over")
 
 
-def beat(order: Order, own: Claim) -> None:
+def beat(order: Order, claim: Claim) -> None:
     """Renew the lease: the claim gets the time of the file server.
 
     Raises
@@ -178,8 +178,8 @@ def beat(order: Order, own: Claim) -> None:
     OSError
         If the file server does not do it.
     """
-    check_claim(order, own)
-    os.utime(order.claim(own.number))
+    check_claim(order, claim)
+    os.utime(order.claim(claim.number))
 
 
 def read_claim(order: Order) -> Claim | None:

@@ -132,12 +132,12 @@ def read_order(path: Path) -> Order:
 
 def find_orders(directory: Path, job: Job) -> list[Order]:
     """Return the orders of earlier attempts at a job of this name; other files are skipped."""
-    found = []
+    orders = []
     step, _, place = job.name.rpartition("/")
     for path in sorted((directory / step).glob(f"{place}.*.json")):
         with contextlib.suppress(PipelineError):  # half a file of a full disk; or a description for a script
-            found.append(read_order(path))
-    return found
+            orders.append(read_order(path))
+    return orders
 
 
 def order_fingerprint(job: Job) -> str:
@@ -193,10 +193,10 @@ def discard(order: Order) -> None:
 
 def claims_of(order: Order) -> list[Path]:
     """Return the claims of an order, the valid one last; directories of many files are not read for it."""
-    found: list[Path] = []
-    while (path := order.claim(len(found))).exists():
-        found.append(path)
-    return found
+    claims: list[Path] = []
+    while (path := order.claim(len(claims))).exists():
+        claims.append(path)
+    return claims
 
 
 def discard_records(directory: Path) -> None:
@@ -238,8 +238,8 @@ def job_of(facts: Mapping[str, Any]) -> Job:
     return Job(**values)
 
 
-def _plain(thing: Job | JobResult | Staged) -> dict[str, Any]:
-    return {item.name: _plain_value(getattr(thing, item.name)) for item in fields(thing)}
+def _plain(record: Job | JobResult | Staged) -> dict[str, Any]:
+    return {item.name: _plain_value(getattr(record, item.name)) for item in fields(record)}
 
 
 def _plain_value(value: object) -> object:

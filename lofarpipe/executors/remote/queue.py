@@ -42,7 +42,7 @@ SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
     users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
-    kept = {*OF_SLURM_ITSELF, *users}
+    exceptions = {*OF_SLURM_ITSELF, *users}
     ours = {
         "CUDA_VISIBLE_DEVICES",
         "GPU_DEVICE_ORDINAL",
@@ -52,7 +52,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name in kept or not (name in ours or name.startswith(prefixes))
+        if name in exceptions or not (name in ours or name.startswith(prefixes))
     }
 
 

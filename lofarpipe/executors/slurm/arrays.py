@@ -45,7 +45,7 @@ class Array:
         """Return the identifier of a task in Slurm."""
         return f"{self.id}_{index}"
 
-    def said(self, index: int) -> str:
+    def output_of(self, index: int) -> str:
         """Return the output of a task outside the log of its job."""
         with contextlib.suppress(OSError):
             return Path(f"{self.stem}.{index}.out").read_text(encoding="utf-8", errors="replace")
@@ -117,7 +117,7 @@ class SlurmQueue:
             ) from err
 
     def _number_of(self, name: str) -> str:
-        return next((task.partition("_")[0] for task in self._client.named(name)), "")
+        return next((task.partition("_")[0] for task in self._client.queued_by_name(name)), "")
 
     def earlier(self) -> list[Array]:
         """Return the arrays recorded in files.
@@ -182,8 +182,8 @@ def node_of(job: Job, hosts: Iterable[str]) -> str:
     """Return Slurm's name for the host at which a job wants to run; "" if it does not, or Slurm does not know it."""
     if not job.at_host:
         return ""
-    known = set(hosts)
-    return next((name for name in (job.host, job.host.partition(".")[0]) if name in known), "")
+    node_names = set(hosts)
+    return next((name for name in (job.host, job.host.partition(".")[0]) if name in node_names), "")
 
 
 def grouped(requests: Sequence[Request], largest: int) -> list[tuple[Request, list[int]]]:
@@ -213,8 +213,8 @@ def sbatch_arguments(
     stem: ``<stem>.sh`` is the script, and each task writes output outside its log to ``<stem>.<index>.out``.
     """
     site = {"partition": options.partition, "account": options.account, "walltime": options.walltime}
-    wanted = {**site, **{key: value for key, value in request.batch if value}}
-    chosen = [f"{option}={wanted[key]}" for key, option in BATCH_OPTIONS.items() if wanted.get(key)]
+    requests = {**site, **{key: value for key, value in request.batch if value}}
+    chosen = [f"{option}={requests[key]}" for key, option in BATCH_OPTIONS.items() if requests.get(key)]
     return [
         f"--job-name={name}",
         f"--array=0-{count - 1}" + (f"%{throttle}" if throttle else ""),
@@ -231,7 +231,7 @@ def sbatch_arguments(
         f"--chdir={stem.parent}",
         f"--output={str(stem).replace('%', '%%')}.%a.out",
         *options.extra,
-        *shlex.split(wanted.get("options", "")),
+        *shlex.split(requests.get("options", "")),
         f"{stem}.sh",
     ]
 
@@ -281,28 +281,28 @@ def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[T
     """
     arrays = queue.earlier()
     queued = client.queued(array.id for array in arrays if array.id)
-    wanted = {job.name: place for place, job in enumerate(jobs)}
-    taken: dict[int, Task] = {}
+    places = {job.name: place for place, job in enumerate(jobs)}
+    adopted: dict[int, Task] = {}
     strays: list[str] = []
     useless: list[Order] = []
     for array in arrays:
         for index, path in enumerate(array.orders):
             order = _order(path)
-            place = -1 if order is None else wanted.get(order.job.name, -1)
+            place = -1 if order is None else places.get(order.job.name, -1)
             is_queued = bool(array.id) and array.task(index) in queued
-            if order and place >= 0 and place not in taken and _is_of_use(order, jobs[place], is_queued):
-                taken[place] = Task(place, order, array, index)
+            if order and place >= 0 and place not in adopted and _is_of_use(order, jobs[place], is_queued):
+                adopted[place] = Task(place, order, array, index)
                 continue
             strays += [array.task(index)] if is_queued else []
             useless += [order] if order else []
     end(client, strays, useless)
     for order in useless:
         discard(order)
-    kept = {task.array.stem for task in taken.values()}
+    stems = {task.array.stem for task in adopted.values()}
     for array in arrays:
-        if array.stem not in kept:
+        if array.stem not in stems:
             array.forget()
-    return list(taken.values())
+    return list(adopted.values())
 
 
 def _order(path: Path) -> Order | None:
@@ -343,26 +343,26 @@ def end(
     PipelineError
         If that cannot be brought about in time.
     """
-    left = set(tasks)
-    began = time.monotonic()
+    remaining = set(tasks)
+    start_s = time.monotonic()
     problem = SILENT
-    while left and time.monotonic() - began < END_LIMIT_S and not must_stop():
+    while remaining and time.monotonic() - start_s < END_LIMIT_S and not must_stop():
         try:
-            named = {task.partition("_")[0] for task in left} if whole_arrays else left
-            client.cancel(named, force=time.monotonic() - began > FORCE_AFTER_S)
-            left &= set(client.queued(task.partition("_")[0] for task in left))
+            targets = {task.partition("_")[0] for task in remaining} if whole_arrays else remaining
+            client.cancel(targets, force=time.monotonic() - start_s > FORCE_AFTER_S)
+            remaining &= set(client.queued(task.partition("_")[0] for task in remaining))
             problem = SILENT
         except SlurmRefused as err:
             if problem == SILENT:  # once: Slurm names the jobs in another order each time
                 note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
             problem = str(err)
             withdraw(*orders)
-        if left:
+        if remaining:
             wait(ASK_S)
-    if left:
+    if remaining:
         withdraw(*orders)
-        named = {task.partition("_")[0] for task in left} if whole_arrays else left
+        targets = {task.partition("_")[0] for task in remaining} if whole_arrays else remaining
         raise PipelineError(
-            f"{len(left)} jobs may be in the queue, where they have nothing to do any more: {problem}; the next run "
-            f"removes them, or: scancel {' '.join(sorted(named)[:NAMED])}"
+            f"{len(remaining)} jobs may be in the queue, where they have nothing to do any more: {problem}; "
+            f"the next run removes them, or: scancel {' '.join(sorted(targets)[:NAMED])}"
         )

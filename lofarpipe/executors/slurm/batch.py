@@ -53,24 +53,24 @@ class SubmitLimit:
     _most_taken: int = 0
     _next_probe: float = 0.0
 
-    def room(self, present: int, wanted: int) -> int:
+    def room(self, present: int, requested: int) -> int:
         """Return how many of the ``wanted`` jobs to submit now while ``present`` are in the queue; 0: wait.
 
         Few large arrays are better than many small ones: half of the limit has to be free, unless fewer are wanted.
         """
         if not self.jobs:
-            return wanted
+            return requested
         if not self.is_fixed and time.monotonic() > self._next_probe:
             self.jobs += max(1, self.jobs // 4)
             self._next_probe = time.monotonic() + PROBE_S
         free = self.jobs - present
-        return min(wanted, free) if free >= min(wanted, max(1, self.jobs // 2)) else 0
+        return min(requested, free) if free >= min(requested, max(1, self.jobs // 2)) else 0
 
     def note_taken(self, total: int) -> None:
         """Take into account that as many jobs are in the queue."""
         self._most_taken = max(self._most_taken, total)
 
-    def note_refusal(self, present: int, refused: int, known: int = 0) -> None:
+    def note_refusal(self, present: int, refused: int, limit: int = 0) -> None:
         """Take into account that an array was too large beside those that are present.
 
         Parameters
@@ -79,7 +79,7 @@ class SubmitLimit:
         """
         if present + refused <= self._most_taken:  # that many were in the queue before: others count, or just ended
             return
-        self.jobs = known if 0 < known < present + refused else max(1, present + refused // 2)
+        self.jobs = limit if 0 < limit < present + refused else max(1, present + refused // 2)
         self.is_fixed = False
         self._next_probe = time.monotonic() + PROBE_S
 
@@ -187,12 +187,12 @@ class Batch:
             return
         batch, options = dict(request.batch), self.options
         partition, account = (batch.get(key) or getattr(options, key) for key in ("partition", "account"))
-        known = 0
+        limit = 0
         if not self._is_told:
             self._is_told = True
-            known = self.client.submit_limit(partition, account, [*options.extra, batch.get("options", "")])
+            limit = self.client.submit_limit(partition, account, [*options.extra, batch.get("options", "")])
             self.note(f"Slurm does not take {present + count} jobs together, and is given fewer: {err}")
-        self.limit.note_refusal(present, count, known)
+        self.limit.note_refusal(present, count, limit)
         self._next_submission = time.monotonic() + (FULL_PAUSE_S if present else 0.0)
 
     def _is_busy(self, err: SlurmBusy) -> None:
@@ -208,17 +208,17 @@ class Batch:
 
     def _look(self) -> None:
         """Read the claims and records that have come; look less often while nothing comes."""
-        began = time.monotonic()
-        before = len(self.tasks)
+        start_s = time.monotonic()
+        former_count = len(self.tasks)
         names = {name for folder in {task.order.path.parent for task in self.tasks.values()} for name in _names(folder)}
         for task in list(self.tasks.values()):
             if self.must_end():
                 break
             self._look_at(task, names)
         now = time.monotonic()
-        came = len(self.tasks) < before
+        came = len(self.tasks) < former_count
         self._look_s = FIRST_LOOK_S if came else min(self._look_s * GROWTH, self.options.poll_s)
-        self._next_look = now + max(self._look_s, LOOKING_SHARE * (now - began))
+        self._next_look = now + max(self._look_s, LOOKING_SHARE * (now - start_s))
 
     def _look_at(self, task: Task, names: set[str]) -> None:
         stem = task.order.path.stem
@@ -301,16 +301,16 @@ class Batch:
         self._look()
         gone = [task for task in gone if task.place in self.tasks]
         try:
-            known = self.client.ended(task.array.id for task in gone)
+            ends = self.client.ends_of(task.array.id for task in gone)
         except SlurmRefused as err:
             self.note(f"Slurm does not answer, and is asked again: {err}")
             return
         for task in gone:
             if self.must_end():
                 return
-            said = task.array.said(task.index)
-            ended = known.get(task.id)
-            result = _concluded(task, ended, said)
+            output = task.array.output_of(task.index)
+            end_in_slurm = ends.get(task.id)
+            result = _concluded(task, end_in_slurm, output)
             write_end(result.log, result.reason())  # its guard could not say it, or did not know why
             self._finish(task, result)
 
@@ -321,36 +321,36 @@ class Batch:
         for submission in self.waiting:
             for _, order in submission.orders:
                 discard(order)
-        left = list(self.tasks.values())
-        if not left:
+        remaining = list(self.tasks.values())
+        if not remaining:
             return
-        for task in left if self._is_silent else []:  # to ask it takes time, in which jobs would go on
+        for task in remaining if self._is_silent else []:  # to ask it takes time, in which jobs would go on
             withdraw(task.order)
         signals = len(self.watch.received)
         end(
             self.client,
-            [task.id for task in left],
-            [task.order for task in left],
+            [task.id for task in remaining],
+            [task.order for task in remaining],
             whole_arrays=True,
             wait=self.watch.wait,
             must_stop=lambda: len(self.watch.received) > signals,
             note=self.note,
         )
-        for task in left:
+        for task in remaining:
             record = read_record(task.order)
             self.results[task.place] = record if record and not record.is_lost else ended_order(task.order)
             discard(task.order)
-        for array in {task.array for task in left}:
+        for array in {task.array for task in remaining}:
             array.forget()
         self.tasks.clear()
 
 
-def _concluded(task: Task, ended: EndedJob | None, said: str) -> JobResult:
+def _concluded(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobResult:
     """Return the result of a job that has left the queue, and of which Slurm remembers ``ended``."""
     if task.interrupted is not None:
-        return refined(task.order, task.interrupted, ended, said)
+        return refined(task.order, task.interrupted, end_in_slurm, output)
     claim = read_claim(task.order)
-    result = unrecorded(task.order, ended, claim.node if claim else "", said)
+    result = unrecorded(task.order, end_in_slurm, claim.node if claim else "", output)
     if claim is None:
         return result
     return replace(result, start_s=claim.start_s, duration_s=max(0.0, time.time() - claim.start_s))

@@ -60,9 +60,9 @@ class SlurmOptions:
 
     def faults(self) -> dict[str, str]:
         """Return the expected values of keys whose own value is invalid."""
-        found = {key: "it has to be more than 0" for key in ("poll_s", "queue_poll_s") if not getattr(self, key)}
+        problems = {key: "it has to be more than 0" for key in ("poll_s", "queue_poll_s") if not getattr(self, key)}
         problem = walltime_problem(self.walltime)
-        return found | ({"walltime": problem} if problem else {})
+        return problems | ({"walltime": problem} if problem else {})
 
 
 QOS_OPTION = re.compile(r"(?:--qos|-q)[= ]?(\S+)")
@@ -71,8 +71,8 @@ DEFAULT_QOS = "normal"  # of Slurm, where an association has none
 
 def asked_qos(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return the quality of service that options of sbatch ask for; "" if none."""
-    found = QOS_OPTION.findall(" ".join(words))
-    return found[-1] if found else environment.get("SBATCH_QOS", "")
+    matches = QOS_OPTION.findall(" ".join(words))
+    return matches[-1] if matches else environment.get("SBATCH_QOS", "")
 
 
 def association_limit(answer: str, account: str, qos: str) -> tuple[int, str]:
@@ -140,12 +140,12 @@ def patiently(
     SlurmBusy
         If Slurm did not answer all the time.
     """
-    began = time.monotonic()
+    start_s = time.monotonic()
     while True:
         try:
             return ask()
         except SlurmBusy as err:
-            if must_end() or time.monotonic() - began > LIMIT_S:
+            if must_end() or time.monotonic() - start_s > LIMIT_S:
                 raise
             note(f"Slurm does not answer, and is asked again: {err}")
         end = time.monotonic() + PAUSE_S  # a single wait may end early, as when a child does
@@ -175,53 +175,53 @@ def runs_never(state: str, reason: str) -> bool:
     return state == "PENDING" and NEVER.search(reason) is not None
 
 
-def unrecorded(order: Order, ended: EndedJob | None, node: str, said: str) -> JobResult:
+def unrecorded(order: Order, end: EndedJob | None, node: str, output: str) -> JobResult:
     """Return the result of a job that has left the queue without a record; it is never done.
 
     Parameters
     ----------
     ended: end of the task in Slurm's memory; None without.
     node: where its guard was; "" if there was none.
-    said: output of the task outside the job's log.
+    output: of the task, outside the job's log.
     """
-    ended = ended or EndedJob("")
-    state, number = ended.state, ended.signal
-    node = node or ended.node
+    end = end or EndedJob("")
+    state, number = end.state, end.signal
+    node = node or end.node
     where = f" on {node}" if node else ""
-    exit_code, problem = _known(order, state, where, said)
-    is_lost = not problem and (state in LOST or not state or number > 0 or ended.reason == "JobLaunchFailure")
+    exit_code, problem = _known_cause(order, state, where, output)
+    is_lost = not problem and (state in LOST or not state or number > 0 or end.reason == "JobLaunchFailure")
     if is_lost:
         because = LOST.get(state, f"lost with its guard (signal {number})" if number else "lost")
-        told = "" if state else ": it is not in the queue any more, and Slurm knows nothing else of it"
-        exit_code, problem = -signal.SIGKILL, f"{because}{where}{told}"
+        remark = "" if state else ": it is not in the queue any more, and Slurm knows nothing else of it"
+        exit_code, problem = -signal.SIGKILL, f"{because}{where}{remark}"
     elif not problem:
-        last = f'; it said "{said.splitlines()[-1]}"' if said.strip() else ""
-        exit_code = ended.exit_code or 1
+        last = f'; it said "{output.splitlines()[-1]}"' if output.strip() else ""
+        exit_code = end.exit_code or 1
         problem = (
-            f"Slurm says {state} with exit code {ended.exit_code}{where}, and there is no record {order.record}{last}; "
+            f"Slurm says {state} with exit code {end.exit_code}{where}, and there is no record {order.record}{last}; "
             "interpreter, package and job directory must be the same on all nodes"
         )
     return replace(ended_result(order.job, node=node), exit_code=exit_code, problem=problem, is_lost=is_lost)
 
 
-def refined(order: Order, result: JobResult, ended: EndedJob | None, said: str) -> JobResult:
+def refined(order: Order, result: JobResult, end: EndedJob | None, output: str) -> JobResult:
     """Return the result of a job that was interrupted, with the reason that Slurm gives."""
-    state = ended.state if ended else ""
+    state = end.state if end else ""
     where = f" on {result.node}" if result.node else ""
-    exit_code, problem = _known(order, state, where, said)
+    exit_code, problem = _known_cause(order, state, where, output)
     if problem:
         return replace(result, exit_code=exit_code, problem=problem, is_lost=False)
     return replace(result, problem=f"{LOST[state]}{where}") if state in LOST else result
 
 
-def _known(order: Order, state: str, where: str, said: str) -> tuple[int, str]:
+def _known_cause(order: Order, state: str, where: str, output: str) -> tuple[int, str]:
     """Return exit code and reason where a job has itself, or a person, to blame; else 0 and ""."""
     job = order.job
-    if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(said)):
-        given = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
+    if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(output)):
+        limit = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
         remedy = "raise" if job.memory_gb else "set"
-        used = max((int(number) for number in USED_BYTES.findall(said)), default=0)
-        much = f"{used / 1e9:.1f} GB, more than {given}" if used else f"more than {given}"
+        used_bytes = max((int(number) for number in USED_BYTES.findall(output)), default=0)
+        much = f"{used_bytes / 1e9:.1f} GB, more than {limit}" if used_bytes else f"more than {limit}"
         return -signal.SIGKILL, f"out of memory: it used {much}{where}; {remedy} memory_gb of the step"
     if state in (TIMEOUT, "DEADLINE"):
         return -signal.SIGTERM, f"ran into its time limit{where}; it needs a longer walltime, of the step or in [slurm]"
@@ -281,11 +281,11 @@ class SlurmClient:
     """Runs Slurm's commands, with an environment that no allocation around this process disturbs."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._given = environment
+        self._own_environment = environment
 
     @property
     def _environment(self) -> dict[str, str]:
-        return clean_environment(os.environ if self._given is None else self._given)
+        return clean_environment(os.environ if self._own_environment is None else self._own_environment)
 
     def submit(self, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
         """Submit a script; return the id of the job.
@@ -306,10 +306,10 @@ class SlurmClient:
         SlurmRefused
             If Slurm does not answer.
         """
-        wanted = sorted(set(ids))
-        return self._squeue("-j", ",".join(wanted)) if wanted else {}
+        job_ids = sorted(set(ids))
+        return self._squeue("-j", ",".join(job_ids)) if job_ids else {}
 
-    def named(self, name: str) -> dict[str, tuple[str, str]]:
+    def queued_by_name(self, name: str) -> dict[str, tuple[str, str]]:
         """Return state and reason of each task in the queue whose job has a name; raises as ``queued`` does."""
         return self._squeue("--name", name)
 
@@ -324,7 +324,7 @@ class SlurmClient:
             raise
         return parse_queue(answer)
 
-    def ended(self, ids: Iterable[str]) -> dict[str, EndedJob]:
+    def ends_of(self, ids: Iterable[str]) -> dict[str, EndedJob]:
         """Return the ends of the tasks of some jobs; where Slurm forgets soon, ``sacct`` is asked as well.
 
         Raises
@@ -332,19 +332,19 @@ class SlurmClient:
         SlurmBusy
             If the controller does not answer; it may know more later.
         """
-        found: dict[str, EndedJob] = {}
+        ends: dict[str, EndedJob] = {}
         for number in sorted(set(ids)):
             try:
-                found |= parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
+                ends |= parse_jobs(self._run(["scontrol", "show", "job", "-o", number]))
             except SlurmBusy:
                 raise
             except SlurmRefused:  # forgotten
                 pass
-            if not any(task.startswith(f"{number}_") for task in found):
+            if not any(task.startswith(f"{number}_") for task in ends):
                 columns = ["-o", "JobID,State,ExitCode,NodeList,Reason"]
                 with contextlib.suppress(SlurmRefused):  # no accounting at this site, or it does not answer
-                    found |= parse_accounting(self._run(["sacct", "-n", "-P", "-X", "-j", number, *columns]))
-        return found
+                    ends |= parse_accounting(self._run(["sacct", "-n", "-P", "-X", "-j", number, *columns]))
+        return ends
 
     def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
         """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
@@ -354,10 +354,10 @@ class SlurmClient:
         SlurmRefused
             If Slurm does not answer.
         """
-        wanted = sorted(set(tasks))
-        if wanted:
+        targets = sorted(set(tasks))
+        if targets:
             options = ["--signal=KILL", "--full"] if force else []
-            self._run(["scancel", *options, *wanted], timeout_s=CANCEL_TIMEOUT_S)
+            self._run(["scancel", *options, *targets], timeout_s=CANCEL_TIMEOUT_S)
 
     def max_array_size(self) -> int:
         """Return how many tasks one array may have; raises as ``queued`` does."""
@@ -372,12 +372,12 @@ class SlurmClient:
         """
         qos = asked_qos(options, self._environment)
         user = pwd.getpwuid(os.getuid()).pw_name
-        shown = ("sacctmgr", "-n", "-P", "show")
+        show = ("sacctmgr", "-n", "-P", "show")
         format_ = "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs"
-        own = self._answer(*shown, "assoc", f"user={user}", format_)
-        limit, qos = association_limit(own, account, qos)
+        associations = self._answer(*show, "assoc", f"user={user}", format_)
+        limit, qos = association_limit(associations, account, qos)
         names = [qos, partition_qos(self._answer("scontrol", "show", "partition", partition))]
-        every = self._answer(*shown, "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
+        every = self._answer(*show, "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs")
         return least_limit(limit, qos_limit(every, names))
 
     def _answer(self, *command: str) -> str:
@@ -417,20 +417,22 @@ class SlurmClient:
             raise SlurmRefused(f"{command[0]}: no such program on PATH{ELSEWHERE}") from err
         except subprocess.TimeoutExpired as err:
             raise SlurmBusy(f"{command[0]} did not answer within {timeout_s:g} s") from err
-        said = " ".join(done.stderr.split())
+        message = " ".join(done.stderr.split())
         if done.returncode != 0:
-            advice = ELSEWHERE if NOT_SET_UP.search(said) else ""
-            raise _kind(said)(f'{command[0]} exited with {done.returncode}: "{said or done.stdout.strip()}"{advice}')
+            advice = ELSEWHERE if NOT_SET_UP.search(message) else ""
+            raise _kind(message)(
+                f'{command[0]} exited with {done.returncode}: "{message or done.stdout.strip()}"{advice}'
+            )
         return done.stdout
 
 
-def _kind(said: str) -> type[SlurmRefused]:
+def _kind(message: str) -> type[SlurmRefused]:
     """Return the error for a refusal by one of Slurm's commands."""
-    if LASTING.search(said):
+    if LASTING.search(message):
         return SlurmRefused
-    if TOO_MANY.search(said):
+    if TOO_MANY.search(message):
         return SlurmFull
-    return SlurmBusy if PASSING.search(said) else SlurmRefused
+    return SlurmBusy if PASSING.search(message) else SlurmRefused
 
 
 def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
@@ -441,7 +443,7 @@ def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
 
 def parse_jobs(answer: str) -> dict[str, EndedJob]:
     """Return task -> its end, from ``scontrol show job -o``."""
-    found = {}
+    ends = {}
     for line in answer.splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split())
         if "ArrayTaskId" not in facts or not facts["ArrayTaskId"].isdigit():
@@ -449,21 +451,19 @@ def parse_jobs(answer: str) -> dict[str, EndedJob]:
         code, _, number = facts.get("ExitCode", "0:0").partition(":")
         node = facts.get("BatchHost") or facts.get("NodeList", "")
         task = f"{facts.get('ArrayJobId')}_{facts['ArrayTaskId']}"
-        found[task] = EndedJob(
-            facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", "")
-        )
-    return found
+        ends[task] = EndedJob(facts.get("JobState", ""), _int(code), _int(number), _node(node), facts.get("Reason", ""))
+    return ends
 
 
 def parse_accounting(answer: str) -> dict[str, EndedJob]:
     """Return task -> its end, from ``sacct``."""
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
-    found = {}
+    ends = {}
     for task, state, codes, node, reason in rows:
         code, _, number = codes.partition(":")
         # "CANCELLED by 1000"
-        found[task] = EndedJob(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
-    return found
+        ends[task] = EndedJob(state.split()[0] if state else "", _int(code), _int(number), _node(node), reason)
+    return ends
 
 
 def parse_max_array_size(answer: str) -> int:

@@ -96,13 +96,13 @@ class SlurmExecutor(Cancellable):
         if tasks:
             count = f"{len(tasks)} job{'s' if len(tasks) > 1 else ''}"
             self.note(f"{count} of the run before this one, in Slurm's queue or done there since: taken over")
-        taken = {task.order.path for task in tasks}
-        end_guards(order for order in orders_of(self._orders, jobs) if order.path not in taken)
+        order_paths = {task.order.path for task in tasks}
+        end_guards(order for order in orders_of(self._orders, jobs) if order.path not in order_paths)
         return tasks
 
-    def _submissions(self, jobs: Sequence[Job], taken: set[int]) -> list[Submission]:
+    def _submissions(self, jobs: Sequence[Job], adopted_places: set[int]) -> list[Submission]:
         """Write the orders of all jobs but those that are ``taken``; return the jobs to submit."""
-        places = [place for place in range(len(jobs)) if place not in taken]
+        places = [place for place in range(len(jobs)) if place not in adopted_places]
         if not places:
             return []
         self._largest_array = self._largest_array or self._options.max_array_size or self._client.max_array_size()
@@ -151,11 +151,11 @@ class SlurmExecutor(Cancellable):
             nodes = [node for node in nodes if node.is_default] or nodes
         if not nodes:
             raise PipelineError(f"partition '{partition}' of Slurm has no nodes; sinfo lists those that there are")
-        given = self._options
+        size = self._options
         return Resources(
-            cores=given.cores or max(node.size.cores for node in nodes),
-            memory_gb=given.memory_gb or max(node.size.memory_gb for node in nodes),
-            gpus=given.gpus or max(node.size.gpus for node in nodes),
+            cores=size.cores or max(node.size.cores for node in nodes),
+            memory_gb=size.memory_gb or max(node.size.memory_gb for node in nodes),
+            gpus=size.gpus or max(node.size.gpus for node in nodes),
         )
 
     def _refuse_impossible(self, job: Job) -> None:

@@ -81,7 +81,7 @@ class SshExecutor(Cancellable):
         self.orders = orders.absolute()
         self.grace_s = grace_s
         self.hosts = [Host(name, options, grace_s) for name in options.names()]
-        self._told: set[str] = set()
+        self._noted_hosts: set[str] = set()
         self._over = threading.Event()
         self._beats: threading.Thread | None = None
 
@@ -152,8 +152,8 @@ class SshExecutor(Cancellable):
         if refused:
             raise PipelineError("\n".join(refused))
         for host in self.hosts:
-            if host.is_down and host.name not in self._told:
-                self._told.add(host.name)
+            if host.is_down and host.name not in self._noted_hosts:
+                self._noted_hosts.add(host.name)
                 self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
 
     def host_of(self, job: Job) -> Host | None:
@@ -163,11 +163,11 @@ class SshExecutor(Cancellable):
         if is_here(job.host):
             return next((host for host in self.hosts if host.is_here), None)
         names = (job.host, job.host.partition(".")[0])
-        found = next((host for name in names for host in self.hosts if host.name == name), None)
-        if found is None:
+        bound_host = next((host for name in names for host in self.hosts if host.name == name), None)
+        if bound_host is None:
             step = job.name.rpartition("/")[0]
             self.note(f"{job.host}, where data of {step} is, is none of the hosts; any of them takes its jobs")
-        return found
+        return bound_host
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):
@@ -222,7 +222,7 @@ class _Running:
     host: Host
     is_retry: bool
     lookout: Lookout | None
-    began: float = 0.0  # monotonic clock, s; 0: not yet
+    started_at_s: float = 0.0  # monotonic clock, s; 0: not yet
     stopped: str = ""  # why it was ended by us
     lost_at: float = 0.0  # monotonic clock, s: since then its host says nothing
     lost_because: str = ""
@@ -346,7 +346,7 @@ class _Batch:
                 if words == ["lost"]:
                     self._set_adrift(host)
                 elif running is not None and words[0] == "began":
-                    running.began = time.monotonic()
+                    running.started_at_s = time.monotonic()
                     if self._on_start is not None:
                         start_s = int(words[2]) / 1000
                         self._on_start(JobStart(running.order.job.name, host.node, int(words[1]), start_s))
@@ -358,7 +358,7 @@ class _Batch:
         for name in list(host.jobs):
             host.release(name)
             running = self._running.pop(name)
-            running.lost_at, running.lost_because = time.monotonic(), f"lost with host {host.name}: {host.said}"
+            running.lost_at, running.lost_because = time.monotonic(), f"lost with host {host.name}: {host.problem}"
             self._adrift[name] = running
             if read_claim(running.order) is None:
                 withdraw(running.order)  # who just begins sees that, and ends
@@ -369,17 +369,17 @@ class _Batch:
         reads_logs = now >= self._next_log
         self._next_log = now + LOG_LOOK_S if reads_logs else self._next_log
         for name, running in self._running.items():
-            if not running.began or running.stopped:
+            if not running.started_at_s or running.stopped:
                 continue
             limit_s = walltime_s(running.order.job.batch.get("walltime", "") or self._owner.options.walltime)
-            seen = running.lookout.look() if reads_logs and running.lookout else None
-            if now - running.began > limit_s:
-                seen = (
+            fault = running.lookout.look() if reads_logs and running.lookout else None
+            if now - running.started_at_s > limit_s:
+                fault = (
                     f"it ran into its time limit of {duration_text(limit_s)}; raise walltime of the step, or in [ssh]"
                 )
-            if seen:
-                running.stopped = seen
-                self._note(running.order.job, f"stopped: {seen}")
+            if fault:
+                running.stopped = fault
+                self._note(running.order.job, f"stopped: {fault}")
                 running.host.send(f"end {name}")
         self._look_adrift()
         self._owner.connect()
@@ -403,9 +403,11 @@ class _Batch:
                 hosts = [host for host in ([bound] if bound else self._owner.hosts) if host.may_take(job)]
                 if not all(host.is_down for host in hosts):
                     break
-                what = f"host {bound.name}, to which it is bound," if bound else "none of the hosts that could take it"
-                said = "; ".join(dict.fromkeys(f"{host.name}: {host.said}" for host in hosts))
-                reason = f"{what} {'cannot' if bound else 'can'} be reached, {TRIES} tries: {said}"
+                subject = (
+                    f"host {bound.name}, to which it is bound," if bound else "none of the hosts that could take it"
+                )
+                messages = "; ".join(dict.fromkeys(f"{host.name}: {host.problem}" for host in hosts))
+                reason = f"{subject} {'cannot' if bound else 'can'} be reached, {TRIES} tries: {messages}"
                 result = replace(ended_result(job), exit_code=UNREACHED, problem=reason)
                 self._finish(queue.popleft(), result)
 
@@ -510,4 +512,4 @@ class _Batch:
 def unreachable(host: Host) -> str:
     """Return why a host cannot be reached, and the remedy."""
     remedy = f"see that 'ssh -o BatchMode=yes {host.name} true' works, or take it out of hosts"
-    return f"host {host.name} cannot be reached, {TRIES} tries: {host.said}; {remedy}"
+    return f"host {host.name} cannot be reached, {TRIES} tries: {host.problem}; {remedy}"

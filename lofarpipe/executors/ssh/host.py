@@ -43,7 +43,7 @@ class Host:
     is_placed: whether its agent is where the orders are.
     refused: why nothing can run on it although it was reached; "" if it can.
     failures: tries to reach it since it was last connected.
-    said: outcome of the last of them.
+    problem: of the last of them.
     jobs: those that run on it, by order.
     """
 
@@ -51,7 +51,7 @@ class Host:
         self.name = name
         self.is_here = is_here(name)
         self.size: Resources | None = None
-        self.node = self.refused = self.said = ""
+        self.node = self.refused = self.problem = ""
         self.is_placed = False
         self.failures = 0
         self.jobs: dict[str, Job] = {}
@@ -64,7 +64,7 @@ class Host:
         self._unread = b""
         self._orders: Path | None = None
         self._devices: list[str] = []  # that no job has
-        self._given: dict[str, list[str]] = {}
+        self._lent_devices: dict[str, list[str]] = {}
 
     # ---- the connection
 
@@ -138,9 +138,9 @@ class Host:
             is_open = bool(chunk)
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for line in lines:
-                token, _, said = os.fsdecode(line).partition(" ")
+                token, _, message = os.fsdecode(line).partition(" ")
                 if token == self._token:  # not what a login prints
-                    yield from self._heard(said)
+                    yield from self._heard(message)
         is_late = self._process is not None and self.size is None and time.monotonic() > self._deadline
         if is_late or not is_open:
             was_ready = self.size is not None
@@ -148,30 +148,30 @@ class Host:
             if was_ready:
                 yield ["lost"]
 
-    def _heard(self, said: str) -> Iterator[list[str]]:
-        word, _, rest = said.partition(" ")
+    def _heard(self, message: str) -> Iterator[list[str]]:
+        word, _, rest = message.partition(" ")
         if word == "refused":
             self.refused, self.is_placed = rest, False
         elif word == "placed":
             self.is_placed = True
         elif word == "ready":
             self.node, cores, memory_kib, gpus = rest.split()
-            given = self._options
-            memory_gb = given.memory_gb or int(memory_kib) / KIB_PER_GB
-            self.size = Resources(given.cores or int(cores), memory_gb, given.gpus or int(gpus))
+            size = self._options
+            memory_gb = size.memory_gb or int(memory_kib) / KIB_PER_GB
+            self.size = Resources(size.cores or int(cores), memory_gb, size.gpus or int(gpus))
             self._devices = [str(number) for number in range(self.size.gpus)]
             self.failures = 0
             if self._orders is not None:
                 self.send(f"in {self._orders}")
         else:
-            yield said.split(maxsplit=3 if word == "began" else 1)
+            yield message.split(maxsplit=3 if word == "began" else 1)
 
-    def _fail(self, said: str) -> None:
+    def _fail(self, cause: str) -> None:
         """Note that there is no connection, and why."""
         if self._process is not None:
             self._process.terminate()
         code, errors = self._end()
-        self.said = said or (errors[-1] if errors else f"its connection ended with exit code {code}")
+        self.problem = cause or (errors[-1] if errors else f"its connection ended with exit code {code}")
         self.failures += 1
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
@@ -231,13 +231,13 @@ class Host:
     def admit(self, order: str, job: Job) -> list[str]:
         """Note that a job is going to run here; return the CUDA devices that are its own until it ends."""
         self.jobs[order] = job
-        self._given[order], self._devices = self._devices[: job.gpus], self._devices[job.gpus :]
-        return self._given[order]
+        self._lent_devices[order], self._devices = self._devices[: job.gpus], self._devices[job.gpus :]
+        return self._lent_devices[order]
 
     def release(self, order: str) -> None:
         """Give back the share of a job."""
         del self.jobs[order]
-        self._devices += self._given.pop(order)
+        self._devices += self._lent_devices.pop(order)
 
 
 def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:

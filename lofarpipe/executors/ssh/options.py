@@ -16,8 +16,8 @@ ENVIRONMENTS = ("run", "host")
 
 def is_here(host: str) -> bool:
     """Whether a name is one of this machine."""
-    own = os.uname().nodename
-    return host in {"localhost", own, own.partition(".")[0]}
+    this_host = os.uname().nodename
+    return host in {"localhost", this_host, this_host.partition(".")[0]}
 
 
 def walltime_s(text: str) -> float:
@@ -67,22 +67,22 @@ class SshOptions:
             If the list cannot be read.
         """
         names = expand_hosts(self.hosts)
-        here = [name for name in names if is_here(name)]
-        return tuple(name for name in names if name not in here[1:])
+        local_names = [name for name in names if is_here(name)]
+        return tuple(name for name in names if name not in local_names[1:])
 
     def faults(self) -> dict[str, str]:
         """Return the need that a single value fails, by key."""
-        found = {}
+        problems = {}
         try:
             expand_hosts(self.hosts)
         except PipelineError as err:
-            found["hosts"] = str(err)
+            problems["hosts"] = str(err)
         if self.environment not in ENVIRONMENTS:
-            found["environment"] = f"one of {', '.join(ENVIRONMENTS)} is needed"
+            problems["environment"] = f"one of {', '.join(ENVIRONMENTS)} is needed"
         if self.env_file and not self.env_file.startswith(("/", "~/")):
-            found["env_file"] = "a path that begins with / or ~/ is needed"
+            problems["env_file"] = "a path that begins with / or ~/ is needed"
         problem = walltime_problem(self.walltime)
-        return found | ({"walltime": problem} if problem else {})
+        return problems | ({"walltime": problem} if problem else {})
 
     def problems(self) -> list[str]:
         """Return their faults on this machine."""

@@ -19,7 +19,7 @@ from lofarpipe.support.utilities import write_atomically
 
 
 class AveragingError(PipelineError):
-    """An averaged set is not what it should be."""
+    """An averaged set is not as expected."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ def verify_averaged(ms: str, notes: ReadingNotes, channels: int, times: int) -> 
         "rows": (facts.rows, -(-notes.times // times) * notes.baselines),
     }
     if wrong := [
-        f"{found} {noun}, and {wanted} are expected" for noun, (found, wanted) in expected.items() if found != wanted
+        f"{count} {noun}, and {expected_count} are expected"
+        for noun, (count, expected_count) in expected.items()
+        if count != expected_count
     ]:
         raise AveragingError(f"{ms}: has {'; '.join(wrong)}; the full-resolution set is kept")
     with closing(casacore.tables.table(ms, ack=False)) as table:

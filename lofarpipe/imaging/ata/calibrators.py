@@ -38,7 +38,7 @@ class Tables:
         """The directory of all of them."""
         return f"{self.session.outdir}/{TABLES}"
 
-    def named(self, tuning: str, ending: str) -> str:
+    def table_path(self, tuning: str, ending: str) -> str:
         """Return a product: ``K0`` and the like of a tuning."""
         return f"{self.directory}/{self.session.roles.fluxcal}_{tuning}.{ending}.h5"
 
@@ -81,7 +81,7 @@ def dead_antennas(session: Session) -> list[str]:
 
 
 def reading_problems(session: Session) -> list[str]:
-    """Return what was found in the files and changed."""
+    """Return the notes on the files: findings and changes."""
     lines: list[str] = []
     silent: dict[tuple[str, str, str], list[str]] = {}
     garbage = bad = 0
@@ -184,7 +184,7 @@ def unflagged_by_antenna(facts: Sequence[SetFacts], names: Sequence[str]) -> NDA
 
 
 def bandpass_summary_path(session: Session) -> Path:
-    """Return the file in which the bandpass step leaves what it chose for the gains."""
+    """Return the file with the choices of the bandpass step for the gains."""
     return Path(Tables(session).directory, "bandpass.json")
 
 

@@ -53,7 +53,7 @@ class CalibratorSet:
 
     def table(self, ending: str) -> str:
         """Return a table of CASA: as the H5parm of the same content, without its ending."""
-        return Tables(self.session).named(self.tuning, ending).removesuffix(".h5")
+        return Tables(self.session).table_path(self.tuning, ending).removesuffix(".h5")
 
 
 def calibrator_sets(session: Session) -> list[CalibratorSet]:
@@ -86,13 +86,13 @@ def remove_calibrator_set(one: CalibratorSet) -> None:
     shutil.rmtree(one.ms, ignore_errors=True)
 
 
-def preferred_antennas(session: Session, asked: Sequence[str]) -> list[str]:
+def preferred_antennas(session: Session, requested: Sequence[str]) -> list[str]:
     """Return antennas in the order in which they may be the reference: those asked for, then those with most data."""
     facts = list(session_facts(session).values())
     names = list(facts[0].antennas)
     unflagged = unflagged_by_antenna(facts, names)
     others = sorted(range(len(names)), key=lambda place: -unflagged[place])
-    return list(dict.fromkeys([*(name for name in asked if name in names), *(names[place] for place in others)]))
+    return list(dict.fromkeys([*(name for name in requested if name in names), *(names[place] for place in others)]))
 
 
 def solving_tasks(one: CalibratorSet, references: Sequence[str], polarisation: tuple[float, float]) -> list[Task]:
@@ -110,12 +110,12 @@ def solving_tasks(one: CalibratorSet, references: Sequence[str], polarisation: t
     for path in map(one.table, ORDER):
         shutil.rmtree(path, ignore_errors=True)
     k0, g0, b0, g1, scaled = map(one.table, ORDER)
-    whole = {**common, "field": flux, "solint": "inf", "combine": "scan"}
+    whole_scans = {**common, "field": flux, "solint": "inf", "combine": "scan"}
     return [
         *tasks,
-        ("gaincal", {**whole, "caltable": k0, "gaintype": "K"}),
-        ("gaincal", {**whole, "caltable": g0, "gaintype": "G", "calmode": "p", "gaintable": [k0]}),
-        ("bandpass", {**whole, "caltable": b0, "gaintable": [k0, g0]}),
+        ("gaincal", {**whole_scans, "caltable": k0, "gaintype": "K"}),
+        ("gaincal", {**whole_scans, "caltable": g0, "gaintype": "G", "calmode": "p", "gaintable": [k0]}),
+        ("bandpass", {**whole_scans, "caltable": b0, "gaintable": [k0, g0]}),
         (
             "gaincal",
             {
@@ -169,9 +169,9 @@ def export_solutions(one: CalibratorSet) -> list[str]:
     band, frequencies_hz = bandpass_gains(*(one.table(ending) for ending in ("K0", "G0", "B0")))
     numbers, gains = read_scan_gains(one.table("G1"))
     names = _names(one.table("G1"), "ANTENNA")
-    written = []
+    paths = []
     for number, scan in enumerate(one.scans):
-        own = facts[scan.name, one.tuning]
+        set_facts = facts[scan.name, one.tuning]
         contents: dict[str, tuple[Any, Any]] = {
             "gain": (gains[numbers.index(number)][None], [float(frequencies_hz.mean())])
         }
@@ -179,18 +179,18 @@ def export_solutions(one: CalibratorSet) -> list[str]:
             contents["bandpass"] = (np.moveaxis(band, 2, 0), frequencies_hz)
         for kind, (values, hz) in contents.items():
             path = tables.solved(scan, one.tuning, kind)
-            _write(path, values, hz, names, own)
-            written.append(path)
-    return written
+            _write(path, values, hz, names, set_facts)
+            paths.append(path)
+    return paths
 
 
 def _write(path: str, gains: Complex, frequencies_hz: Any, names: Sequence[str], facts: SetFacts) -> None:
     """Write gains (chan, ant, pol) of a scan; antennas that CASA has and the scan has not are left out."""
     places_m: Mapping[str, Any] = dict(zip(facts.antennas, facts.positions_m, strict=True))
-    kept = [place for place, name in enumerate(names) if name in places_m]
-    ants = [names[place] for place in kept]
+    places = [place for place, name in enumerate(names) if name in places_m]
+    ants = [names[place] for place in places]
     axes = {"time": [float(np.mean(facts.times_s))], "freq": frequencies_hz, "ant": ants, "pol": ["XX", "YY"]}
-    write_h5parm(Path(path), gain_tables(gains[None][:, :, kept], axes), {name: places_m[name] for name in ants})
+    write_h5parm(Path(path), gain_tables(gains[None][:, :, places], axes), {name: places_m[name] for name in ants})
 
 
 def bandpass_gains(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float64]]:

@@ -128,27 +128,27 @@ def _new_table(target: str) -> Any:
 
 
 class _Places:
-    """Rows of the subtables of a new set, by what is in them."""
+    """Rows of the subtables of a new set, by their content."""
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._known: dict[str, list[Any]] = {"FIELD": [], "SPECTRAL_WINDOW": [], "ANTENNA": []}
+        self._rows: dict[str, list[Any]] = {"FIELD": [], "SPECTRAL_WINDOW": [], "ANTENNA": []}
 
     def of(self, ms: str, name: str) -> Numbers:
         """Return the rows that a subtable of a set has here; those that are new are added."""
         with closing(casacore.tables.table(f"{ms}::{name}", ack=False)) as table:
             keys = [_key(table, name, row) for row in range(table.nrows())]
-            known = self._known[name]
-            new = [row for row, key in enumerate(keys) if key not in known]
-            with closing(casacore.tables.table(f"{self._target}::{name}", readonly=False, ack=False)) as own:
+            rows = self._rows[name]
+            new = [row for row, key in enumerate(keys) if key not in rows]
+            with closing(casacore.tables.table(f"{self._target}::{name}", readonly=False, ack=False)) as target_table:
                 for row in new:
-                    known.append(keys[row])
+                    rows.append(keys[row])
                     with closing(table.selectrows([row])) as chosen:
-                        chosen.copyrows(own, startrowout=-1)
-                    _complete(own, name, len(known) - 1)
+                        chosen.copyrows(target_table, startrowout=-1)
+                    _complete(target_table, name, len(rows) - 1)
         if new and name == "SPECTRAL_WINDOW":
             self._describe(len(new))
-        return np.array([known.index(key) for key in keys])
+        return np.array([rows.index(key) for key in keys])
 
     def _describe(self, number: int) -> None:
         """Add rows to DATA_DESCRIPTION for windows that are new; their numbers are the same."""
@@ -200,10 +200,10 @@ def _append_scan(table: Any, places: _Places, sets: Sequence[str]) -> None:
 
 
 def _copy_table(source: str, target: str, name: str) -> None:
-    own = casacore.tables.table(f"{target}::{name}", readonly=False, ack=False)
-    with closing(own), closing(casacore.tables.table(f"{source}::{name}", ack=False)) as table:
+    target_table = casacore.tables.table(f"{target}::{name}", readonly=False, ack=False)
+    with closing(target_table), closing(casacore.tables.table(f"{source}::{name}", ack=False)) as table:
         if table.nrows():
-            table.copyrows(own, startrowout=-1)
+            table.copyrows(target_table, startrowout=-1)
 
 
 def _set_time_range(target: str) -> None:

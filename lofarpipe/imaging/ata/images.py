@@ -67,7 +67,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Images:
-    """What an imager wrote: cleaned image, residual, and the name for an image corrected for the beam."""
+    """Images of an imager: cleaned image, residual, and the name for an image corrected for the beam."""
 
     image: str
     residual: str
@@ -114,18 +114,18 @@ def bands_of(session: Session, field: str) -> list[Band]:
     Source: doc/spec/calibration.md, section 4.
     """
     folders = [scan.name for scan in session.scans if scan.field == field]
-    found: dict[str, list[SetFacts]] = {}
+    facts_by_tuning: dict[str, list[SetFacts]] = {}
     for (folder, tuning), facts in session_facts(session).items():
         if folder in folders and facts.is_usable:
-            found.setdefault(tuning, []).append(facts)
-    if not found:
+            facts_by_tuning.setdefault(tuning, []).append(facts)
+    if not facts_by_tuning:
         raise ImageError(f"{field}: all of its data are flagged; there is nothing to image")
-    ranges = {t: _unflagged_range(facts) for t, facts in found.items()}
-    lengths = {t: max(one.uv_m[1] for one in facts) for t, facts in found.items()}
+    ranges = {t: _unflagged_range(facts) for t, facts in facts_by_tuning.items()}
+    lengths = {t: max(one.uv_m[1] for one in facts) for t, facts in facts_by_tuning.items()}
     if are_far_apart(list(ranges.values())):
         return [Band(f"_{t}", (t,), *ranges[t], lengths[t]) for t in ranges]
     lowest, highest = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
-    return [Band("", tuple(found), lowest, highest, max(lengths.values()))]
+    return [Band("", tuple(facts_by_tuning), lowest, highest, max(lengths.values()))]
 
 
 def windows_of(ms: str, band: Band) -> tuple[int, ...]:
@@ -145,8 +145,8 @@ def are_far_apart(ranges: Sequence[tuple[float, float]]) -> bool:
     """Whether any two neighbours of some frequency ranges, Hz, have a gap that is wider than the wider of them."""
     ordered = sorted(ranges)
     return any(
-        after[0] - before[1] > max(before[1] - before[0], after[1] - after[0])
-        for before, after in itertools.pairwise(ordered)
+        upper[0] - lower[1] > max(lower[1] - lower[0], upper[1] - upper[0])
+        for lower, upper in itertools.pairwise(ordered)
     )
 
 
@@ -198,8 +198,8 @@ def plan_image(band: Band, rule: str, directory: Path, imager: Imager) -> ImageP
     """Return cell and size of an image; for the rule ``beam`` a PSF is made in the directory, and removed."""
     cell, reason = cell_arcsec("original", band)
     if rule != "original":
-        made = read_sky_image(imager(str(directory / "psf_only"), Grid(cell, PSF_SIZE), None).image)
-        cell, reason = cell_arcsec(rule, band, made.beam_minor_arcsec, made.frequency_hz)
+        psf = read_sky_image(imager(str(directory / "psf_only"), Grid(cell, PSF_SIZE), None).image)
+        cell, reason = cell_arcsec(rule, band, psf.beam_minor_arcsec, psf.frequency_hz)
         for path in directory.glob("psf_only-*.fits"):
             path.unlink()
     side, side_reason = image_side(cell, band.lowest_hz)
@@ -224,17 +224,17 @@ def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[di
 
     Source: doc/spec/calibration.md, section 4.
     """
-    made = imager(f"{root}_dirty", grid, None)
-    noise_jy = image_noise(made.image)
+    images = imager(f"{root}_dirty", grid, None)
+    noise_jy = image_noise(images.image)
     rounds = [{"noise_jy": noise_jy}]
     for number in range(1, MOST_ROUNDS + 1):
         threshold_jy = CLEAN_SIGMA * noise_jy
-        made = imager(f"{root}_clean_iter{number}", grid, Cleaning(threshold_jy))
-        before, noise_jy = noise_jy, image_noise(made.residual)
+        images = imager(f"{root}_clean_iter{number}", grid, Cleaning(threshold_jy))
+        previous_jy, noise_jy = noise_jy, image_noise(images.residual)
         rounds.append({"noise_jy": noise_jy, "threshold_jy": threshold_jy})
-        if number >= FEWEST_ROUNDS and noise_jy > (1 - LEAST_GAIN) * before:
+        if number >= FEWEST_ROUNDS and noise_jy > (1 - LEAST_GAIN) * previous_jy:
             break
-    return made, rounds
+    return images, rounds
 
 
 #: Writes a mask of the sources of an image, and returns their number.
@@ -248,17 +248,17 @@ def mask_rounds(root: str, grid: Grid, imager: Imager, write_mask: Masker) -> tu
     """
     dirty = imager(f"{root}_dirty", grid, None).image
     cleaning, mask = Cleaning(noise_sigma=1, mask_sigma=3, gain=0.6), f"{root}_mask.fits"
-    made, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
+    images, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
     rounds: list[dict[str, Any]] = []
     for _ in range(MOST_MASKS):
-        islands = write_mask(made.image, mask)
-        noise_jy = image_noise(made.residual)
+        islands = write_mask(images.image, mask)
+        noise_jy = image_noise(images.residual)
         rounds.append({"islands": islands, "noise_jy": noise_jy, "fallback": fallback, "dirty": dirty})
         if not islands or (len(rounds) > FEWEST_MASKS and islands == rounds[-2]["islands"]):
             break
         cleaning = Cleaning(noise_sigma=1, mask=mask, gain=0.6)
-        made, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
-    return made, rounds
+        images, fallback = careful_clean(imager, f"{root}_clean", grid, cleaning, dirty)
+    return images, rounds
 
 
 def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dirty: str) -> tuple[Images, str]:

@@ -67,7 +67,7 @@ def reading_maps(
 
 
 def solving_maps(sessions: Sequence[str], present: Sequence[str], mapfile_dir: Path, stem: str) -> dict[str, str]:
-    """Write the maps of what is solved and corrected: of scans whose averaged set is among ``present``."""
+    """Write the maps of solved and corrected sets: of scans whose averaged set is among ``present``."""
     columns: dict[str, list[str]] = {key: [] for key in SOLVING}
     for path in sessions:
         session = load_session(path)
@@ -78,7 +78,7 @@ def solving_maps(sessions: Sequence[str], present: Sequence[str], mapfile_dir: P
 
 def _append_tuning(columns: dict[str, list[str]], session: Session, tuning: str, present: set[str]) -> None:
     tables = Tables(session)
-    products = {kind: tables.named(tuning, kind) for kind in ("G0", "K0", "B0")}
+    products = {kind: tables.table_path(tuning, kind) for kind in ("G0", "K0", "B0")}
     for scan in session.scans:
         ms, kind = session.set_path(scan, tuning, AVERAGED), session.kind(scan)
         if ms not in present:
@@ -110,9 +110,13 @@ def field_maps(sessions: Sequence[str], kinds: Sequence[str], mapfile_dir: Path,
 
 def field_names(session: Session, kinds: Sequence[str]) -> list[str]:
     """Return the fields of some kinds, in order of time."""
-    named = {FLUXCAL: [session.roles.fluxcal], PHASECAL: [session.roles.phasecal], TARGET: [*session.roles.targets]}
-    wanted = [name for kind in kinds for name in named[kind]]
-    return [name for name in dict.fromkeys(scan.field for scan in session.scans) if name in wanted]
+    names_by_kind = {
+        FLUXCAL: [session.roles.fluxcal],
+        PHASECAL: [session.roles.phasecal],
+        TARGET: [*session.roles.targets],
+    }
+    selection = [name for kind in kinds for name in names_by_kind[kind]]
+    return [name for name in dict.fromkeys(scan.field for scan in session.scans) if name in selection]
 
 
 def calibrated_set(session: Session, name: str) -> str:

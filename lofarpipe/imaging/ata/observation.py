@@ -32,12 +32,12 @@ KINDS = (FLUXCAL, PHASECAL, TARGET)
 
 
 def observation_of(session: Session) -> dict[str, Any]:
-    """Return what observation.json holds: numbers of every field, and warnings."""
+    """Return the content of observation.json: numbers of every field, and warnings."""
     facts, fields, warnings = session_facts(session), {}, []
     for name in field_names(session, KINDS):
         scans = [scan for scan in session.scans if scan.field == name and scan.start_jd]
-        found = [one for (folder, _), one in facts.items() if folder in {scan.name for scan in scans}]
-        fields[name] = _field_numbers(scans, found)
+        scan_facts = [one for (folder, _), one in facts.items() if folder in {scan.name for scan in scans}]
+        fields[name] = _field_numbers(scans, scan_facts)
         if fields[name]["elevation_deg"][0] < LOWEST_DEG:
             warnings.append(f"{name}: its elevation goes down to {fields[name]['elevation_deg'][0]:.1f} deg")
     warnings += beam_warnings(session)
@@ -47,9 +47,11 @@ def observation_of(session: Session) -> dict[str, Any]:
 def _field_numbers(scans: Sequence[Scan], facts: Sequence[SetFacts]) -> dict[str, Any]:
     elevations, azimuths = [], []
     for scan in scans:
-        seen = altitude_azimuth_deg(scan.direction_rad, np.linspace(scan.start_jd, scan.end_jd, TRACK_POINTS).tolist())
-        elevations += seen[0]
-        azimuths += seen[1]
+        angles = altitude_azimuth_deg(
+            scan.direction_rad, np.linspace(scan.start_jd, scan.end_jd, TRACK_POINTS).tolist()
+        )
+        elevations += angles[0]
+        azimuths += angles[1]
     lengths = [length for one in facts if one.is_usable for length in one.uv_m]
     highest_hz = max((hz for one in facts for hz in one.frequencies_hz), default=math.nan)
     shortest, longest = (min(lengths), max(lengths)) if lengths else (math.nan, math.nan)
@@ -98,11 +100,11 @@ def draw_tracks(session: Session) -> Figure:
         timeline, elevation, azimuth = figure.subplots(3, 1, sharex=True)
         for scan in (scan for scan in session.scans if scan.start_jd):
             times = np.linspace(scan.start_jd, scan.end_jd, TRACK_POINTS)
-            seen = altitude_azimuth_deg(scan.direction_rad, times.tolist())
+            angles = altitude_azimuth_deg(scan.direction_rad, times.tolist())
             minutes, colour = (times - start_jd) * 1440, f"C{names.index(scan.field)}"
             timeline.plot(minutes[[0, -1]], [names.index(scan.field)] * 2, color=colour, linewidth=6)
-            elevation.plot(minutes, seen[0], color=colour)
-            azimuth.plot(minutes, seen[1], color=colour)
+            elevation.plot(minutes, angles[0], color=colour)
+            azimuth.plot(minutes, angles[1], color=colour)
         timeline.set_yticks(range(len(names)), names)
         elevation.set(ylabel="elevation, deg")
         azimuth.set(ylabel="azimuth, deg", xlabel="minutes")
@@ -184,7 +186,7 @@ TITLES = {
 
 
 def page_content(observation: Mapping[str, Any], summary: Mapping[str, Any], plots: Sequence[Path]) -> Page:
-    """Return what the page shows of an observation and of its calibration, {} where that was not made."""
+    """Return the facts for the page on an observation and its calibration, {} without one."""
     keys: list[str] = list(next(iter(observation["fields"].values()), {}))
     rows = [[name, *map(_cell, numbers.values())] for name, numbers in observation["fields"].items()]
     tables = [("Fields", ["field", *map(_words, keys)], rows)]

@@ -29,12 +29,12 @@ def plot_solutions(session: Session) -> list[Path]:
     """Write the pictures of all tables, and return their names."""
     tables, plots = Tables(session), []
     for tuning in session.tunings:
-        band = read_h5parm(Path(tables.named(tuning, "B0")))
-        gains = read_h5parm(Path(tables.named(tuning, "G1")))
-        clock = read_h5parm(Path(tables.named(tuning, "K0")))["clock000"]
-        phases = read_h5parm(Path(tables.named(tuning, "G0")))["phase000"]
-        for name, found, axis in (("B0", band, "freq"), ("G1", gains, "time")):
-            for kind, table in found.items():
+        band = read_h5parm(Path(tables.table_path(tuning, "B0")))
+        gains = read_h5parm(Path(tables.table_path(tuning, "G1")))
+        clock = read_h5parm(Path(tables.table_path(tuning, "K0")))["clock000"]
+        phases = read_h5parm(Path(tables.table_path(tuning, "G0")))["phase000"]
+        for name, tables_by_kind, axis in (("B0", band, "freq"), ("G1", gains, "time")):
+            for kind, table in tables_by_kind.items():
                 figure = draw_antennas(table, axis, f"Lo{tuning.upper()} {name}: {kind[:-3]}")
                 plots.append(_save(figure, session, f"{name}_{kind[:-3]}_{tuning}"))
         for name, table, unit in (("G0", phases, "deg"), ("K0", clock, "ns")):
@@ -105,9 +105,9 @@ def draw_flags(session: Session) -> Figure:
         figure, panels = _figure(2, columns=2, sharex=False)
         figure.set_size_inches(10, 3.4)
         for tuning in session.tunings:
-            found = [one for (_, t), one in facts.items() if t == tuning]
-            if found:
-                _flag_line(panels, tuning, found)
+            tuning_facts = [one for (_, t), one in facts.items() if t == tuning]
+            if tuning_facts:
+                _flag_line(panels, tuning, tuning_facts)
         panels[0].set(ylabel="flagged, %")
         panels[0].tick_params(axis="x", labelsize=6, rotation=60)
         panels[1].set(xlabel="MHz")
@@ -116,20 +116,20 @@ def draw_flags(session: Session) -> Figure:
     return figure
 
 
-def _flag_line(panels: Sequence[Any], tuning: str, found: Sequence[Any]) -> None:
-    names = list(found[0].antennas)
-    by_antenna = [dict(zip(one.antennas, one.flagged_by_antenna, strict=True)) for one in found]
+def _flag_line(panels: Sequence[Any], tuning: str, facts: Sequence[Any]) -> None:
+    names = list(facts[0].antennas)
+    by_antenna = [dict(zip(one.antennas, one.flagged_by_antenna, strict=True)) for one in facts]
     share = [100 * float(np.mean([flags.get(name, 1.0) for flags in by_antenna])) for name in names]
     panels[0].plot(names, share, "o-", markersize=3, label=f"Lo{tuning.upper()}")
-    same = [one for one in found if len(one.frequencies_hz) == len(found[0].frequencies_hz)]
+    same = [one for one in facts if len(one.frequencies_hz) == len(facts[0].frequencies_hz)]
     channels = 100 * np.mean([one.flagged_by_channel for one in same], axis=0)
-    panels[1].plot(np.array(found[0].frequencies_hz) / 1e6, channels, label=f"Lo{tuning.upper()}")
+    panels[1].plot(np.array(facts[0].frequencies_hz) / 1e6, channels, label=f"Lo{tuning.upper()}")
 
 
 def draw_closures(session: Session) -> Figure:
     """Return the closure phases of all triangles of antennas on each calibrator scan, and their rms.
 
-    They should be near 0: gains of antennas drop out, so what is left is noise, structure, or data that no gains mend.
+    They should be near 0: gains of antennas drop out, so the rest is noise, structure, or data that no gains mend.
     """
     with mpl.rc_context(STYLE):
         figure, panels = _figure(len(session.tunings), columns=2, sharex=False)
@@ -137,11 +137,13 @@ def draw_closures(session: Session) -> Figure:
         for panel, tuning in zip(panels, session.tunings, strict=False):
             kinds = (FLUXCAL, PHASECAL)
             scans = [scan for scan, t in present_sets(session) if t == tuning and session.kind(scan) in kinds]
-            found = [scan_closures_deg(session.set_path(scan, tuning, AVERAGED)) for scan in scans]
-            for place, phases in enumerate(found):
-                known = phases[np.isfinite(phases)]
-                panel.plot(place + np.linspace(-0.3, 0.3, len(known)), known, ".", markersize=2, color=f"C{place % 10}")
-            rms = f"{np.sqrt(np.nanmean(np.concatenate(found) ** 2)):.1f} deg rms" if found else "no data"
+            closures = [scan_closures_deg(session.set_path(scan, tuning, AVERAGED)) for scan in scans]
+            for place, phases in enumerate(closures):
+                finite = phases[np.isfinite(phases)]
+                panel.plot(
+                    place + np.linspace(-0.3, 0.3, len(finite)), finite, ".", markersize=2, color=f"C{place % 10}"
+                )
+            rms = f"{np.sqrt(np.nanmean(np.concatenate(closures) ** 2)):.1f} deg rms" if closures else "no data"
             panel.set(title=f"Lo{tuning.upper()}: {rms}", ylabel="closure phase, deg")
             panel.set_xticks(range(len(scans)), [scan.field for scan in scans], fontsize=6, rotation=20)
     return figure

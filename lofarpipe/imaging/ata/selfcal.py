@@ -131,7 +131,7 @@ def solutions_of(session: Session, scan: Scan, tuning: str, number: int) -> str:
 def round_rows(
     session: Session, present: set[str], number: int, most: int, source_list: Callable[[str], str]
 ) -> list[tuple[str, str, str, str, str, str]]:
-    """Return what is solved in a round: set, model, solutions, set to write, mode, interval.
+    """Return the solving jobs of a round: set, model, solutions, set to write, mode, interval.
 
     Targets whose rounds have ended have none. ``source_list`` returns the source list of a root name.
     """
@@ -184,11 +184,11 @@ def image_round(
         directory = image_directory(session, field, band)
         plan = json.loads((directory / "plan.json").read_text())
         (directory / "selfcal").mkdir(exist_ok=True)
-        made = _cleaned(make_imager(sets), directory, plan, number)
+        images = _cleaned(make_imager(sets), directory, plan, number)
         longest = max(_slots(session, *one) for one in scans)
         mode, interval = solving_mode(number, longest) if number else ("", 0)
         solutions = tuple(solutions_of(session, scan, tuning, number) for scan, tuning in scans) if number else ()
-        rounds = [*rounds, _measured(made, number, mode, interval, sets, solutions)]
+        rounds = [*rounds, _measured(images, number, mode, interval, sets, solutions)]
         write_rounds(path, rounds, stop_reason(rounds, most))
         recorded[str(path)] = rounds
     return recorded
@@ -235,15 +235,15 @@ def sure_sources(residual: str) -> NDArray[np.bool_]:
 
 
 def _measured(
-    made: Images, number: int, mode: str, interval: int, sets: Sequence[str], solutions: tuple[str, ...]
+    images: Images, number: int, mode: str, interval: int, sets: Sequence[str], solutions: tuple[str, ...]
 ) -> Round:
-    peak_jy, rms_jy = float(np.nanmax(read_sky_image(made.image).plane)), image_noise(made.residual)
+    peak_jy, rms_jy = float(np.nanmax(read_sky_image(images.image).plane)), image_noise(images.residual)
     flagged = []
     for ms in sets:
         with closing(casacore.tables.table(ms, ack=False)) as table:
             flagged.append(float(table.getcol("FLAG").mean()))
     share = float(np.mean(flagged))
-    return Round(number, mode, interval, peak_jy, rms_jy, peak_jy / rms_jy, share, made.image, solutions)
+    return Round(number, mode, interval, peak_jy, rms_jy, peak_jy / rms_jy, share, images.image, solutions)
 
 
 def have_ended(session: Session, number: int, most: int) -> bool:

@@ -31,7 +31,7 @@ class SessionError(PipelineError):
 class NodeFile:
     """One file of one correlator node: a part of the band of a tuning.
 
-    ``fault`` says why it cannot be read; all else is empty then.
+    ``fault`` is the reason why it cannot be read; all else is empty then.
     """
 
     path: str
@@ -68,7 +68,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Roles:
-    """Fields by what they are for."""
+    """Fields by their roles."""
 
     fluxcal: str
     phasecal: str
@@ -137,14 +137,14 @@ def with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def scan_folders(session: Path) -> list[Path]:
     """Return the folders of scans in order of time: by MJD, second and fraction in their names."""
-    found = [
+    matches = [
         (match, entry) for entry in session.iterdir() if (match := FOLDER.fullmatch(entry.name)) and entry.is_dir()
     ]
-    return [entry for _, entry in sorted(found, key=lambda pair: (*map(int, pair[0].groups()[:3]), pair[1].name))]
+    return [entry for _, entry in sorted(matches, key=lambda pair: (*map(int, pair[0].groups()[:3]), pair[1].name))]
 
 
 def node_files(folder: Path, tunings: Iterable[str]) -> list[NodeFile]:
-    """Return the uvh5 files of a scan, with what their headers say of frequencies."""
+    """Return the uvh5 files of a scan, with the frequencies in their headers."""
     files = []
     for directory in sorted(folder.iterdir()):
         match = NODE.fullmatch(directory.name)
@@ -202,8 +202,8 @@ def read_scan_header(folder: Path, tunings: Sequence[str]) -> Scan | None:
         times_jd = header["time_array"][()]
         name, direction_rad = _phase_centre(header)
         numbers = {*header["ant_1_array"][()].tolist(), *header["ant_2_array"][()].tolist()}
-        listed = zip(header["antenna_numbers"][()].tolist(), header["antenna_names"][()], strict=True)
-        antennas = tuple(hdf5_text(antenna) for number, antenna in sorted(listed) if number in numbers)
+        numbered_names = zip(header["antenna_numbers"][()].tolist(), header["antenna_names"][()], strict=True)
+        antennas = tuple(hdf5_text(antenna) for number, antenna in sorted(numbered_names) if number in numbers)
         return Scan(
             *(str(folder), name, direction_rad, float(times_jd.min()), float(times_jd.max())),
             *(float(header["integration_time"][()].flat[0]), antennas, tuple(nodes)),
@@ -245,23 +245,23 @@ def find_roles(fields: Sequence[str], fluxcal: str, phasecal: str, targets: Sequ
     by_position = [name for name in rest if is_position_name(name)]
     phase = _chosen(PHASECAL, phasecal, rest, by_position, "is called after its position, as 1733-130 is")
     others = [name for name in rest if name != phase]
-    wanted = [*targets] if [*targets] not in ([], [AUTO]) else others
-    for name in wanted:
+    target_names = [*targets] if [*targets] not in ([], [AUTO]) else others
+    for name in target_names:
         _require(TARGET, name, others)
-    if not wanted:
+    if not target_names:
         raise SessionError(f"target: there is no field but the calibrators {named(fields)}; name the right session")
     primary_calibrator(flux)
-    return Roles(flux, phase, tuple(wanted))
+    return Roles(flux, phase, tuple(target_names))
 
 
-def _chosen(option: str, asked: str, fields: Sequence[str], found: Sequence[str], rule: str) -> str:
-    if asked != AUTO:
-        _require(option, asked, fields)
-        return asked
-    if len(found) != 1:
-        number = f"{counted(len(found), 'field')} ({named(found)})" if found else "no field"
+def _chosen(option: str, choice: str, fields: Sequence[str], matches: Sequence[str], rule: str) -> str:
+    if choice != AUTO:
+        _require(option, choice, fields)
+        return choice
+    if len(matches) != 1:
+        number = f"{counted(len(matches), 'field')} ({named(matches)})" if matches else "no field"
         raise SessionError(f"{option}: {number} of {named(fields)} {rule}; set {option} to one of them")
-    return found[0]
+    return matches[0]
 
 
 def _require(option: str, name: str, fields: Sequence[str]) -> None:
@@ -286,19 +286,19 @@ def choose_scans(
     if [*fluxcal_scans] not in (["last"], ["all"]):
         for name in fluxcal_scans:
             _require_folder(name, [scan.name for scan in flux])
-    kept = {scan.name for scan in flux} if [*fluxcal_scans] == ["all"] else set(fluxcal_scans)
+    flux_names = {scan.name for scan in flux} if [*fluxcal_scans] == ["all"] else set(fluxcal_scans)
     if [*fluxcal_scans] == ["last"]:
-        kept = {flux[-1].name} if flux else set()
-    used, left_out = [], []
+        flux_names = {flux[-1].name} if flux else set()
+    chosen_scans, left_out = [], []
     for scan in scans:
-        if scan.field == roles.fluxcal and scan.name not in kept:
+        if scan.field == roles.fluxcal and scan.name not in flux_names:
             reason = "an earlier scan of the flux calibrator, on older delays" if [*fluxcal_scans] == ["last"] else ""
             left_out.append((scan.name, reason or "not in fluxcal_scans"))
         elif scan.field not in (roles.fluxcal, roles.phasecal, *roles.targets):
             left_out.append((scan.name, f"{scan.field} is no calibrator, and not in target"))
         else:
-            used.append(scan)
-    return used, left_out
+            chosen_scans.append(scan)
+    return chosen_scans, left_out
 
 
 def _require_folder(name: str, folders: Sequence[str]) -> None:
@@ -310,7 +310,7 @@ def _require_folder(name: str, folders: Sequence[str]) -> None:
 
 
 def scan_problems(scans: Sequence[Scan], roles: Roles, tunings: Sequence[str]) -> list[str]:
-    """Return what is missing, cannot be read, or stands where it will be noticed in the calibration."""
+    """Return the problems of scans: missing, unreadable, or noticeable in the calibration."""
     lines = []
     for tuning in tunings:
         nodes = {node.node for scan in scans for node in scan.of_tuning(tuning)}
@@ -329,7 +329,7 @@ def scan_problems(scans: Sequence[Scan], roles: Roles, tunings: Sequence[str]) -
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """What the user says of sessions: fields by name or ``auto``, and tunings such as b, c."""
+    """The user's choices for sessions: fields by name or ``auto``, and tunings such as b, c."""
 
     fluxcal: str = AUTO
     phasecal: str = AUTO
@@ -346,8 +346,8 @@ def read_session(directory: Path, outdir: Path, options: SessionOptions) -> Sess
     SessionError
         If it has no scans, a field is not there, or a calibrator has no scan.
     """
-    found = [read_scan_header(folder, options.tunings) for folder in scan_folders(directory)]
-    scans = [scan for scan in found if scan is not None]
+    headers = [read_scan_header(folder, options.tunings) for folder in scan_folders(directory)]
+    scans = [scan for scan in headers if scan is not None]
     if not scans:
         tunings = named(f"Lo{tuning.upper()}" for tuning in options.tunings)
         raise SessionError(
@@ -357,12 +357,12 @@ def read_session(directory: Path, outdir: Path, options: SessionOptions) -> Sess
     try:
         fields = [*dict.fromkeys(scan.field for scan in scans)]
         roles = find_roles(fields, options.fluxcal, options.phasecal, options.targets)
-        used, left_out = choose_scans(scans, roles, options.fluxcal_scans)
+        chosen_scans, left_out = choose_scans(scans, roles, options.fluxcal_scans)
     except PipelineError as err:
         raise SessionError(f"{directory}: {err}") from err
-    problems = scan_problems(used, roles, present)
+    problems = scan_problems(chosen_scans, roles, present)
     place = str(outdir / directory.name)
-    return Session(directory.name, place, present, roles, tuple(used), tuple(left_out), tuple(problems))
+    return Session(directory.name, place, present, roles, tuple(chosen_scans), tuple(left_out), tuple(problems))
 
 
 def find_sessions(project: str, runs: Sequence[str]) -> list[Path]:
@@ -376,14 +376,14 @@ def find_sessions(project: str, runs: Sequence[str]) -> list[Path]:
     root = Path(project).expanduser()
     if not root.is_dir():
         raise SessionError(f"project: there is no directory {root}; name the directory that holds the sessions")
-    found: set[Path] = set()
+    directories: set[Path] = set()
     for pattern in runs:
         matches = {path for path in root.glob(pattern) if path.is_dir()}
         if not matches:
-            there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-            raise SessionError(f"runs: '{pattern}' matches no session in {root}, which has: {named(there) or 'none'}")
-        found |= matches
-    return sorted(Path(os.path.abspath(path)) for path in found)  # noqa: PTH100 - links stay
+            names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+            raise SessionError(f"runs: '{pattern}' matches no session in {root}, which has: {named(names) or 'none'}")
+        directories |= matches
+    return sorted(Path(os.path.abspath(path)) for path in directories)  # noqa: PTH100 - links stay
 
 
 # ---- where a field stands
@@ -405,8 +405,8 @@ def altitude_azimuth_deg(
     site = EarthLocation.from_geodetic(longitude_deg * u.deg, latitude_deg * u.deg, height_m * u.m)
     with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("auto_max_age", None):
         frame = AltAz(obstime=Time(list(times_jd), format="jd"), location=site)
-        seen = SkyCoord(direction_rad[0] * u.rad, direction_rad[1] * u.rad).transform_to(frame)
-    return seen.alt.deg.tolist(), seen.az.deg.tolist()
+        horizontal = SkyCoord(direction_rad[0] * u.rad, direction_rad[1] * u.rad).transform_to(frame)
+    return horizontal.alt.deg.tolist(), horizontal.az.deg.tolist()
 
 
 def elevation_findings(scans: Sequence[Scan]) -> tuple[list[str], list[str]]:

@@ -79,17 +79,19 @@ def read_bandpass(session: Session, tuning: str, facts: Mapping[tuple[str, str],
         If nothing was solved.
     """
     tables, scans = Tables(session), SolvingScans(session, facts).of([FLUXCAL], tuning)
-    found = []
+    scan_gains = []
     for scan in scans:
         gains, axes = complex_gains(read_h5parm(Path(tables.solved(scan, tuning, "bandpass"))))
-        found.append((np.moveaxis(gains, (2, 3, 1), (1, 2, 3)).mean(axis=0), axes))
-    if not any(np.isfinite(gains).any() for gains, _ in found):
+        scan_gains.append((np.moveaxis(gains, (2, 3, 1), (1, 2, 3)).mean(axis=0), axes))
+    if not any(np.isfinite(gains).any() for gains, _ in scan_gains):
         raise CalibrationError(f"Lo{tuning.upper()}: DP3 found no gain of {session.roles.fluxcal}; look at its log")
     one = facts[scans[-1].name, tuning]
-    axes = found[-1][1]
+    axes = scan_gains[-1][1]
     places = dict(zip(one.antennas, one.positions_m, strict=True))
     # Each scan has a phase of its own that all antennas share.
-    turned = [gains * np.exp(-1j * np.angle(np.nansum(gains * np.conj(found[-1][0]), axis=0))) for gains, _ in found]
+    turned = [
+        gains * np.exp(-1j * np.angle(np.nansum(gains * np.conj(scan_gains[-1][0]), axis=0))) for gains, _ in scan_gains
+    ]
     flagged = flag_channels(np.nanmean(turned, axis=0) if len(turned) > 1 else turned[0])
     time_s = float(np.mean([np.mean(facts[scan.name, tuning].times_s) for scan in scans]))
     antennas = {name: places[name] for name in axes["ant"]}
@@ -107,7 +109,7 @@ def make_bandpass(session: Session, references: Sequence[str]) -> dict[str, Any]
     facts = session_facts(session)
     solutions = [read_bandpass(session, tuning, facts) for tuning in session.tunings]
     names = list(solutions[0].antennas)
-    reference, why = choose_reference(
+    reference, reason = choose_reference(
         names,
         list(references),
         np.min(
@@ -118,12 +120,12 @@ def make_bandpass(session: Session, references: Sequence[str]) -> dict[str, Any]
     )
     if not reference:
         raise CalibrationError(
-            f"reference_antenna: no antenna is solved in most channels of all tunings ({why or named(names)}); "
+            f"reference_antenna: no antenna is solved in most channels of all tunings ({reason or named(names)}); "
             "look at the flags of the flux calibrator"
         )
     for one in solutions:
         _write_bandpass(Tables(session), one, reference)
-    summary = {"reference_antenna": reference, "reason": why}
+    summary = {"reference_antenna": reference, "reason": reason}
     write_atomically(bandpass_summary_path(session), json.dumps(summary))
     return summary
 
@@ -145,7 +147,7 @@ def _write_bandpass(tables: Tables, solved: TuningSolutions, reference: str) -> 
         ("G0", gain_tables(turns[None, None], middle, ["phase"])),
         ("B0", gain_tables(rest, channels)),
     ):
-        write_h5parm(Path(tables.named(solved.tuning, ending)), content, solved.antennas)
+        write_h5parm(Path(tables.table_path(solved.tuning, ending)), content, solved.antennas)
     return band
 
 
@@ -182,7 +184,7 @@ def read_gains(session: Session, tuning: str, facts: Mapping[tuple[str, str], Se
 
 
 def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write G1, fluxscale and the gains of every scan, and calibration.json; return what that holds.
+    """Write G1, fluxscale and the gains of every scan, and calibration.json; return its content.
 
     ``options``: backend, interpolation, reference_antenna as asked, warnings of earlier steps, polarisation.
 
@@ -194,11 +196,11 @@ def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
     facts, chosen = session_facts(session), json.loads(bandpass_summary_path(session).read_text())
     standard, reference, _ = flux_scale()
     calibrator = primary_calibrator(session.roles.fluxcal)
-    asked = str(options["reference_antenna"])
+    requested = str(options["reference_antenna"])
     problems = [*session.problems, *options["warnings"], *reading_problems(session)]
     if chosen["reason"]:
         problems.append(
-            f"reference antenna: {chosen['reference_antenna']} takes the place of {asked}: {chosen['reason']}"
+            f"reference antenna: {chosen['reference_antenna']} takes the place of {requested}: {chosen['reason']}"
         )
     tunings = {}
     for tuning in session.tunings:
@@ -208,7 +210,7 @@ def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
     summary = {
         "backend": options["backend"],
         "reference_antenna": chosen["reference_antenna"],
-        "reference_antenna_asked": asked,
+        "reference_antenna_asked": requested,
         "flagged_antennas": dead_antennas(session),
         "flux_scale": {
             "source": session.roles.fluxcal,
@@ -227,7 +229,7 @@ def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
 def _tuning_summary(
     session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts], solved: ScanGains, interpolation: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the gains of a tuning; return what the summary has of it, and what is wrong."""
+    """Write the gains of a tuning; return its part of the summary, and the problems."""
     tables = Tables(session)
     flux_folders, phase_folders = ([scan.name for scan in session.scans_of(kind)] for kind in (FLUXCAL, PHASECAL))
     flux_gains = _mean(solved.of(flux_folders))
@@ -239,9 +241,9 @@ def _tuning_summary(
     in_scale = flag_scans(solved.gains / np.where(phase_rows, math.sqrt(flux.flux_jy), 1.0)[:, None, None])
     first = facts[solved.scans[0].name, tuning]
     antennas = {name: dict(zip(first.antennas, first.positions_m, strict=True))[name] for name in solved.names}
-    _write_gains(tables.named(tuning, "G1"), solved, solved.gains, antennas)
+    _write_gains(tables.table_path(tuning, "G1"), solved, solved.gains, antennas)
     _write_gains(
-        tables.named(tuning, "fluxscale"),
+        tables.table_path(tuning, "fluxscale"),
         solved,
         np.where(phase_rows[:, None, None], in_scale, np.nan),
         antennas,
@@ -250,8 +252,8 @@ def _tuning_summary(
     for scan in session.scans:
         if (scan.name, tuning) in facts:
             times_s = np.array(facts[scan.name, tuning].times_s)
-            own = np.array([one.name == scan.name for one in solved.scans])
-            source = own if own.any() else phase_rows
+            is_of_scan = np.array([one.name == scan.name for one in solved.scans])
+            source = is_of_scan if is_of_scan.any() else phase_rows
             gains = interpolate_gains(solved.times_s[source], in_scale[source], times_s, interpolation)
             axes = {"time": times_s, "freq": [solved.frequency_hz], "ant": list(solved.names), "pol": ["XX", "YY"]}
             write_h5parm(Path(tables.applied(scan, tuning)), gain_tables(gains[:, None], axes), antennas)
@@ -259,8 +261,8 @@ def _tuning_summary(
 
 
 def _mean(gains: Complex) -> Complex:
-    known = np.isfinite(gains).any(axis=0)
-    return np.where(known, np.nanmean(np.where(known, gains, 0), axis=0), np.nan)
+    has_gain = np.isfinite(gains).any(axis=0)
+    return np.where(has_gain, np.nanmean(np.where(has_gain, gains, 0), axis=0), np.nan)
 
 
 def _write_gains(
@@ -273,13 +275,15 @@ def _write_gains(
 def _described(
     session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts], flux: Any, names: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what the summary has of a tuning, and what is wrong."""
+    """Return the part of a tuning in the summary, and the problems."""
     tables, of_tuning = Tables(session), [one for (_, t), one in facts.items() if t == tuning]
     frequencies_hz, width_hz = np.array(of_tuning[0].frequencies_hz), of_tuning[0].width_hz
     centre_hz = float(frequencies_hz.mean())
-    amplitude, weights = read_h5parm(Path(tables.named(tuning, "B0")))["amplitude000"].arranged("ant", "pol", "freq")
+    amplitude, weights = read_h5parm(Path(tables.table_path(tuning, "B0")))["amplitude000"].arranged(
+        "ant", "pol", "freq"
+    )
     amplitude = np.where(weights > 0, amplitude, np.nan)
-    delays_s, clock_weights = read_h5parm(Path(tables.named(tuning, "K0")))["clock000"].arranged("ant", "pol")
+    delays_s, clock_weights = read_h5parm(Path(tables.table_path(tuning, "K0")))["clock000"].arranged("ant", "pol")
     delays_s = np.where(clock_weights > 0, delays_s, np.nan)
     deviation = bandpass_deviation(amplitude)
     largest_s = float(np.nanmax(np.abs(delays_s)))
@@ -313,11 +317,11 @@ def _described(
         "bandpass_outliers": outliers,
         "solved_fraction": float(np.isfinite(amplitude).mean()),
         "flagged_fraction": float(np.mean([one.flagged for one in of_tuning])),
-        "tables": {ending: tables.named(tuning, ending) for ending in ("G0", "K0", "B0", "G1", "fluxscale")},
+        "tables": {ending: tables.table_path(tuning, ending) for ending in ("G0", "K0", "B0", "G1", "fluxscale")},
     }
     return described, problems
 
 
 def _number(value: float) -> float | None:
-    """Return a number as JSON has it: None for what is none."""
+    """Return a number as JSON has it: None for NaN and infinity."""
     return round(float(value), 6) if math.isfinite(value) else None

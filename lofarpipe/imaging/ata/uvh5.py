@@ -29,7 +29,7 @@ KEPT_FILES = ("*.txt", "*.toml")  # of a scan's folder, for the products
 
 @dataclass(frozen=True)
 class ReadingNotes:
-    """What was found in the files of a scan and tuning, and changed."""
+    """Findings in the files of a scan and tuning, and the changes."""
 
     folder: str
     tuning: str
@@ -85,7 +85,7 @@ def scratch_copy(folder: Path, tuning: str, scratch: str) -> Iterator[Path]:
 
 
 def read_scan(folder: Path, tuning: str, ms: Path, notes_file: Path, siblings: Path | None = None) -> ReadingNotes:
-    """Write a measurement set of a tuning of a scan, and notes of what was changed beside it.
+    """Write a measurement set of a tuning of a scan, and notes of the changes beside it.
 
     ``siblings`` is the directory of the session, where the folder is a copy elsewhere.
 
@@ -166,8 +166,8 @@ def missing_nodes(session: Path, tuning: str, files: Sequence[NodeFile]) -> list
         for file in node_files(sibling, [tuning]):
             if file.node not in present and not file.fault:
                 missing.setdefault(file.node, file)
-    known = sorted([*files, *missing.values()], key=lambda file: file.first_hz)
-    for file, following in itertools.pairwise(known):
+    nodes = sorted([*files, *missing.values()], key=lambda file: file.first_hz)
+    for file, following in itertools.pairwise(nodes):
         end_hz = file.first_hz + file.channels * file.width_hz
         if gap := round((following.first_hz - end_hz) / file.width_hz):
             missing[-len(missing) - 1] = NodeFile("", tuning, 0, end_hz, file.width_hz, gap)
@@ -192,7 +192,7 @@ def _with_flagged_node(uv: Any, node: NodeFile) -> Any:
 
 
 def _clean(uv: Any, files: Sequence[NodeFile], missing: Sequence[NodeFile], folder: Path, tuning: str) -> ReadingNotes:
-    """Flag what is no visibility, and give garbage counts the value 1; returns notes."""
+    """Flag invalid visibilities, and give garbage counts the value 1; returns notes."""
     counts = uv.nsample_array
     garbage = ~(np.isfinite(counts) & (counts > 0) & (counts <= LARGEST_COUNT))
     counts[garbage] = 1
@@ -219,8 +219,8 @@ def _clean(uv: Any, files: Sequence[NodeFile], missing: Sequence[NodeFile], fold
 def _names(uv: Any) -> list[str]:
     """Return the names of the antennas that have data, in the order of their numbers."""
     numbers = {*uv.ant_1_array.tolist(), *uv.ant_2_array.tolist()}
-    listed = sorted(zip(uv.telescope.antenna_numbers.tolist(), uv.telescope.antenna_names, strict=True))
-    return [str(name) for number, name in listed if number in numbers]
+    pairs = sorted(zip(uv.telescope.antenna_numbers.tolist(), uv.telescope.antenna_names, strict=True))
+    return [str(name) for number, name in pairs if number in numbers]
 
 
 def bad_values(visibilities: NDArray[np.complex64], autos: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -270,7 +270,7 @@ def _renumber(uv: Any) -> None:
 
 
 def _fill_tables(ms: str, tuning: str) -> None:
-    """Write what pyuvdata leaves empty: the name of the window, the times of the observation, numbers of scans."""
+    """Write the values that pyuvdata leaves empty: the name of the window, times of the observation, scan numbers."""
     with closing(casacore.tables.table(ms, readonly=False, ack=False)) as table:
         table.putcol("SCAN_NUMBER", np.zeros(table.nrows(), np.int32))
         times_s, interval_s = table.getcol("TIME"), table.getcell("INTERVAL", 0)

@@ -106,9 +106,9 @@ def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
         return AppliedBeam(column, UNSTATED)
     text = str(keywords[MODE_KEYWORD]).strip()
     if text.lower() not in MODES:
-        known = ", ".join((FULL, ARRAY_FACTOR, ELEMENT, NONE))
+        mode_names = ", ".join((FULL, ARRAY_FACTOR, ELEMENT, NONE))
         raise MeasurementSetError(
-            f"{path}: {MODE_KEYWORD} of {column} is '{text}'; one of {known} is needed; correct the keyword"
+            f"{path}: {MODE_KEYWORD} of {column} is '{text}'; one of {mode_names} is needed; correct the keyword"
         )
     mode = MODES[text.lower()]
     if mode != NONE and DIRECTION_KEYWORD not in keywords:

@@ -26,8 +26,8 @@ ROWS_PER_BLOCK = 256
 class BeamCube:
     """Power beams on a coarse grid: for each output channel its parts, and their beams (part, node m, node l).
 
-    A channel without data has no part. ``source`` is "everybeam" or "formula", ``detail`` says for people how the beam
-    was made, ``warnings`` what they must know before they use it.
+    A channel without data has no part. ``source`` is "everybeam" or "formula", ``detail`` describes the beam
+    for people, ``warnings`` its limits.
     """
 
     grid: BeamGrid
@@ -166,10 +166,10 @@ def _cube_by_formula(
         [formula_beam(sets, part.frequency_hz, dish_diameter_m) for part in of_channel] for of_channel in parts
     ]
     powers = [[gaussian.power(grid.columns_l, grid.rows_m) for gaussian in of_channel] for of_channel in gaussians]
-    named = ", ".join(without[:3]) + (" and others" if len(without) > 3 else "")
+    names = ", ".join(without[:3]) + (" and others" if len(without) > 3 else "")
     first = gaussians[0][0].detail
     warning = (
-        f"{named}: no station beam model (LOFAR_ANTENNA_FIELD); the primary beam is a Gaussian by formula, "
+        f"{names}: no station beam model (LOFAR_ANTENNA_FIELD); the primary beam is a Gaussian by formula, "
         f"{first}; fluxes away from the centre are only as good as that"
     )
     return BeamCube(grid, parts, powers, "formula", f"Gaussian, {first}", (warning,))

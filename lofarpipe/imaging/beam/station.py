@@ -73,8 +73,8 @@ def make_grid(centre_rad: tuple[float, float], half_l: float, half_m: float, fre
             f"expected more than 0 and less than {WIDEST_HALF_WIDTH}; make a smaller image"
         )
     density = NODES_PER_WAVELENGTH_OVER_M_HBA if frequency_hz >= LOWEST_HBA_HZ else NODES_PER_WAVELENGTH_OVER_M_LBA
-    wanted = 2 * widest * density * frequency_hz / SPEED_OF_LIGHT_M_S
-    nodes = 2 * int(np.clip(np.ceil(wanted / 2) + 1, LEAST_NODES // 2, MOST_NODES // 2))
+    node_count = 2 * widest * density * frequency_hz / SPEED_OF_LIGHT_M_S
+    nodes = 2 * int(np.clip(np.ceil(node_count / 2) + 1, LEAST_NODES // 2, MOST_NODES // 2))
     # The last node lies nodes / 2 - 1 steps from the centre: EveryBeam's centre is node nodes / 2 of an even number.
     return BeamGrid(*centre_rad, nodes, half_l / (nodes // 2 - 1), half_m / (nodes // 2 - 1))
 
@@ -87,8 +87,8 @@ def find_coefficients() -> Path | None:
     spec = importlib.util.find_spec("everybeam")
     origin = Path(spec.origin) if spec and spec.origin else None
     places = [Path(sys.prefix), *(origin.parents if origin else ())]
-    found = (place / "share" / "everybeam" for place in places)
-    return next((path for path in found if (path / "HamakerHBACoeff.h5").is_file()), None)
+    directories = (place / "share" / "everybeam" for place in places)
+    return next((path for path in directories if (path / "HamakerHBACoeff.h5").is_file()), None)
 
 
 def _everybeam() -> Any:

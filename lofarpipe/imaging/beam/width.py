@@ -163,10 +163,10 @@ def _width(profile: Floats, step: float) -> float | None:
     peak = int(np.argmax(profile))
     half = profile[peak] / 2
     below = np.flatnonzero(profile < half)
-    left, right = below[below < peak], below[below > peak]
-    if len(left) == 0 or len(right) == 0:
+    below_left, below_right = below[below < peak], below[below > peak]
+    if len(below_left) == 0 or len(below_right) == 0:
         return None
-    low, high = int(left[-1]), int(right[0])
+    low, high = int(below_left[-1]), int(below_right[0])
     low_at = low + (half - profile[low]) / (profile[low + 1] - profile[low])
     high_at = high - (half - profile[high]) / (profile[high - 1] - profile[high])
     return float(high_at - low_at) * step

@@ -33,6 +33,6 @@ def closure_phases_deg(
     phases = []
     for a, b, c in itertools.combinations(range(antennas), 3):
         product = means[a, b] * means[b, c] * np.conj(means[a, c])  # (chan, pol)
-        known = np.isfinite(product)
-        phases.append(np.where(known.any(axis=0), np.angle(np.where(known, product, 0).sum(axis=0)), np.nan))
+        is_finite = np.isfinite(product)
+        phases.append(np.where(is_finite.any(axis=0), np.angle(np.where(is_finite, product, 0).sum(axis=0)), np.nan))
     return np.asarray(np.degrees(np.array(phases).reshape(-1, pols)))

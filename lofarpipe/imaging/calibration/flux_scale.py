@@ -55,7 +55,7 @@ class PrimaryCalibrator:
         return np.asarray(10 ** sum(a * x**k for k, a in enumerate(self.coefficients)))
 
     def warnings(self, low_hz: float, high_hz: float) -> list[str]:
-        """Return what speaks against its use between two frequencies."""
+        """Return the objections to its use between two frequencies."""
         lines = []
         low, high = self.range_ghz
         if low_hz < low * 1e9 or high_hz > high * 1e9:
@@ -99,8 +99,8 @@ def unit_source(name: str, right_ascension_rad: float, declination_rad: float) -
 
 def _sexagesimal(value: float, separator: str) -> str:
     seconds = round(value * 3600, 6)
-    whole = int(seconds // 60)
-    return separator.join([f"{whole // 60:02d}", f"{whole % 60:02d}", f"{seconds - 60 * whole:09.6f}"])
+    minutes = int(seconds // 60)
+    return separator.join([f"{minutes // 60:02d}", f"{minutes % 60:02d}", f"{seconds - 60 * minutes:09.6f}"])
 
 
 @functools.cache
@@ -131,13 +131,14 @@ def primary_calibrator(name: str) -> PrimaryCalibrator:
         If it is not there; the message lists the known ones.
     """
     standard, _, sources = flux_scale()
-    found = sources.get(name.strip().lower())
-    if found is None:
-        known = list(dict.fromkeys(source.name for source in sources.values()))
+    source = sources.get(name.strip().lower())
+    if source is None:
+        source_names = list(dict.fromkeys(source.name for source in sources.values()))
         raise FluxScaleError(
-            f"flux calibrator '{name}': is not in the scale {standard}, which has {named(known)}{nearest(name, known)}"
+            f"flux calibrator '{name}': is not in the scale {standard}, which has "
+            f"{named(source_names)}{nearest(name, source_names)}"
         )
-    return found
+    return source
 
 
 def is_position_name(name: str) -> bool:

@@ -21,7 +21,7 @@ FEWEST_CHANNELS = 3
 
 @dataclass(frozen=True, eq=False)
 class Bandpass:
-    """What the gains of one scan (ant, pol, chan) are made of: their product is the gains.
+    """Factors of the gains of one scan (ant, pol, chan): their product is the gains.
 
     A delay is positive where the phase of the gain rises with frequency: + 2 pi f tau.
     """
@@ -66,9 +66,9 @@ def fit_delay(gains: Complex, frequencies_hz: Floats) -> float:
     delay_s = float(np.fft.fftfreq(size, width_hz)[np.argmax(np.abs(spectrum))])
     middle = frequencies_hz - frequencies_hz[good].mean()
     for _ in range(2):
-        left = turns * np.exp(-2j * np.pi * delay_s * middle)
-        left = left * np.exp(-1j * np.angle(left.sum()))
-        slope = np.polynomial.polynomial.polyfit(middle[good] / 1e6, np.angle(left[good]), 1)[1]
+        residual = turns * np.exp(-2j * np.pi * delay_s * middle)
+        residual = residual * np.exp(-1j * np.angle(residual.sum()))
+        slope = np.polynomial.polynomial.polyfit(middle[good] / 1e6, np.angle(residual[good]), 1)[1]
         delay_s += float(slope) / (2e6 * np.pi)
     return delay_s
 
@@ -96,12 +96,12 @@ def _flag_outliers(gains: Complex, axis: int, least: float) -> Complex:
 
 def _nanmedian(values: Floats, axis: int) -> Floats:
     """Return the median along an axis, which stays; NaN where all are."""
-    known = np.isfinite(values).any(axis=axis, keepdims=True)
-    return np.where(known, np.nanmedian(np.where(known, values, 0), axis=axis, keepdims=True), np.nan)
+    has_value = np.isfinite(values).any(axis=axis, keepdims=True)
+    return np.where(has_value, np.nanmedian(np.where(has_value, values, 0), axis=axis, keepdims=True), np.nan)
 
 
 def choose_reference(
-    names: list[str], asked: list[str], solved: Floats, unflagged: Floats, positions_m: Floats
+    names: list[str], requested: list[str], solved: Floats, unflagged: Floats, positions_m: Floats
 ) -> tuple[str, str]:
     """Return the reference antenna, and why it is not the one that was asked for first ("" where it is).
 
@@ -115,7 +115,7 @@ def choose_reference(
     Source: doc/spec/calibration.md, section 2.
     """
     reasons = []
-    for name in asked:
+    for name in requested:
         if name not in names:
             reasons.append(f"{name} is not in the data")
         elif solved[names.index(name)] <= SOLVED_FRACTION:
@@ -179,12 +179,12 @@ def interpolate_gains(scan_times_s: Floats, gains: Complex, times_s: Floats, met
         good = np.isfinite(series)
         if not good.any():
             continue
-        known_s, known = scan_times_s[good], series[good]
+        known_s, good_gains = scan_times_s[good], series[good]
         if method == "nearest":
-            result[:, antenna, pol] = known[np.argmin(np.abs(times_s[:, None] - known_s), axis=1)]
+            result[:, antenna, pol] = good_gains[np.argmin(np.abs(times_s[:, None] - known_s), axis=1)]
             continue
-        amplitude = np.interp(times_s, known_s, np.abs(known))
-        phase = np.interp(times_s, known_s, np.unwrap(np.angle(known)))
+        amplitude = np.interp(times_s, known_s, np.abs(good_gains))
+        phase = np.interp(times_s, known_s, np.unwrap(np.angle(good_gains)))
         result[:, antenna, pol] = amplitude * np.exp(1j * phase)
     return result
 
@@ -192,8 +192,8 @@ def interpolate_gains(scan_times_s: Floats, gains: Complex, times_s: Floats, met
 def bandpass_deviation(amplitudes: Floats) -> Floats:
     """Return the largest |amplitude / median - 1| (ant, pol) of amplitudes (ant, pol, chan); NaN where all are."""
     relative = np.abs(amplitudes / _nanmedian(amplitudes, 2) - 1)
-    known = np.isfinite(relative).any(axis=2)
-    return np.where(known, np.nanmax(np.where(np.isfinite(relative), relative, -1), axis=2), np.nan)
+    has_value = np.isfinite(relative).any(axis=2)
+    return np.where(has_value, np.nanmax(np.where(np.isfinite(relative), relative, -1), axis=2), np.nan)
 
 
 def ripple_period_hz(amplitudes: Floats, width_hz: float) -> float:

@@ -34,15 +34,15 @@ class SolutionTable:
 
     @property
     def kind(self) -> str:
-        """What it holds: amplitude, phase, clock."""
+        """The quantity: amplitude, phase, clock."""
         return self.name.rstrip("0123456789")
 
     def arranged(self, *names: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return values and weights with these axes in this order; others have length 1 and go."""
         order = [*self.axes]
         squeezed = tuple(place for place, name in enumerate(order) if name not in names)
-        kept = [name for name in order if name in names]
-        places = [kept.index(name) for name in names]
+        remaining_axes = [name for name in order if name in names]
+        places = [remaining_axes.index(name) for name in names]
         return tuple(np.squeeze(part, squeezed).transpose(places) for part in (self.values, self.weights))  # type: ignore[return-value]
 
 
@@ -74,9 +74,9 @@ def write_h5parm(
         solset = file.create_group(SOLSET)
         solset.attrs["h5parm_version"] = np.bytes_("1.0")
         names = np.array([name.encode() for name in antennas], f"S{_width(antennas)}")
-        listed = np.zeros(len(names), [("name", names.dtype), ("position", "f4", 3)])
-        listed["name"], listed["position"] = names, np.array([*antennas.values()], "f4").reshape(-1, 3)
-        solset["antenna"] = listed
+        antenna_table = np.zeros(len(names), [("name", names.dtype), ("position", "f4", 3)])
+        antenna_table["name"], antenna_table["position"] = names, np.array([*antennas.values()], "f4").reshape(-1, 3)
+        solset["antenna"] = antenna_table
         solset["source"] = np.array([(DIRECTION.encode(), direction_rad)], [("name", "S128"), ("dir", "f4", 2)])
         for table in tables:
             _write_table(solset, table)

@@ -35,7 +35,7 @@ NOISY_JY = 1.0  # of the image of the whole band, per beam
 
 @dataclass(frozen=True)
 class CubeFacts:
-    """What a cube holds, for people and for checks; ``thumbnail`` is a PNG in base64."""
+    """Summary of a cube, for people and for checks; ``thumbnail`` is a PNG in base64."""
 
     path: str
     stokes: str

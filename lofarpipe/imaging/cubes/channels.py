@@ -1,4 +1,4 @@
-"""Channel images of one observation: what their headers say, and their common beam. Their pixels are not read."""
+"""Channel images of one observation: their headers, and their common beam. Their pixels are not read."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CommonBeam:
 
 
 def read_channel(path: str) -> ChannelImage:
-    """Return what the header of a channel image says.
+    """Return the facts in the header of a channel image.
 
     Raises
     ------

@@ -48,12 +48,12 @@ def write_cube(
     Raises
     ------
     CubeError
-        If there are more planes than the header says, or fewer, one has another size, or the cube cannot be written,
+        If there are more planes than in the header, or fewer, one has another size, or the cube cannot be written,
         or is not on the disk as it was written.
     """
     shape = tuple(int(header[f"NAXIS{number}"]) for number in range(int(header["NAXIS"]), 0, -1))
     nplanes = int(np.prod(shape[:-2]))
-    with _written(Path(path)) as unfinished:
+    with _unfinished_file(Path(path)) as unfinished:
         with unfinished.open("wb") as stream:
             stream.write(empty_primary() if is_tiled else b"")
             unit = TiledUnit(stream, header) if is_tiled else FitsUnit(stream, header)
@@ -71,7 +71,7 @@ def write_cube(
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Path]:
+def _unfinished_file(path: Path) -> Iterator[Path]:
     """Yield the name under which a file is written; it is renamed at the end, or removed after an error."""
     target = Path(os.path.realpath(path))
     unfinished = unfinished_name(target)
@@ -124,7 +124,7 @@ def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> N
     Raises
     ------
     CubeError
-        If the cube cannot be read, has other planes, or ends early; ``name`` is what it is called then.
+        If the cube cannot be read, has other planes, or ends early; ``name`` stands for it then.
     """
     name = name or str(path)
     try:

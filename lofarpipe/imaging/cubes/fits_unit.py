@@ -97,7 +97,7 @@ def checksum_text(total: int) -> str:
 
 # ------------------------------------------------------------------------------------------------ compressed tiles
 class TiledUnit(FitsUnit):
-    """An image in losslessly compressed tiles, a table of them; what is held is one plane and where each tile is.
+    """An image in losslessly compressed tiles, in a table; held are one plane and the place of each tile.
 
     Source: FITS standard 4.0, section 10; compression GZIP_2 without quantization.
     """

@@ -31,7 +31,7 @@ class FrequencyGrid:
 
     @property
     def is_regular(self) -> bool:
-        """Whether the axis says the frequency of every plane."""
+        """Whether the axis has the frequency of every plane."""
         return self.deviation_hz == 0
 
 

@@ -42,7 +42,7 @@ def cube_header(
 
     The axes are RA, DEC, STOKES, FREQ, or FREQ, STOKES with ``stokes_last``; all keywords of the channel image's third
     and fourth axis follow their axis. With a ``beam`` all planes have it; without, they have those of the table BEAMS.
-    ``cards`` are written over what the image says.
+    ``cards`` replace those of the image.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _renamed(keyword: str, places: Mapping[int, int]) -> str:
 
 
 def _axis_order(card: fits.Card) -> tuple[int, int]:
-    """Return the place of a card: those of the axes in their order, before all that is said of the image."""
+    """Return the place of a card: those of the axes in their order, before all others of the image."""
     match = re.fullmatch(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT)(\d)", card.keyword)
     if match:
         return (0, int(match[1]))

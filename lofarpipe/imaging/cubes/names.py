@@ -47,7 +47,7 @@ class BeamName:
 
 @dataclass(frozen=True)
 class ProductName:
-    """What the name of a cube, or of its weights, says."""
+    """The parts of the name of a cube, or of its weights."""
 
     beam: BeamName
     product: str  # image or weights
@@ -69,7 +69,7 @@ def read_root(path: str | Path) -> BeamName:
 
 
 def read_product(path: str | Path) -> ProductName | None:
-    """Return what the name of a cube or of weights says; None for another file."""
+    """Return the parts of the name of a cube or of weights; None for another file."""
     match = _PRODUCT.fullmatch(Path(path).name)
     if match is None or match["ending"] != PRODUCT_ENDINGS[match["product"]]:
         return None

@@ -35,9 +35,9 @@ def write_spectral_index(image: Path, models: Sequence[Path], residuals: Sequenc
     sigmas = [header[key] * math.sqrt(1 / FWHM2_PER_VARIANCE) / abs(header["CDELT2"]) for key in ("BMAJ", "BMIN")]
     fluxes, frequencies_hz, noises = [], [], []
     for model, residual in ((models[0], residuals[0]), (models[-1], residuals[-1])):
-        pixels, own = _read(model)
+        pixels, model_header = _read(model)
         fluxes.append(_smoothed(pixels, math.sqrt(sigmas[0] * sigmas[1])))
-        frequencies_hz.append(float(own["CRVAL3"]))
+        frequencies_hz.append(float(model_header["CRVAL3"]))
         noises.append(robust_rms(_read(residual)[0]))
     span = math.log(frequencies_hz[1] / frequencies_hz[0])
     good = (total > LEAST_SIGMA * robust_rms(total)) & (fluxes[0] > 0) & (fluxes[1] > 0)

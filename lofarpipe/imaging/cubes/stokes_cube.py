@@ -56,12 +56,12 @@ def common_target(option: str, images: Iterable[Path]) -> Beam | None:
 
 def unreached(header: Mapping[str, Any], target: Beam) -> str:
     """Return why an image cannot get a beam; "" if it can."""
-    own = Beam.of_header(header)
-    if own is None:
+    beam = Beam.of_header(header)
+    if beam is None:
         return "no beam"
-    if own.fits_into(target):
+    if beam.fits_into(target):
         return ""
-    axes = f"{own.major_arcsec:.1f} x {own.minor_arcsec:.1f}"
+    axes = f"{beam.major_arcsec:.1f} x {beam.minor_arcsec:.1f}"
     return f"beam {axes} arcsec is larger than the common beam of {target.major_arcsec:g} arcsec"
 
 
@@ -81,10 +81,10 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
         return ""
     with fits.open(native, memmap=False) as hdus:
         planes = np.array(hdus[0].data, np.float32)
-    own, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
-    assert own is not None  # noqa: S101 - `unreached` has seen it
+    beam, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
+    assert beam is not None  # noqa: S101 - `unreached` has seen it
     for place in np.ndindex(planes.shape[:2]):
-        convolve(planes[place], own, target, cell, is_padded=True)
+        convolve(planes[place], beam, target, cell, is_padded=True)
     header.update(target.cards)
     header[RECIPE] = recipe
     put_noise(header, planes[0])

@@ -27,7 +27,7 @@ Floats32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StokesFacts:
-    """The numbers that go into the header of an image beside what its planes have."""
+    """The numbers for the header of an image beside those of its planes."""
 
     frequency_hz: float  # of the axis
     width_hz: float
@@ -167,7 +167,7 @@ def _ending(smoothed: bool) -> str:
 
 # ------------------------------------------------------------------------------------------------ the manifest
 def manifest_entry(channel: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of one channel of the plan; ``record`` is of its image, or why there is none."""
+    """Return the manifest's entry of one channel of the plan; ``record`` is of its image, or why there is none."""
     return {
         "index": channel["index"],
         "low_hz": channel["low_hz"],
@@ -186,7 +186,7 @@ def _polarised_weight(rms_jy: Mapping[str, float | None]) -> float:
 
 
 def blank_record(reason: str) -> dict[str, Any]:
-    """Return what the manifest says of the image of a channel that has none."""
+    """Return the manifest's entry of a channel without image."""
     return {
         "effective_frequency_hz": None,
         "status": "blank",
@@ -201,7 +201,7 @@ def blank_record(reason: str) -> dict[str, Any]:
 
 
 def image_record(path: Path, header: Mapping[str, Any], products: Path) -> dict[str, Any]:
-    """Return what the manifest says of the image of a channel."""
+    """Return the manifest's entry of the image of a channel."""
     return {
         "effective_frequency_hz": header.get(EFFECTIVE),
         "status": "ok",

@@ -23,14 +23,14 @@ class Thumbnail:
 
     def __init__(self, nplanes: int) -> None:
         self._every = max(1, nplanes // MOST_PLANES)
-        self._seen = 0
+        self._count = 0
         self._planes: list[NDArray[np.float32]] = []
 
     def add(self, pixels: NDArray[np.float32]) -> None:
         """Take the next plane into account, (y, x)."""
-        if self._seen % self._every == 0:
+        if self._count % self._every == 0:
             self._planes.append(averaged(pixels, math.ceil(max(pixels.shape) / SIDE_PIXELS)))
-        self._seen += 1
+        self._count += 1
 
     def png(self) -> str:
         """Return the picture as PNG in base64; "" where every pixel is blank, or all are the same."""

@@ -20,7 +20,7 @@ class Pixels(NamedTuple):
     """Pixels of all scales, one scale after the other; n of them, in ``tiles`` (rows, columns) of the image.
 
     ``starts`` (scale, tile + 1) are the first pixels of the tiles, ``values`` (n, plane) the residuals in units of the
-    scale's atoms, ``factors`` (n,) multiply what is compared with the thresholds.
+    scale's atoms, ``factors`` (n,) multiply the values before they are compared with the thresholds.
     """
 
     y: NDArray[np.int32]
@@ -76,12 +76,12 @@ def select_pixels(
 
     ``detection`` has every ``step``-th pixel of the image; ``edge`` of its pixels at each side are left out.
     """
-    seen = np.zeros((0, 0), np.bool_) if mask is None else mask
+    mask_array = np.zeros((0, 0), np.bool_) if mask is None else mask
     count = np.zeros(tiles[0] * tiles[1], np.int64)
-    count_pixels(detection, seen, np.float32(threshold), step, edge, tiles[1], count)
+    count_pixels(detection, mask_array, np.float32(threshold), step, edge, tiles[1], count)
     starts = np.concatenate([[0], np.cumsum(count)])
     ys, xs = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
-    place_pixels(detection, seen, np.float32(threshold), step, edge, tiles[1], starts[:-1].copy(), ys, xs)
+    place_pixels(detection, mask_array, np.float32(threshold), step, edge, tiles[1], starts[:-1].copy(), ys, xs)
     return ys, xs, starts
 
 

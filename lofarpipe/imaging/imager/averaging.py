@@ -188,8 +188,8 @@ class Averager:
 
     def __init__(self, steps: NDArray[np.int64], step_s: float, coefficients: NDArray[np.complex64], channels: int):
         self.steps, self.gap_s, self.coefficients = steps, GAP_STEPS * step_s, coefficients
-        used = (coefficients != 0).any(axis=0)
-        self.squares = np.where(used, np.abs(coefficients[0]).astype(float) ** 2, -1.0)
+        has_coefficient = (coefficients != 0).any(axis=0)
+        self.squares = np.where(has_coefficient, np.abs(coefficients[0]).astype(float) ** 2, -1.0)
         pols, pairs = len(coefficients), len(steps)
         self.sums = Sums(
             np.zeros((pols, pairs, channels), np.complex64),

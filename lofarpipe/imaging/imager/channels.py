@@ -167,10 +167,10 @@ def _flattened(parts: list[Any]) -> tuple[Floats, Floats, list[NDArray[np.comple
     common_hz = max(float(frequencies_hz[-1]) for frequencies_hz, *_ in parts)
     uvw, vis, weights = [], [], []
     for frequencies_hz, uvw_m, pols, wgt in parts:
-        used = wgt > 0
+        has_weight = wgt > 0
         scaled = uvw_m[:, None, :] * (frequencies_hz / common_hz)[None, :, None]
-        uvw.append(scaled[used])
-        vis.append([one[used][:, None] for one in pols])
-        weights.append(wgt[used][:, None])
+        uvw.append(scaled[has_weight])
+        vis.append([one[has_weight][:, None] for one in pols])
+        weights.append(wgt[has_weight][:, None])
     joined = [np.concatenate(pol) for pol in zip(*vis, strict=True)]
     return np.array([common_hz]), np.concatenate(uvw), joined, np.concatenate(weights)

@@ -42,15 +42,17 @@ def write_components(
     centre_deg: right ascension and declination of the phase centre.
     terms: of the polynomial; 0: at most a slope.
     """
-    used = [channel for channel, weight in enumerate(weights) if weight > 0]
-    reference_hz = float(np.mean([frequencies_hz[channel] for channel in used])) if used else float(frequencies_hz[0])
-    found = np.zeros(models[0].shape, bool)
+    weighted = [channel for channel, weight in enumerate(weights) if weight > 0]
+    reference_hz = (
+        float(np.mean([frequencies_hz[channel] for channel in weighted])) if weighted else float(frequencies_hz[0])
+    )
+    has_flux = np.zeros(models[0].shape, bool)
     for model in models:
-        found |= model != 0
-    ys, xs = np.nonzero(found)
-    fluxes = np.array([models[channel][ys, xs] for channel in used], np.float64)
+        has_flux |= model != 0
+    ys, xs = np.nonzero(has_flux)
+    fluxes = np.array([models[channel][ys, xs] for channel in weighted], np.float64)
     spectra = _polynomials(
-        fluxes, np.array(weights, float)[used], np.array(frequencies_hz, float)[used] / reference_hz - 1, terms
+        fluxes, np.array(weights, float)[weighted], np.array(frequencies_hz, float)[weighted] / reference_hz - 1, terms
     )
     height, width = models[0].shape
     ras_deg, decs_deg = sky_position(

@@ -57,7 +57,7 @@ class State:
     """
 
     model: Cube
-    found: list[Mask] = field(default_factory=list)
+    component_masks: list[Mask] = field(default_factory=list)
     is_masked: bool = False
     majors: int = 0
     iterations: int = 0
@@ -77,7 +77,7 @@ def _ignore_state(pols: Sequence[int], state: State) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Hooks:
-    """What others add to the loop.
+    """Callbacks of the loop.
 
     ``notice`` gets progress lines; ``save`` the Stokes parameters that are cleaned together, and their state after each
     major cycle; ``load`` returns the one that was saved, or None. ``mask`` (y, x) is where components may be.
@@ -164,12 +164,12 @@ class MajorCycles:
             self.update_residual()
         while not self.state.reason:
             self.hooks.notice(f" == Deconvolving ({self.state.majors + 1}) ==")
-            before = self.state.iterations
+            iterations = self.state.iterations
             self.clean_turns()
             self.update_residual()
             self.state.majors += 1
             self.measure_residual()
-            self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == before)
+            self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == iterations)
             self.hooks.save(self.pols, self.state)
         if self.state.reason == AT_THRESHOLD:
             self.clean_turns()  # what is left is so faint that the patches are right to a part of the noise
@@ -205,11 +205,11 @@ class MajorCycles:
     @property
     def can_mask(self) -> bool:
         """Whether there is a mask level, and a component to make a mask of."""
-        return self.settings.auto_mask > 0 and any(found.any() for found in self.state.found)
+        return self.settings.auto_mask > 0 and any(mask.any() for mask in self.state.component_masks)
 
     @property
     def floor_jy(self) -> float:
-        """The least that this major cycle can tell from the errors of the patches, Jy."""
+        """The least flux above the errors of the patches in this major cycle, Jy."""
         depth = self.settings.depth if self.state.majors == 0 else 0.0
         return max(depth, min(FAR_MARGIN * self.far_sidelobe, LEAST_DEPTH)) * self.start_jy
 
@@ -224,8 +224,8 @@ class MajorCycles:
         maps = scale_maps(planes, self.psfs.scales, flux, self.gridder.threads)
         factors = self.local_factors(maps[0])
         views = [self._view(*pair, factors) for pair in zip(maps, self.psfs.scales, strict=True)]
-        if not self.state.found:
-            self.state.found = [np.zeros(view.strength.shape, np.bool_) for view in views]
+        if not self.state.component_masks:
+            self.state.component_masks = [np.zeros(view.strength.shape, np.bool_) for view in views]
         return views
 
     def local_factors(self, planes: NDArray[np.float32]) -> Plane | None:
@@ -254,11 +254,11 @@ class MajorCycles:
 
     def mask_of(self, scale: int) -> Mask | None:
         """Return where components of a scale may be; None for everywhere."""
-        given = self.masks[scale] if self.masks else None
+        user_mask = self.masks[scale] if self.masks else None
         if not self.state.is_masked:
-            return given
-        found = self.state.found[scale]
-        return found if given is None else found & given
+            return user_mask
+        components = self.state.component_masks[scale]
+        return components if user_mask is None else components & user_mask
 
     def grow_mask(self, views: Sequence[ScaleView], turn: int) -> None:
         """Make the mask in the second turn of a major cycle down to the noise; later, add pixels above its level."""
@@ -268,8 +268,8 @@ class MajorCycles:
         if turn > 0 and not self.is_at_noise(views):  # sidelobes beyond the patches may be above the level
             return
         self.state.is_masked = True
-        for found, view in zip(self.state.found, views, strict=True):
-            found |= view.strength > level * view.sigma_jy
+        for mask, view in zip(self.state.component_masks, views, strict=True):
+            mask |= view.strength > level * view.sigma_jy
 
     def thresholds(self, views: Sequence[ScaleView], peaks: Sequence[float]) -> list[float]:
         """Return the thresholds of the scales for this turn, in units of their atoms."""
@@ -320,9 +320,9 @@ class MajorCycles:
         self, scale: int, step: int, ys: NDArray[np.int32], xs: NDArray[np.int32], components: NDArray[np.float32]
     ) -> None:
         """Subtract the components of a scale from the residual, and add them to the model."""
-        used = np.flatnonzero((components != 0).any(axis=1))
-        ys, xs, amplitudes = ys[used], xs[used], components[used]
-        self.state.found[scale][ys // step, xs // step] = True
+        nonzero = np.flatnonzero((components != 0).any(axis=1))
+        ys, xs, amplitudes = ys[nonzero], xs[nonzero], components[nonzero]
+        self.state.component_masks[scale][ys // step, xs // step] = True
         flux_jy = amplitudes * np.tile(self.psfs.flux[scale], len(self.pols)).astype(np.float32)
         residual, model = (cube.reshape(-1, *self.shape) for cube in (self.residual, self.state.model))
         if scale == 0:

@@ -34,9 +34,9 @@ def read_mask(path: str, shape: tuple[int, int]) -> Mask:
     except OSError as err:
         raise ImagerError(f"{path}: no mask can be read from it: {err.strerror or err}; give a FITS image") from err
     if plane.shape != shape:
-        found = " x ".join(str(side) for side in plane.shape[::-1])
+        sides = " x ".join(str(side) for side in plane.shape[::-1])
         raise ImagerError(
-            f"{path}: the mask has {found} pixels, and the image {shape[1]} x {shape[0]}; make them alike"
+            f"{path}: the mask has {sides} pixels, and the image {shape[1]} x {shape[0]}; make them alike"
         )
     mask: Mask = np.isfinite(plane) & (plane != 0)
     if not mask.any():
@@ -69,7 +69,7 @@ def _grid(side: int, box: int) -> NDArray[np.int64]:
 def local_factors(image: Plane, sigma_jy: float, box: int) -> Plane:
     """Return (y, x): the noise of an image over that of the surroundings, linear between the places of a coarse grid.
 
-    A pixel counts ``factor`` times what it holds, so that one threshold is as many local sigma everywhere.
+    A pixel counts ``factor`` times its value, so that one threshold is as many local sigma everywhere.
     """
     if sigma_jy <= 0:
         return np.ones_like(image)
@@ -79,8 +79,8 @@ def local_factors(image: Plane, sigma_jy: float, box: int) -> Plane:
     along = np.array([np.interp(every_column, columns, one) for one in noise])
     factors = np.empty(image.shape, np.float32)
     for y in range(image.shape[0]):
-        after = min(int(np.searchsorted(rows, y)), len(rows) - 1)
-        before = max(after - 1, 0)
-        part = (y - rows[before]) / (rows[after] - rows[before]) if after > before else 0.0
-        factors[y] = sigma_jy / ((1 - part) * along[before] + part * along[after])
+        upper = min(int(np.searchsorted(rows, y)), len(rows) - 1)
+        lower = max(upper - 1, 0)
+        part = (y - rows[lower]) / (rows[upper] - rows[lower]) if upper > lower else 0.0
+        factors[y] = sigma_jy / ((1 - part) * along[lower] + part * along[upper])
     return factors

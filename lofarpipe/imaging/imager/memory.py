@@ -53,7 +53,7 @@ class MemoryNeed:
 
 
 def estimate(settings: ImagerSettings) -> MemoryNeed:
-    """Return what a run needs, from pixels, output channels, rows and channels of the sets.
+    """Return the memory of a run, from pixels, output channels, rows and channels of the sets.
 
     Raises
     ------

@@ -205,7 +205,7 @@ def clean_pixels(pixels: Pixels, patches: Patches, rules: Rules, most: int, comp
 def find_components(pixels: Pixels, patches: Patches, rules: Rules, most: int) -> tuple[Floats, int]:
     """Return the components (n, plane) found at the active pixels, in units of atoms, and how many steps they took.
 
-    The values of ``pixels`` are changed: what the components leave.
+    The values of ``pixels`` are changed to the residual.
     """
     components = np.zeros_like(pixels.values)
     return components, int(clean_pixels(pixels, patches, rules, most, components))

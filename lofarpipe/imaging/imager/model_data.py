@@ -72,7 +72,7 @@ def _gridder(settings: ImagerSettings, source: RowSource, uvw_m: NDArray[np.floa
 
 
 def _rows_as_channel(frequencies_hz: NDArray[np.float64], uvw_m: NDArray[np.float64], cell_rad: float) -> Channel:
-    """Return rows as a channel without visibilities; its mask leaves out what is beyond the image's resolution."""
+    """Return rows as a channel without visibilities; its mask leaves out uv beyond the image's resolution."""
     longest = np.abs(uvw_m[:, :2]).max(axis=1, initial=0)[:, None] * frequencies_hz / SPEED_OF_LIGHT_M_S
     weights = (longest < 0.5 / cell_rad).astype(np.float32)
     band = BandRange(float(frequencies_hz[0]), float(frequencies_hz[-1]), tuple(frequencies_hz.tolist()))

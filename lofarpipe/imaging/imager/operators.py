@@ -77,7 +77,7 @@ class Gridder:
     def residual(
         self, channel: Channel, pol: int, model: Plane, epsilon: float, out: Plane, extra: Visibilities | None = None
     ) -> None:
-        """Write the dirty image of what a model, and ``extra`` visibilities, leave of a channel into ``out``."""
+        """Write the dirty image of a channel without a model, and ``extra`` visibilities, into ``out``."""
         vis = self.predict(channel, model, epsilon)
         np.subtract(channel.vis[pol], vis, out=vis)
         if extra is not None:

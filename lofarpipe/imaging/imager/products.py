@@ -1,4 +1,4 @@
-"""What a run writes: restored images and the planes behind them, as FITS files with WSClean's names and header keys.
+"""Products of a run: restored images and the planes behind them, as FITS files with WSClean's names and header keys.
 
     <name>-0003-Q-residual.fits    Stokes Q of output channel 3
     <name>-MFS-image.fits          of the whole band, where one Stokes parameter is imaged
@@ -99,7 +99,7 @@ class HeaderFacts:
 
 
 def read_observation(sets: Sequence[str], field_id: int, column: str) -> HeaderFacts:
-    """Return what the headers of an image of some sets say, of which all have one phase centre.
+    """Return the facts of some sets for the headers of an image; all have one phase centre.
 
     Raises
     ------
@@ -130,15 +130,15 @@ class ProductWriter:
         settings: ImagerSettings,
         observation: HeaderFacts,
         bands: Sequence[OutputBand],
-        whole: OutputBand,
+        total_band: OutputBand,
         history: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self._observation = observation
         self._bands = list(bands)
-        self._whole = whole
+        self._total_band = total_band
         self._history = [own_version(), *history]
-        self.written: list[str] = []
+        self.paths: list[str] = []
 
     def write_planes(self, kind: str, planes: Iterable[NDArray[np.float32]], stokes: str = "I") -> None:
         """Write the planes of all channels, and their weighted mean as that of the band."""
@@ -173,9 +173,11 @@ class ProductWriter:
         weights = [band.weight_sum for band in self._bands]
         frequencies_hz = [(band.low_hz + band.high_hz) / 2 for band in self._bands]
         centre_deg = sky.ra_deg, sky.dec_deg
-        given = self._settings
-        write_components(path, models, weights, frequencies_hz, centre_deg, given.cell_rad, given.fit_spectral_terms)
-        self.written.append(path)
+        settings = self._settings
+        write_components(
+            path, models, weights, frequencies_hz, centre_deg, settings.cell_rad, settings.fit_spectral_terms
+        )
+        self.paths.append(path)
 
     @property
     def _has_channel_products(self) -> bool:
@@ -188,8 +190,8 @@ class ProductWriter:
     def _add(self, mean: NDArray[np.float32], plane: NDArray[np.float32], channel: int) -> None:
         """Add the plane of a channel to the mean; one without visibilities counts nothing, whatever it holds."""
         weight = self._bands[channel].weight_sum
-        if weight and self._whole.weight_sum:
-            mean += np.float32(weight / self._whole.weight_sum) * plane
+        if weight and self._total_band.weight_sum:
+            mean += np.float32(weight / self._total_band.weight_sum) * plane
 
     def _write_three(
         self,
@@ -217,7 +219,7 @@ class ProductWriter:
             self._write(kind, plane, channel, stokes, cleaning)
 
     def _band(self, channel: int | None) -> OutputBand:
-        return self._whole if channel is None or len(self._bands) == 1 else self._bands[channel]
+        return self._total_band if channel is None or len(self._bands) == 1 else self._bands[channel]
 
     def path(self, kind: str, channel: int | None, stokes: str) -> str:
         """Return the name of an image; ``channel`` None: of the whole band."""
@@ -233,7 +235,7 @@ class ProductWriter:
             return
         path = self.path(kind, channel, stokes)
         write_image(path, plane, self._header(kind, self._band(channel), stokes, cleaning), self._history)
-        self.written.append(path)
+        self.paths.append(path)
 
     def _header(self, kind: str, band: OutputBand, stokes: str, cleaning: CleaningFacts | None) -> dict[str, Key]:
         per = "pixel" if kind == "model" else "beam"
@@ -275,25 +277,25 @@ class ProductWriter:
 
     def _run_keys(self, band: OutputBand, cleaning: CleaningFacts | None) -> dict[str, Key]:
         """Return WSClean's keys of the run; the numbers of cleaning only where it is done."""
-        given = self._settings
+        settings = self._settings
         keys: dict[str, Key] = {
             "WSCDATAC": (self._observation.column, "column of the visibilities"),
             "WSCVDATE": ("", "of no version of WSClean"),
             "WSCVERSI": (own_version(), ""),
-            "WSCWEIGH": (weighting_text(given), ""),
+            "WSCWEIGH": (weighting_text(settings), ""),
             "WSCENVIS": (band.effective_visibilities, "effective number of visibilities"),
-            "WSCFIELD": (float(given.field_id), ""),
-            "WSCGAIN": (given.gain, ""),
+            "WSCFIELD": (float(settings.field_id), ""),
+            "WSCGAIN": (settings.gain, ""),
             "WSCGKRNL": (0.0, "by the accuracy"),
             "WSCIMGWG": (band.weight_sum, "sum of the imaging weights"),
-            "WSCMGAIN": (given.mgain, "has no meaning for this imager"),
+            "WSCMGAIN": (settings.mgain, "has no meaning for this imager"),
             "WSCNEGCM": (1.0, ""),
             "WSCNEGST": (0.0, ""),
-            "WSCNITER": (float(given.niter), ""),
+            "WSCNITER": (float(settings.niter), ""),
             "WSCNORMF": (band.weight_sum, "sum of the imaging weights"),
             "WSCNVIS": (float(band.visibilities), "visibilities after averaging"),
             "WSCNWLAY": (0.0, "by the accuracy"),
-            "WSCTHRES": (given.threshold_jy, "Jy"),
+            "WSCTHRES": (settings.threshold_jy, "Jy"),
             "WSCVWSUM": (band.natural_weight_sum or band.weight_sum, ""),
         }
         if cleaning is not None:
@@ -306,8 +308,8 @@ class ProductWriter:
 
 def weighting_text(settings: ImagerSettings) -> str:
     """Return the weighting as WSClean writes it: ``Briggs'(0)``."""
-    given = settings.weighting
-    return given if isinstance(given, str) else f"Briggs'({given[1]:g})"
+    weighting = settings.weighting
+    return weighting if isinstance(weighting, str) else f"Briggs'({weighting[1]:g})"
 
 
 def write_image(path: str, plane: NDArray[np.float32], keys: Mapping[str, Key], history: Iterable[str] = ()) -> None:

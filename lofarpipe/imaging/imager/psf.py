@@ -1,4 +1,4 @@
-"""Patches of the PSFs: what the minor cycle subtracts around a component.
+"""Patches of the PSFs, which the minor cycle subtracts around a component.
 
 The response changes over the field. Each tile of the image has a patch of its own between points; between scales the
 patch of the centre serves. A patch is divided by its value in the centre.

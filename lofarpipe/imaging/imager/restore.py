@@ -94,7 +94,7 @@ def restore(
 
 
 def convolved(model: NDArray[np.float32], beam: RestoringBeam, cell_rad: float, threads: int) -> NDArray[np.float32]:
-    """Return a model convolved with a beam of peak 1; a margin keeps apart what is at opposite edges."""
+    """Return a model convolved with a beam of peak 1; a margin keeps opposite edges apart."""
     from scipy import fft
 
     margin = math.ceil(MARGIN_BEAMS * beam.major_rad / cell_rad)

@@ -81,7 +81,7 @@ class StateFile:
             kind = type(getattr(state, name))
             setattr(state, name, str(text) == "True" if kind is bool else kind(str(text)))
         scales = int(self._arrays[f"{key}:scales"])
-        state.found = [_unpacked(self._arrays, f"{key}:found{scale}") for scale in range(scales)]
+        state.component_masks = [_unpacked(self._arrays, f"{key}:found{scale}") for scale in range(scales)]
         return state
 
     def save(self, pols: Sequence[int], state: State) -> None:
@@ -94,11 +94,11 @@ class StateFile:
             f"{key}:values": state.model.reshape(-1)[pixels],
             f"{key}:peaks": np.array(state.residual_peaks_jy),
             f"{key}:counters": np.array([str(getattr(state, name)) for name in COUNTERS]),
-            f"{key}:scales": np.array(len(state.found)),
+            f"{key}:scales": np.array(len(state.component_masks)),
         }
-        for scale, found in enumerate(state.found):
-            self._arrays[f"{key}:found{scale}"] = np.packbits(found)
-            self._arrays[f"{key}:found{scale}:shape"] = np.array(found.shape)
+        for scale, mask in enumerate(state.component_masks):
+            self._arrays[f"{key}:found{scale}"] = np.packbits(mask)
+            self._arrays[f"{key}:found{scale}:shape"] = np.array(mask.shape)
         part = self.path.with_name(f"{self.path.name}.part")
         with part.open("wb") as file:
             np.savez(file, **self._arrays)  # type: ignore[arg-type]

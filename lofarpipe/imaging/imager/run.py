@@ -57,7 +57,7 @@ def _cpu_s() -> float:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """What a run did; ``beam`` is that of the whole band, None where there is no PSF."""
+    """Results of a run; ``beam`` is that of the whole band, None where there is no PSF."""
 
     beam: RestoringBeam | None
     majors: int
@@ -65,7 +65,7 @@ class RunFacts:
     sigma_jy: float
     reason: str
     visibilities: int
-    written: list[str]
+    paths: list[str]
     parts_s: dict[str, float]
 
 
@@ -89,9 +89,9 @@ def image_sets(
     gridder = Gridder.of_channels(channels, settings.size, settings.cell_rad, settings.threads)
     with clock.part("psf"):
         central = central_psfs(channels, gridder, patch_radius(settings))
-    bands, whole = describe_bands(channels, central, settings.cell_rad)
+    bands, total_band = describe_bands(channels, central, settings.cell_rad)
     observation = read_observation(settings.sets, settings.field_id, common_column(settings))
-    writer = ProductWriter(settings, observation, bands, whole, history)
+    writer = ProductWriter(settings, observation, bands, total_band, history)
     with clock.part("dirty"):
         residual = dirty_images(settings, channels, gridder)
         for pol, stokes in enumerate(settings.pol):
@@ -100,7 +100,7 @@ def image_sets(
         with clock.part("psf images"):
             writer.write_planes("psf", psf_images(channels, gridder))
     with clock.part("clean"):
-        states = clean_groups(settings, channels, gridder, central, whole.beam, residual, hooks)
+        states = clean_groups(settings, channels, gridder, central, total_band.beam, residual, hooks)
     models = [plane for state in states for plane in state.model]
     with clock.part("write"):
         for pol, stokes in enumerate(settings.pol):
@@ -111,13 +111,13 @@ def image_sets(
             write_model_data(settings, [channel.band for channel in channels], models)
     last = states[0]
     return RunFacts(
-        whole.beam,
+        total_band.beam,
         last.majors,
         last.iterations,
         last.sigma_jy,
         last.reason,
         visibilities,
-        writer.written,
+        writer.paths,
         clock.parts_s,
     )
 

@@ -47,7 +47,7 @@ class RowSource:
 
     @property
     def key(self) -> bytes:
-        """What sets share whose rows are those of the same baselines and times."""
+        """Common facts of sets whose rows are those of the same baselines and times."""
         parts = (self.times_s, self.antenna1, self.antenna2, self.positions_m, np.array(self.correlation_types))
         return hashlib.blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).digest()
 
@@ -106,16 +106,16 @@ def common_column(settings: ImagerSettings) -> str:
     MeasurementSetError
         If a set does not have it.
     """
-    known = {}
+    columns_by_set = {}
     for path in settings.sets:
         with opened_set(path) as table:
-            known[path] = visibility_columns(table)
-    everywhere = all(CALIBRATED in columns for columns in known.values())
+            columns_by_set[path] = visibility_columns(table)
+    everywhere = all(CALIBRATED in columns for columns in columns_by_set.values())
     column = settings.column or (CALIBRATED if everywhere else RECORDED)
-    for path, columns in known.items():
+    for path, columns in columns_by_set.items():
         if column not in columns:
-            there = ", ".join(columns) or "none"
-            raise MeasurementSetError(f"{path}: has no column {column} of visibilities; it has {there}")
+            column_names = ", ".join(columns) or "none"
+            raise MeasurementSetError(f"{path}: has no column {column} of visibilities; it has {column_names}")
     return column
 
 

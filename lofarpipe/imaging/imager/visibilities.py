@@ -81,10 +81,10 @@ def number_baselines(source: RowSource) -> tuple[NDArray[np.int64], NDArray[np.i
     antennas = len(source.positions_m)
     codes = source.antenna1 * antennas + source.antenna2
     cross = source.antenna1 != source.antenna2
-    known, numbers = np.unique(codes[cross], return_inverse=True)
+    pair_codes, numbers = np.unique(codes[cross], return_inverse=True)
     baselines = np.full(len(codes), -1)
     baselines[cross] = numbers
-    return np.stack(np.divmod(known, antennas), axis=1), baselines
+    return np.stack(np.divmod(pair_codes, antennas), axis=1), baselines
 
 
 def read_blocks(group: Sequence[RowSource], baselines: NDArray[np.int64], channels: int) -> Iterator[Rows]:

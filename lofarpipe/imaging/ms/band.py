@@ -46,7 +46,7 @@ class Window:
 class BandSet:
     """A measurement set as full-Stokes imaging sees it.
 
-    ``parallactic`` is ``corrected``, ``not corrected`` or ``not recorded``: CASA's HISTORY tells whether ``parang`` was
+    ``parallactic`` is ``corrected``, ``not corrected`` or ``not recorded``: by whether ``parang`` in CASA's HISTORY was
     set when the calibration was applied. ``receptor_angles_deg`` are the distinct ones of the FEED table.
     """
 
@@ -119,7 +119,7 @@ def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
     )
 
 
-def choose_column(path: str, visibilities: Sequence[str], wanted: str) -> str:
+def choose_column(path: str, visibilities: Sequence[str], choice: str) -> str:
     """Return the column of the visibilities: the calibrated one where the set has it, or the one that is wanted.
 
     Raises
@@ -127,17 +127,19 @@ def choose_column(path: str, visibilities: Sequence[str], wanted: str) -> str:
     MeasurementSetError
         If the set does not have it.
     """
-    name = wanted if wanted != AUTO else CALIBRATED if CALIBRATED in visibilities else RECORDED
+    name = choice if choice != AUTO else CALIBRATED if CALIBRATED in visibilities else RECORDED
     if name not in visibilities:
-        there = ", ".join(visibilities) or "none"
-        raise MeasurementSetError(f"{path}: has no column {name} of visibilities; it has {there}; correct data_column")
+        column_names = ", ".join(visibilities) or "none"
+        raise MeasurementSetError(
+            f"{path}: has no column {name} of visibilities; it has {column_names}; correct data_column"
+        )
     return name
 
 
-def _chosen_field(path: str, table: Any, wanted: str) -> tuple[int, list[str]]:
+def _chosen_field(path: str, table: Any, choice: str) -> tuple[int, list[str]]:
     with opened(f"{path}::FIELD") as fields:
         names = [str(name) for name in fields.getcol("NAME")] if fields.nrows() else []
-    return choose_field(path, names, read_field_rows(table, len(names)), wanted), names
+    return choose_field(path, names, read_field_rows(table, len(names)), choice), names
 
 
 def _phase_centre(path: str, field_id: int) -> tuple[float, float]:
@@ -171,19 +173,19 @@ def _correlations(path: str, windows: Sequence[Window]) -> tuple[str, ...]:
     if not windows:
         raise MeasurementSetError(f"{path}: has no cross-correlations of the field; there is nothing to image")
     with opened(f"{path}::DATA_DESCRIPTION") as descriptions, opened(f"{path}::POLARIZATION") as polarizations:
-        found = []
+        products = []
         for window in windows:
             row = int(descriptions.getcell("POLARIZATION_ID", window.description))
             codes = polarizations.getcell("CORR_TYPE", row)
-            found.append(tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes))
-    wrong = [names for names in found if names not in (LINEAR, CIRCULAR)]
-    if wrong or len(set(found)) > 1:
-        there = " and ".join(sorted({" ".join(names) for names in found}))
+            products.append(tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes))
+    wrong = [names for names in products if names not in (LINEAR, CIRCULAR)]
+    if wrong or len(set(products)) > 1:
+        texts = " and ".join(sorted({" ".join(names) for names in products}))
         raise MeasurementSetError(
-            f"{path}: has the correlations {there}; images in I, Q, U and V need {' '.join(LINEAR)}, or "
+            f"{path}: has the correlations {texts}; images in I, Q, U and V need {' '.join(LINEAR)}, or "
             f"{' '.join(CIRCULAR)}, in all windows; give the set with all of them"
         )
-    return found[0]
+    return products[0]
 
 
 def _feeds(path: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -212,8 +214,8 @@ def _parallactic(path: str) -> str:
             texts = [str(text) for text in history.getcol("MESSAGE")] if history.nrows() else []
     except MeasurementSetError:
         texts = []
-    found = [match[1].lower() for text in texts for match in _PARALLACTIC.finditer(text)]
-    return "not recorded" if not found else "corrected" if found[-1] == "true" else "not corrected"
+    settings = [match[1].lower() for text in texts for match in _PARALLACTIC.finditer(text)]
+    return "not recorded" if not settings else "corrected" if settings[-1] == "true" else "not corrected"
 
 
 # ------------------------------------------------------------------------------------------------ what can be imaged

@@ -196,18 +196,20 @@ def _keep_field(table: Any, field_id: int) -> None:
 def _fill_places(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     """Flag the rows that fill a place, and give them the time of their slot, and the baseline as it stands then."""
     slots_s = table.getcol("TIME").reshape(survey.times.slots, -1)
-    own = np.argmin(filling.reshape(slots_s.shape), axis=1)  # a slot is one only if a row is its own
-    true_s = np.repeat(slots_s[np.arange(len(slots_s)), own], slots_s.shape[1])
+    true_rows = np.argmin(filling.reshape(slots_s.shape), axis=1)  # a slot is one only if a row is its own
+    true_s = np.repeat(slots_s[np.arange(len(slots_s)), true_rows], slots_s.shape[1])
     later_s, declination_rad = true_s - slots_s.ravel(), survey.metadata.phase_centre_rad[1]
     for first, rows in _blocks(table, len(survey.metadata.frequencies_hz)):
-        here = slice(first, first + rows)
-        if not filling[here].any():
+        block = slice(first, first + rows)
+        if not filling[block].any():
             continue
         for column in ("TIME", "TIME_CENTROID"):
-            table.putcol(column, np.where(filling[here], true_s[here], table.getcol(column, first, rows)), first, rows)
-        table.putcol("UVW", rotate_uvw(table.getcol("UVW", first, rows), later_s[here], declination_rad), first, rows)
-        table.putcol("FLAG", table.getcol("FLAG", first, rows) | filling[here, None, None], first, rows)
-        table.putcol("FLAG_ROW", table.getcol("FLAG_ROW", first, rows) | filling[here], first, rows)
+            table.putcol(
+                column, np.where(filling[block], true_s[block], table.getcol(column, first, rows)), first, rows
+            )
+        table.putcol("UVW", rotate_uvw(table.getcol("UVW", first, rows), later_s[block], declination_rad), first, rows)
+        table.putcol("FLAG", table.getcol("FLAG", first, rows) | filling[block, None, None], first, rows)
+        table.putcol("FLAG_ROW", table.getcol("FLAG_ROW", first, rows) | filling[block], first, rows)
 
 
 def _sort_window(table: Any, order: Numbers) -> None:

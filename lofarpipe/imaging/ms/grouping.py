@@ -61,18 +61,18 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
 def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[str] = ()) -> list[list[SetMetadata]]:
     """Return the sets of each time block in groups that DP3 can read at once, in the order of their first sets.
 
-    It wants the same times and baselines of them, and no gap; a set that has one is averaged alone. WSClean joins what
-    DP3 writes. Of the sets whose paths are ``copied`` a copy with sorted rows and the true INTERVAL is read.
+    It wants the same times and baselines of them, and no gap; a set that has one is averaged alone. WSClean joins the
+    sets of DP3. Of the sets whose paths are ``copied`` a copy with sorted rows and the true INTERVAL is read.
 
     Source: DP3 6.6, which compares first and last time and INTERVAL with casacore's near() (tried).
     """
     groups: list[list[SetMetadata]] = []
     for block in blocks:
-        known: dict[tuple[object, ...], list[SetMetadata]] = {}
+        sets_by_key: dict[tuple[object, ...], list[SetMetadata]] = {}
         for one in block:
             key = _concat_key(one, one.path in copied)
-            known.setdefault(key, []).append(one)
-        groups += known.values()
+            sets_by_key.setdefault(key, []).append(one)
+        groups += sets_by_key.values()
     return groups
 
 
@@ -122,7 +122,7 @@ def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
     """Return one line for each way in which a set cannot be imaged together with the others; empty if all agree.
 
     Compared are telescope, phase centre, number and width of channels, time step, correlations, antennas and their
-    places, each with what most sets have. Nothing else is said of a set of another telescope.
+    places, each with the value of most sets. A set of another telescope has no other finding.
     """
     if not sets:
         return []
@@ -160,9 +160,9 @@ def _compare_channels(one: SetMetadata, usual: SetMetadata) -> str:
     usual_nchan, usual_hz = len(usual.frequencies_hz), usual.channel_width_hz
     if nchan == usual_nchan and np.isclose(width_hz, usual_hz, rtol=SAME_RELATIVE_WIDTH):
         return ""
-    own = f"{nchan} channels of {width_hz / 1e3:.3f} kHz"
+    channels = f"{nchan} channels of {width_hz / 1e3:.3f} kHz"
     others = f"{usual_nchan} of {usual_hz / 1e3:.3f} kHz"
-    return f"has {own}, {usual.name} has {others}; average all sets alike"
+    return f"has {channels}, {usual.name} has {others}; average all sets alike"
 
 
 def _compare_steps(one: SetMetadata, usual: SetMetadata) -> str:

@@ -77,7 +77,9 @@ def check_sets(
     if "HOME" not in os.environ:
         return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
     unique, repeated = _without_repetitions(paths)
-    findings = [SetFinding(path, f"{why}; rename it", why) for path in unique if (why := _why_unreadable(path))]
+    findings = [
+        SetFinding(path, f"{reason}; rename it", reason) for path in unique if (reason := _why_unreadable(path))
+    ]
     surveys: list[SetSurvey] = []
     for path in unique:
         if set("*?") & set(path) and not Path(path).exists():
@@ -102,10 +104,10 @@ def _why_unreadable(path: str) -> str:
     """
     if "," in path:
         return "a comma in a name separates two sets for DP3"
-    found = [sign for sign in "'\"[]{}" if sign in path]
-    if not found and path.count("(") != path.count(")"):
-        found = [sign for sign in "()" if sign in path]
-    return f"DP3 cannot read a name with {' or '.join(found)} in it" if found else ""
+    signs = [sign for sign in "'\"[]{}" if sign in path]
+    if not signs and path.count("(") != path.count(")"):
+        signs = [sign for sign in "()" if sign in path]
+    return f"DP3 cannot read a name with {' or '.join(signs)} in it" if signs else ""
 
 
 def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -150,10 +152,10 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
 
 def _column_finding(survey: SetSurvey, data_column: str) -> SetFinding:
     columns = survey.visibility_columns
-    what = f"its column {data_column} holds no visibilities"
+    problem = f"its column {data_column} holds no visibilities"
     if data_column not in survey.metadata.columns:
-        what = f"has no column {data_column}{nearest(data_column, columns)}"
-    return SetFinding(survey.path, f"{what}; it has {', '.join(columns) or 'no data column'}; correct data_column")
+        problem = f"has no column {data_column}{nearest(data_column, columns)}"
+    return SetFinding(survey.path, f"{problem}; it has {', '.join(columns) or 'no data column'}; correct data_column")
 
 
 def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
@@ -304,8 +306,8 @@ def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
 def _beam_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
     """Yield the sets that were corrected for another beam than the first: one image has one correction."""
     for survey in surveys[1:]:
-        if why := survey.applied_beam.conflict(surveys[0].applied_beam, surveys[0].path):
-            yield SetFinding(survey.path, why, "beam")
+        if conflict := survey.applied_beam.conflict(surveys[0].applied_beam, surveys[0].path):
+            yield SetFinding(survey.path, conflict, "beam")
 
 
 def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:

@@ -196,11 +196,11 @@ def _phase_centre(path: str, fields: Any, field_id: int) -> tuple[float, float]:
     return float(direction[0]), float(direction[1])
 
 
-def _read_field(path: str, table: Any, wanted: str) -> dict[str, Any]:
+def _read_field(path: str, table: Any, choice: str) -> dict[str, Any]:
     """Return number and phase centre of the field to image."""
     with opened(f"{path}::FIELD") as fields:
         names = [str(name) for name in fields.getcol("NAME")] if fields.nrows() else []
-        field_id = choose_field(path, names, read_field_rows(table, len(names)), wanted)
+        field_id = choose_field(path, names, read_field_rows(table, len(names)), choice)
         centre_rad = _phase_centre(path, fields, field_id)
     return {"field_id": field_id, "nfields": len(names), "phase_centre_rad": centre_rad}
 

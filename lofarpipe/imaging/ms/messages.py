@@ -69,12 +69,12 @@ LIBRARY_MESSAGES: Messages = (
 )
 
 
-def advice_for(message: str, known: Messages = LIBRARY_MESSAGES) -> str:
+def advice_for(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
     """Return cause and remedy of an error message; "" if it is not known."""
-    return next((advice for pattern, advice in known if re.search(pattern, message)), "")
+    return next((advice for pattern, advice in messages if re.search(pattern, message)), "")
 
 
-def advised(message: str, known: Messages = LIBRARY_MESSAGES) -> str:
+def advised(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
     """Return an error message with its cause and remedy, where they are known."""
-    advice = advice_for(message, known)
+    advice = advice_for(message, messages)
     return f"{message}; {advice}" if advice else message

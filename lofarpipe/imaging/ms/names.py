@@ -42,16 +42,16 @@ def other_case_hint(path: str) -> str:
     folder, name = os.path.split(path)
     try:
         is_like = re.compile(fnmatch.translate(name), re.IGNORECASE).fullmatch
-        there = sorted(filter(is_like, os.listdir(folder)))  # noqa: PTH208 - these are texts
+        matches = sorted(filter(is_like, os.listdir(folder)))  # noqa: PTH208 - these are texts
     except OSError:
         return ""
-    if not there:
+    if not matches:
         return ""
     if not set("*?[") & set(name):
-        return f"; there is {folder}/{there[0]}"
-    (ending, theirs) = (os.path.splitext(one)[1] for one in (name, there[0]))  # noqa: PTH122 - of a pattern
-    written = f"{name.removesuffix(ending)}{theirs}" if ending.lower() == theirs.lower() else there[0]
-    return f"; capital letters differ: {there[0]} is there, so write {folder}/{written}"
+        return f"; there is {folder}/{matches[0]}"
+    (ending, theirs) = (os.path.splitext(one)[1] for one in (name, matches[0]))  # noqa: PTH122 - of a pattern
+    spelling = f"{name.removesuffix(ending)}{theirs}" if ending.lower() == theirs.lower() else matches[0]
+    return f"; capital letters differ: {matches[0]} is there, so write {folder}/{spelling}"
 
 
 def named_sets(ms_input: str | list[str]) -> list[str]:

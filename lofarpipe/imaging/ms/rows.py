@@ -98,7 +98,7 @@ def read_field_rows(table: Any, nfields: int) -> dict[int, int]:
     return counts
 
 
-def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], wanted: str = AUTO) -> int:
+def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], choice: str = AUTO) -> int:
     """Return the number of the field to image: the only one that has rows, or the one named, or numbered, ``wanted``.
 
     Raises
@@ -114,16 +114,16 @@ def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], wante
             "0; correct the column"
         )
     counts = {number: f" ({rows[number]} rows)" if len(rows) > 1 else "" for number in sorted(rows)}
-    listed = named(f"{number} '{names[number]}'{count}" for number, count in counts.items())
-    if wanted == AUTO:
+    field_list = named(f"{number} '{names[number]}'{count}" for number, count in counts.items())
+    if choice == AUTO:
         if len(rows) == 1:
             return next(iter(rows))
         raise MeasurementSetError(
-            f"{path}: holds {len(rows)} fields: {listed}; choose one by number or name with the option field"
+            f"{path}: holds {len(rows)} fields: {field_list}; choose one by number or name with the option field"
         )
-    matches = [number for number in rows if wanted in (str(number), names[number])]
+    matches = [number for number in rows if choice in (str(number), names[number])]
     if len(matches) != 1:
-        raise MeasurementSetError(f"{path}: has no rows of a field '{wanted}'; it has {listed}; correct field")
+        raise MeasurementSetError(f"{path}: has no rows of a field '{choice}'; it has {field_list}; correct field")
     return matches[0]
 
 
@@ -238,14 +238,14 @@ def _blocks(table: Any, *columns: str) -> Iterator[list[NDArray[Any]]]:
 
 def _read_times(table: Any) -> tuple[Floats, int]:
     """Return the times of all slots, sorted, and the first row that is earlier than the one before it, or -1."""
-    found, before_s, first, backward_row = [], -np.inf, 0, -1
+    slot_times, before_s, first, backward_row = [], -np.inf, 0, -1
     for (times_s,) in _blocks(table, "TIME"):
         back = np.flatnonzero(np.diff(times_s, prepend=before_s) < 0)
         if len(back) and backward_row < 0:
             backward_row = first + int(back[0])
         before_s, first = times_s[-1], first + len(times_s)
-        found.append(np.unique(times_s))
-    return np.unique(np.concatenate(found)), backward_row
+        slot_times.append(np.unique(times_s))
+    return np.unique(np.concatenate(slot_times)), backward_row
 
 
 def _read_all(table: Any) -> tuple[TimeAxis, RowLayout]:
@@ -290,11 +290,11 @@ def _count_repeated(table: Any, times_s: Floats, pairs: Numbers) -> int:
     nrows, cells = int(table.nrows()), len(times_s) * len(pairs)
     if cells > MOST_CELLS * nrows:
         return 0
-    seen = np.zeros(cells, bool)
+    has_row = np.zeros(cells, bool)
     for when_s, antenna1, antenna2 in _blocks(table, "TIME", "ANTENNA1", "ANTENNA2"):
         pair = np.searchsorted(pairs, _codes(antenna1, antenna2))
-        seen[np.searchsorted(times_s, when_s) * len(pairs) + pair] = True
-    return int(nrows - seen.sum())
+        has_row[np.searchsorted(times_s, when_s) * len(pairs) + pair] = True
+    return int(nrows - has_row.sum())
 
 
 def _same_order(table: Any, expected: Numbers) -> bool:

@@ -63,8 +63,8 @@ def lock_holder(table: str) -> int:
     except OSError:
         return 0
     try:
-        asked = struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
-        kind, _, _, _, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        request = struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
+        kind, _, _, _, process = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, request))
     except OSError:  # a file system without locks
         return 0
     finally:
@@ -88,21 +88,21 @@ def opened(path: str, readonly: bool = True) -> Iterator[Any]:
     MeasurementSetError
         If it cannot be opened, read or changed, or another process keeps it locked.
     """
-    what = "opened as a table"
+    action = "opened as a table"
     _refuse_locked(path)
     try:
         table_path = _without_link(path)
         locking = NO_LOCK if readonly else LOCK
         with closing(casacore.tables.table(table_path, lockoptions=locking, ack=False, readonly=readonly)) as table:
-            what = "read" if readonly else "changed"
+            action = "read" if readonly else "changed"
             yield table
     except UnicodeEncodeError as err:
         raise MeasurementSetError(f"{path}: casacore cannot open a name that is not UTF-8; rename it") from err
     except RuntimeError as err:
-        raise MeasurementSetError(f"{path}: cannot be {what}: {_reason(str(err).splitlines()[0])}") from err
+        raise MeasurementSetError(f"{path}: cannot be {action}: {_reason(str(err).splitlines()[0])}") from err
     except MemoryError as err:  # of an index that is nonsense
         raise MeasurementSetError(
-            f"{path}: cannot be {what}: it asks for more memory than there is; {DAMAGED}"
+            f"{path}: cannot be {action}: it asks for more memory than there is; {DAMAGED}"
         ) from err
 
 

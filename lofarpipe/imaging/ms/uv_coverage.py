@@ -78,7 +78,7 @@ def read_uv_coverage(paths: Sequence[str], field: str = AUTO) -> UVCoverage:
     """
     if not paths:
         raise PipelineError("plot_uvcov: no measurement sets given")
-    pieces, names, looked, there = [], [], 0, 0.0
+    pieces, names, looked, total = [], [], 0, 0.0
     for path in paths:
         metadata = read_metadata(path, field)
         max_rows = max(1, SAMPLED_VISIBILITIES // len(paths) // len(metadata.frequencies_hz))
@@ -86,10 +86,10 @@ def read_uv_coverage(paths: Sequence[str], field: str = AUTO) -> UVCoverage:
         u_lambda, v_lambda = baselines_lambda(metadata, sample)
         pieces.append(np.stack([u_lambda.ravel(), v_lambda.ravel(), sample.flags.ravel()]))
         names.append(metadata.name)
-        looked, there = looked + sample.flags.size, there + sample.flags.size / sample.fraction
+        looked, total = looked + sample.flags.size, total + sample.flags.size / sample.fraction
     u_lambda, v_lambda, flagged = np.concatenate(pieces, axis=1)
     title = names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]} ({len(names)} sets)"
-    return UVCoverage(u_lambda / 1e3, v_lambda / 1e3, flagged > 0, title, looked / there)
+    return UVCoverage(u_lambda / 1e3, v_lambda / 1e3, flagged > 0, title, looked / total)
 
 
 def unflagged_by_distance(
@@ -174,9 +174,9 @@ def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: i
     u, v, flagged = _thinned(_within(coverage, 0, span_klambda * 2**0.5))  # to the corners
     extent = (-span_klambda, span_klambda, -span_klambda, span_klambda)
     colours = LinearSegmentedColormap.from_list("flagged", [USABLE_COLOUR, "#a05195", FLAGGED_COLOUR])
-    shown = (np.abs(u) <= span_klambda) & (np.abs(v) <= span_klambda)
+    in_view = (np.abs(u) <= span_klambda) & (np.abs(v) <= span_klambda)
     cells = axes.hexbin(
-        u[shown], v[shown], C=flagged[shown], reduce_C_function=np.mean, extent=extent,
+        u[in_view], v[in_view], C=flagged[in_view], reduce_C_function=np.mean, extent=extent,
         gridsize=across if u.size > FEW_POINTS else min(across, FEW_CELLS_ACROSS),
         cmap=colours, vmin=0, vmax=1, linewidths=0.1, mincnt=1,
     )  # fmt: skip
@@ -213,12 +213,12 @@ def _draw_whole(axes: Axes, coverage: UVCoverage, span_klambda: float, circles: 
 def _draw_histogram(axes: Axes, coverage: UVCoverage, imaged: UVCoverage, span_klambda: float) -> None:
     """Draw the unflagged fraction by uv distance; bins without data stay empty, and look it."""
     edges, fraction = unflagged_by_distance(coverage, span_klambda=span_klambda)
-    known = np.isfinite(fraction)
+    has_data = np.isfinite(fraction)
     widths = np.diff(edges)
-    axes.bar(edges[:-1][known], fraction[known], widths[known], align="edge", color=USABLE_COLOUR, edgecolor="white",
-             linewidth=0.4)  # fmt: skip
-    if not known.all():
-        axes.bar(edges[:-1][~known], np.ones((~known).sum()), widths[~known], align="edge", color="none",
+    axes.bar(edges[:-1][has_data], fraction[has_data], widths[has_data], align="edge", color=USABLE_COLOUR,
+             edgecolor="white", linewidth=0.4)  # fmt: skip
+    if not has_data.all():
+        axes.bar(edges[:-1][~has_data], np.ones((~has_data).sum()), widths[~has_data], align="edge", color="none",
                  edgecolor="#bbbbbb", hatch="///", linewidth=0, label="no baselines")  # fmt: skip
     if imaged.flagged.size:
         label = "mean" if imaged.flagged.size == coverage.flagged.size else "mean of what is imaged"

@@ -174,8 +174,8 @@ def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visi
     in_set = channel % sample.flags.shape[1]
     multiplicity = nchan / places.shape[1] / sample.fraction
     natural = sample.weights[row, in_set] * multiplicity
-    kept = natural > 0
-    row, slot, channel, natural = row[kept], slot[kept], channel[kept], natural[kept]
+    has_weight = natural > 0
+    row, slot, channel, natural = row[has_weight], slot[has_weight], channel[has_weight], natural[has_weight]
     uvw_m = sample.uvw_m[row]
     if nslots > 1:
         later_s = (slot - nslots // 2) * one.metadata.timestep_s
@@ -231,13 +231,13 @@ def imaging_sample(samples: Sequence[SetSample], image: ImageWeighting) -> Imagi
     """
     drawn, complete = draw_visibilities(samples)
     gridded, factor = _weight_density(drawn, complete, image)
-    kept = np.flatnonzero(gridded.usable)
-    if len(kept) > MAX_POINTS:
-        kept = np.sort(np.random.default_rng(DRAW_SEED).choice(kept, MAX_POINTS, replace=False))
+    usable = np.flatnonzero(gridded.usable)
+    if len(usable) > MAX_POINTS:
+        usable = np.sort(np.random.default_rng(DRAW_SEED).choice(usable, MAX_POINTS, replace=False))
     return ImagingSample(
-        visibilities=drawn.take(kept),
-        briggs=briggs_from_density(drawn.natural, gridded, image.robust)[kept],
-        uniform=uniform_from_density(drawn.natural, gridded)[kept],
+        visibilities=drawn.take(usable),
+        briggs=briggs_from_density(drawn.natural, gridded, image.robust)[usable],
+        uniform=uniform_from_density(drawn.natural, gridded)[usable],
         complete=complete,
         cell_factor=factor,
         rows_read=sum(len(one.sample.time_s) for one in samples),

@@ -71,20 +71,20 @@ class BeamOptions:
         With channels that are joined by their squares, thresholds are squared as well, and there is no multi-scale
         clean.
         """
-        squares, given = self.joins_squares, self.given
-        scales = given["multiscale"] == "True" and not squares
+        squares, first_run = self.joins_squares, self.given
+        scales = first_run["multiscale"] == "True" and not squares
         return {
             "pols": self.others,
             "channels_out": str(self.nchan) if self.nchan > 1 else NONE,
             "channel_division": NONE,
             "join_channels": str(squares),
             "join_polarisations": str(len(self.others) > 1),
-            "auto_mask": squared(given["auto_mask"]) if squares else given["auto_mask"],
-            "auto_threshold": squared(given["auto_threshold"]) if squares else given["auto_threshold"],
-            "taper": given["taper"] if given["taper"] == NONE else f"{given['taper']}asec",
+            "auto_mask": squared(first_run["auto_mask"]) if squares else first_run["auto_mask"],
+            "auto_threshold": squared(first_run["auto_threshold"]) if squares else first_run["auto_threshold"],
+            "taper": first_run["taper"] if first_run["taper"] == NONE else f"{first_run['taper']}asec",
             "multiscale": str(scales),
-            "multiscale_scale_bias": given["multiscale_scale_bias"] if scales else NONE,
-            "multiscale_scales": given["multiscale_scales"] if scales else NONE,
+            "multiscale_scale_bias": first_run["multiscale_scale_bias"] if scales else NONE,
+            "multiscale_scales": first_run["multiscale_scales"] if scales else NONE,
         }
 
 
@@ -140,8 +140,8 @@ def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[st
         return [], [f"ms_glob_pattern: is '{pattern}', and that is no pattern of names: {err}"]
     if len(sets) == int(count):
         return sets, []
-    what = f"{len(sets)} measurement sets match {pattern} in {msdir}, and num_beams is {count}"
-    return sets, [f"num_beams: {what}; correct num_beams, or ms_glob_pattern"]
+    mismatch = f"{len(sets)} measurement sets match {pattern} in {msdir}, and num_beams is {count}"
+    return sets, [f"num_beams: {mismatch}; correct num_beams, or ms_glob_pattern"]
 
 
 def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str]]:
@@ -162,7 +162,7 @@ def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str
         roots.append(str(Path(datadir).resolve() / name))
     for root, number in Counter(roots).items():
         if number > 1:
-            alike = [str(path) for path, own in zip(sets, roots, strict=False) if own == root]
-            what = "have the same field and beam, so their images would have the same names; give one of them"
-            problems.append(f"{', '.join(alike)}: {what}")
+            alike = [str(path) for path, set_root in zip(sets, roots, strict=False) if set_root == root]
+            problem = "have the same field and beam, so their images would have the same names; give one of them"
+            problems.append(f"{', '.join(alike)}: {problem}")
     return roots, problems

@@ -48,13 +48,13 @@ class OutputBatch:
 
     def ranges(self) -> list[WindowRange]:
         """Return the channels that are read of each window."""
-        found: dict[int, list[int]] = {}
+        channels_by_window: dict[int, list[int]] = {}
         for channel in self.channels:
             for window, number in channel.members:
-                found.setdefault(window, []).append(number)
+                channels_by_window.setdefault(window, []).append(number)
         return [
             WindowRange(window, min(numbers), max(numbers) - min(numbers) + 1)
-            for window, numbers in sorted(found.items())
+            for window, numbers in sorted(channels_by_window.items())
         ]
 
 
@@ -89,12 +89,12 @@ def divide_band(
 def _members(
     frequencies_hz: Mapping[int, Floats], low_hz: int, high_hz: int, width_hz: int
 ) -> dict[int, list[tuple[int, int]]]:
-    found: dict[int, list[tuple[int, int]]] = {}
+    members: dict[int, list[tuple[int, int]]] = {}
     for window, centres_hz in sorted(frequencies_hz.items()):
         for number, centre_hz in enumerate(centres_hz):
             if low_hz <= centre_hz < high_hz:
-                found.setdefault(int((centre_hz - low_hz) // width_hz), []).append((window, number))
-    return found
+                members.setdefault(int((centre_hz - low_hz) // width_hz), []).append((window, number))
+    return members
 
 
 def with_flags(channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[np.int64]]) -> list[OutputChannel]:
@@ -159,9 +159,9 @@ def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int 
     jobs: how many batches there are at most; each reads the set once.
     size: channels of a batch; 0 for as many as make ``jobs`` batches.
     """
-    wanted = [channel for channel in channels if not channel.reason]
-    most = size or max(1, math.ceil(len(wanted) / max(1, jobs)))
-    return [OutputBatch(number, tuple(part)) for number, part in enumerate(_runs(wanted, most))]
+    remaining = [channel for channel in channels if not channel.reason]
+    most = size or max(1, math.ceil(len(remaining) / max(1, jobs)))
+    return [OutputBatch(number, tuple(part)) for number, part in enumerate(_runs(remaining, most))]
 
 
 def _runs(channels: Sequence[OutputChannel], most: int) -> Iterator[list[OutputChannel]]:
@@ -189,11 +189,11 @@ def joined_channel_edges(frequencies_hz: Floats, low_hz: float, high_hz: float, 
     if not inside.size:
         return []
     edges = np.linspace(inside[0], inside[-1], number + 1)[1:-1]
-    kept: list[float] = []
+    useful_edges: list[float] = []
     below = 0
     for edge in edges:
         count = int(np.searchsorted(inside, edge, side="left"))
         if below < count < inside.size:
-            kept.append(float(edge))
+            useful_edges.append(float(edge))
             below = count
-    return kept
+    return useful_edges

@@ -24,11 +24,11 @@ from lofarpipe.support.utilities import exists, is_file
 
 def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: float) -> str:
     """Return why no baseline of the sets is within the uv range, wavelengths; "" if one is, or none was seen."""
-    used = [survey for survey in surveys if survey.usability.longest_m > 0]
-    if not used:
+    usable_sets = [survey for survey in surveys if survey.usability.longest_m > 0]
+    if not usable_sets:
         return ""
-    longest = max(_lambdas(survey)[1] for survey in used)
-    shortest = min(_lambdas(survey)[0] for survey in used)
+    longest = max(_lambdas(survey)[1] for survey in usable_sets)
+    shortest = min(_lambdas(survey)[0] for survey in usable_sets)
     if longest < minlambda:
         return (
             f"minlambda_highres: is {minlambda:g} wavelengths, the longest baseline of the sets is {longest:.4g}: "
@@ -44,10 +44,10 @@ def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: 
 
 def _lambdas(survey: SetSurvey) -> tuple[float, float]:
     """Return the shortest and the longest baseline that can be used, in wavelengths."""
-    frequencies_hz, used = survey.metadata.frequencies_hz, survey.usability
+    frequencies_hz, usable = survey.metadata.frequencies_hz, survey.usability
     return (
-        used.shortest_m * float(frequencies_hz.min()) / SPEED_OF_LIGHT_M_S,
-        used.longest_m * float(frequencies_hz.max()) / SPEED_OF_LIGHT_M_S,
+        usable.shortest_m * float(frequencies_hz.min()) / SPEED_OF_LIGHT_M_S,
+        usable.longest_m * float(frequencies_hz.max()) / SPEED_OF_LIGHT_M_S,
     )
 
 
@@ -108,9 +108,9 @@ def mask_findings(sets: Sequence[SetMetadata], texts: Mapping[str, str], masks: 
         size = plan_field([one.path for one in sets], parse_options(texts)).sizes[0].high if sizes else ()
     except (PipelineError, ValueError):
         return []
-    wanted = f"the image will have {_pixels(size)} pixels"
+    expectation = f"the image will have {_pixels(size)} pixels"
     wrong = [(name, f"has {_pixels(has)}" if has else "is no FITS image") for name, has in sizes.items() if has != size]
-    return [f"{name}: {masks[name]} {what}, and {wanted}; make one of that size" for name, what in wrong]
+    return [f"{name}: {masks[name]} {problem}, and {expectation}; make one of that size" for name, problem in wrong]
 
 
 def _pixels(size: Sequence[int]) -> str:
@@ -174,18 +174,21 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
     ``options`` are those of the user, and the arguments of steps as ``<step>.argument.<key>``.
     """
     inputs = {os.path.realpath(text): name for name, text in options.items() if _is_read(name, run) and is_file(text)}
-    known = {os.path.realpath(path): "is a parset, or the configuration, of this run" for path in run.parsets}
-    known |= {path: f"is an input ({name})" for path, name in inputs.items()}
-    findings, written = [], dict[str, str]()
+    protected = {os.path.realpath(path): "is a parset, or the configuration, of this run" for path in run.parsets}
+    protected |= {path: f"is an input ({name})" for path, name in inputs.items()}
+    findings, outputs = [], dict[str, str]()
     for name, path in _outputs(options):
         real = os.path.realpath(path)
         # The place of a link itself: an earlier run delivered one image as a copy and links to it.
         place = str(Path(path).parent.resolve() / Path(path).name)
-        why = (
-            known.get(real) or written.get(place) or _of_the_run(real, options.get(ROOT, ""), run) or _other(name, path)
+        conflict = (
+            protected.get(real)
+            or outputs.get(place)
+            or _of_the_run(real, options.get(ROOT, ""), run)
+            or _other(name, path)
         )
-        written.setdefault(place, f"is named by {name} already")
-        findings += [f"{name}: {path} {why}; name another"] if why else []
+        outputs.setdefault(place, f"is named by {name} already")
+        findings += [f"{name}: {path} {conflict}; name another"] if conflict else []
     return findings + _below_root(options, inputs)
 
 

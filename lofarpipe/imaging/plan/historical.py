@@ -71,9 +71,9 @@ def freqstep(nchan: int, channel_width_hz: float, least_channels: int = 1) -> in
 
     At least ``least_channels`` are left, where there are as many.
     """
-    wanted = min(max(round(TARGET_WIDTH_HZ / channel_width_hz), 1), nchan)
+    ideal = min(max(round(TARGET_WIDTH_HZ / channel_width_hz), 1), nchan)
     divisors = [step for step in range(max(1, nchan // least_channels), 0, -1) if nchan % step == 0]
-    return min(divisors, key=lambda step: abs(step - wanted))
+    return min(divisors, key=lambda step: abs(step - ideal))
 
 
 def timestep(sample_s: float) -> int:

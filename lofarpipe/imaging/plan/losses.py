@@ -133,12 +133,12 @@ def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | Non
     theta_rad = math.radians(_field_width_deg(metadata, wish)) / 2
     uvw_m = sample_set(metadata, SAMPLE_ROWS).uvw_m
     lengths = np.hypot(uvw_m[:, 0], uvw_m[:, 1]) * frequency_hz / SPEED_OF_LIGHT_M_S
-    used = lengths[(lengths >= wish.minlambda) & (lengths <= wish.maxlambda)]
-    if not len(used):
+    in_range = lengths[(lengths >= wish.minlambda) & (lengths <= wish.maxlambda)]
+    if not len(in_range):
         return None
     if wish.smearing_criterion == "worst":
-        return worst_limits(wish.max_peak_smearing, theta_rad, frequency_hz, float(used.max()))
-    return peak_limits(wish.max_peak_smearing, theta_rad, frequency_hz, float(np.sqrt(np.mean(used**2))))
+        return worst_limits(wish.max_peak_smearing, theta_rad, frequency_hz, float(in_range.max()))
+    return peak_limits(wish.max_peak_smearing, theta_rad, frequency_hz, float(np.sqrt(np.mean(in_range**2))))
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ class Steps:
 class LossAt:
     """Predicted losses at one distance from the phase centre.
 
-    ``averaged`` is everything lost by the channel width and time step that the image is made from, ``given`` what of it
-    the input had lost before. ``closed_form`` is the loss of a Gaussian uv distribution of the same rms baseline.
+    ``averaged`` is the loss by the channel width and time step of the image, ``unaveraged`` the part of it that is in
+    the input already. ``closed_form`` is the loss of a Gaussian uv distribution of the same rms baseline.
     """
 
     distance_rad: float
-    given: PeakLoss
+    unaveraged: PeakLoss
     averaged: PeakLoss
     closed_form: PeakLoss
     worst_baseline: float
@@ -180,7 +180,7 @@ class LossAt:
     @property
     def added(self) -> float:
         """The loss that averaging adds: of an image of the averaged data against one of the input."""
-        return 1 - (1 - self.averaged.total) / (1 - self.given.total)
+        return 1 - (1 - self.averaged.total) / (1 - self.unaveraged.total)
 
 
 class LossPredictor:
@@ -210,10 +210,10 @@ class LossPredictor:
 
     def loss(self, theta_rad: float, freqstep: int, timestep: int) -> PeakLoss:
         """Return the loss of a source's peak in the image after averaging by these steps."""
-        seen = self.sample.visibilities
+        visibilities = self.sample.visibilities
         return weighted_loss(
-            seen.uvw_lambda,
-            seen.frequency_hz,
+            visibilities.uvw_lambda,
+            visibilities.frequency_hz,
             self.sample.briggs,
             theta_rad,
             self.declination_rad,
@@ -226,11 +226,11 @@ class LossPredictor:
         width_hz = freqstep * self.metadata.channel_width_hz
         slot_s = timestep * self.metadata.timestep_s
         lengths = self.baselines
-        given = self.loss(theta_rad, 1, 1)
+        unaveraged = self.loss(theta_rad, 1, 1)
         return LossAt(
             distance_rad=theta_rad,
-            given=given,
-            averaged=given if freqstep == timestep == 1 else self.loss(theta_rad, freqstep, timestep),
+            unaveraged=unaveraged,
+            averaged=unaveraged if freqstep == timestep == 1 else self.loss(theta_rad, freqstep, timestep),
             closed_form=closed_form_loss(lengths.rms_briggs_lambda, theta_rad, self.frequency_hz, width_hz, slot_s),
             worst_baseline=worst_baseline_loss(
                 lengths.max_lambda, lengths.turning_lambda, theta_rad, self.frequency_hz, width_hz, slot_s

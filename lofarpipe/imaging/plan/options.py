@@ -82,12 +82,12 @@ def parse_options(texts: Mapping[str, object]) -> PlanOptions:
     fields = {field.name: field for field in dataclasses.fields(PlanOptions)}
     problems: list[str] = []
     values: dict[str, float | str] = {}
-    for name, given in texts.items():
+    for name, value in texts.items():
         if name not in fields:
             problems.append(f"{name}: no such option of the imaging plan{nearest(name, list(fields))}")
             continue
         try:
-            values[name] = _parse(name, str(given).strip())
+            values[name] = _parse(name, str(value).strip())
         except ValueError as err:
             problems.append(f"{name}: {err}")
     if not problems and float(values.get("minuv_lambda", 80.0)) >= float(values.get("maxuv_lambda", 7000.0)):

@@ -53,16 +53,18 @@ def count_channels_out(lowest_hz: float, highest_hz: float, averaged_channels: i
             f"{averaged_channels} channels from {lowest_hz / 1e6} to {highest_hz / 1e6} MHz; "
             "rising frequencies and one channel are needed"
         )
-    wanted = math.ceil(math.log(highest_hz / lowest_hz) / MAX_RELATIVE_WIDTH - 1e-9)
-    return min(max(wanted, MIN_CHANNELS_OUT), averaged_channels)
+    count = math.ceil(math.log(highest_hz / lowest_hz) / MAX_RELATIVE_WIDTH - 1e-9)
+    return min(max(count, MIN_CHANNELS_OUT), averaged_channels)
 
 
-def channel_findings(sets: Sequence[SetMetadata], wanted: float) -> list[str]:
+def channel_findings(sets: Sequence[SetMetadata], channels_out: float) -> list[str]:
     """Return whether more output channels are asked for than the sets have channels."""
     channels = len({hz for one in sets for hz in one.frequencies_hz})
-    if wanted <= channels:
+    if channels_out <= channels:
         return []
-    return [f"channels_out: is {wanted:g}, the sets have {channels} channels; set it to {channels} at most, or to 0"]
+    return [
+        f"channels_out: is {channels_out:g}, the sets have {channels} channels; set it to {channels} at most, or to 0"
+    ]
 
 
 ELEVATION_TIMES = 9
@@ -100,10 +102,10 @@ def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, Plan
     for survey in surveys:
         reasons = why_copied(survey)
         if reasons:
-            taken = {copy.path for copy in copies.values()}
-            own = table_name(survey.metadata.name)
-            names = (f"{copies_dir}/{f'{number}_' if number else ''}{own}" for number in range(len(copies) + 1))
-            name = next(name for name in names if name not in taken)
+            names_in_use = {copy.path for copy in copies.values()}
+            table = table_name(survey.metadata.name)
+            names = (f"{copies_dir}/{f'{number}_' if number else ''}{table}" for number in range(len(copies) + 1))
+            name = next(name for name in names if name not in names_in_use)
             copies[survey.path] = PlannedCopy(name, tuple(reasons))
     return copies
 
@@ -157,7 +159,7 @@ class PlannedCopy:
 class Observation:
     """All sets of an observation: by subband (rising frequency), by time block, and by group that DP3 reads at once.
 
-    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, what is averaged in
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, the set averaged in
     its place, and ``weights``, its low and its highest weight.
     """
 
@@ -396,7 +398,7 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
         if step.too_coarse:
             warnings.append(
                 f"{text} of the input are wider than the smearing limit, so they are not averaged: {step.reason}; a "
-                f"source at the image's edge has already lost {edge.given.total:.2%} of its peak (predicted)"
+                f"source at the image's edge has already lost {edge.unaveraged.total:.2%} of its peak (predicted)"
             )
     if not warnings and edge.averaged.worst_angle > options.max_peak_smearing:
         warnings.append(
@@ -419,8 +421,8 @@ def _set_warnings(observation: Observation) -> list[str]:
     """Return of which sets a copy is averaged, and which are averaged alone."""
     alike: dict[str, list[tuple[str, str]]] = {}  # reasons that differ in numbers only
     for path, copy in observation.copies.items():
-        why = "; ".join(copy.reasons)
-        alike.setdefault(re.sub(r"[\d.]+", "", why), []).append((Path(path).name, why))
+        reason = "; ".join(copy.reasons)
+        alike.setdefault(re.sub(r"[\d.]+", "", reason), []).append((Path(path).name, reason))
     warnings = [
         f"{named((name for name, _ in sets), 3)}: a copy is averaged in place of the set: {sets[0][1]}"
         for sets in alike.values()

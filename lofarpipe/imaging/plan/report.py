@@ -45,17 +45,21 @@ def plan_quantities(plan: ImagingPlan) -> Iterator[Quantity]:
 
 def _observation(plan: ImagingPlan) -> Iterator[Quantity]:
     """Yield the quantities of the sets' metadata."""
-    seen, first = plan.observation, plan.observation.first
-    yield Quantity("sets", sum(len(block) for block in seen.blocks), "", "input", "distinct measurement sets")
-    yield Quantity("subbands", len(seen.groups), "", "SPECTRAL_WINDOW.CHAN_FREQ", "distinct middles of the channels")
-    yield Quantity("time_blocks", len(seen.blocks), "", "main table, TIME", "sets that overlap in time are one block")
+    observation, first = plan.observation, plan.observation.first
+    yield Quantity("sets", sum(len(block) for block in observation.blocks), "", "input", "distinct measurement sets")
+    yield Quantity(
+        "subbands", len(observation.groups), "", "SPECTRAL_WINDOW.CHAN_FREQ", "distinct middles of the channels"
+    )
+    yield Quantity(
+        "time_blocks", len(observation.blocks), "", "main table, TIME", "sets that overlap in time are one block"
+    )
     apart = "sets with the same times and baselines, and no gap, are averaged into one; any other alone"
-    yield Quantity("averaged_sets", len(seen.concat_groups), "", "main table, TIME, ANTENNA1, ANTENNA2", apart)
+    yield Quantity("averaged_sets", len(observation.concat_groups), "", "main table, TIME, ANTENNA1, ANTENNA2", apart)
     copied = "sets that DP3 would not read, or average wrongly: see warnings"
-    yield Quantity("copied_sets", len(seen.copies), "", "survey of all sets", copied)
+    yield Quantity("copied_sets", len(observation.copies), "", "survey of all sets", copied)
     band = "SPECTRAL_WINDOW.CHAN_FREQ, CHAN_WIDTH"
-    yield Quantity("lowest_frequency_hz", seen.lowest_hz, "Hz", band, "lower edge of the lowest channel")
-    yield Quantity("highest_frequency_hz", seen.highest_hz, "Hz", band, "upper edge of the highest channel")
+    yield Quantity("lowest_frequency_hz", observation.lowest_hz, "Hz", band, "lower edge of the lowest channel")
+    yield Quantity("highest_frequency_hz", observation.highest_hz, "Hz", band, "upper edge of the highest channel")
     yield Quantity("input_channel_width_hz", first.channel_width_hz, "Hz", band, "the same for all sets")
     yield Quantity("input_timestep_s", first.timestep_s, "s", "main table, INTERVAL", "the same for all sets")
 
@@ -70,11 +74,11 @@ def _field(plan: ImagingPlan) -> Iterator[Quantity]:
     yield Quantity("beam_fwhm_y_deg", round(plan.width.y_deg, 5), "deg", source, f"{at}, along declination")
     yield Quantity("beam_source", "formula" if is_historical else plan.beam.source, "", source, "how it was found")
     yield Quantity("cellsize_deg", options.cellsize_highres_deg, "deg", "option cellsize_highres_deg", "as asked for")
-    wanted = f"fieldsize_highres {options.fieldsize_highres:g} * FWHM / cell"
+    rule = f"fieldsize_highres {options.fieldsize_highres:g} * FWHM / cell"
     shape = (
         "square, as IDG needs it" if options.wants_square and not is_historical else "width and height by themselves"
     )
-    reason = f"{wanted}, up to an even number with factors 2, 3, 5, 7 only; {shape}"
+    reason = f"{rule}, up to an even number with factors 2, 3, 5, 7 only; {shape}"
     yield Quantity("image_size", format_size(size), "pixels", "beam and options", reason)
     angles = plan.angles
     middle = "middle of the farther edge of the image"
@@ -169,7 +173,7 @@ def _loss_at(loss: LossAt) -> dict[str, Any]:
     return {
         "distance_deg": _deg(loss.distance_rad),
         "averaged": _peak_loss(loss.averaged),
-        "input": _peak_loss(loss.given),
+        "input": _peak_loss(loss.unaveraged),
         "added_by_averaging": round(loss.added, 6),
         "closed_form_total": round(loss.closed_form.total, 6),
         "worst_baseline": round(loss.worst_baseline, 6),
@@ -195,7 +199,7 @@ def plan_summary(plan: ImagingPlan) -> list[str]:
         f"Average {plan.steps.frequency.step} channels to {plan.freqstep_hz / 1e3:.3f} kHz "
         f"and {plan.steps.time.step} time slots to {plan.timestep_s:.3f} s.",
         f"A source loses {half.averaged.total:.2%} of its peak at half the FWHM and {edge.averaged.total:.2%} at the "
-        f"image's edge; {edge.given.total:.2%} of that are in the input already.",
+        f"image's edge; {edge.unaveraged.total:.2%} of that are in the input already.",
         f"Clean with {plan.channels_out} output channels.",
     ]
 
@@ -277,14 +281,14 @@ def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
     """
     groups, options, observation = plan.observation.groups, plan.options, plan.observation
     copies = {path: copy.path for path, copy in observation.copies.items()}
-    given = {one.path: copies.get(one.path, one.path) for group in groups for one in group}
+    paths = {one.path: copies.get(one.path, one.path) for group in groups for one in group}
     nsets = sum(len(group) for group in groups)
     payloads = {
-        "groupmap": [_list_text(given[one.path] for one in group) for group in groups],
-        "single_mapfile": [*given.values()],
-        "timegroups": [_list_text(given[one.path] for one in group) for group in observation.concat_groups],
-        "copied_mapfile": [*given],
-        "copies_mapfile": [*given.values()],
+        "groupmap": [_list_text(paths[one.path] for one in group) for group in groups],
+        "single_mapfile": [*paths.values()],
+        "timegroups": [_list_text(paths[one.path] for one in group) for group in observation.concat_groups],
+        "copied_mapfile": [*paths],
+        "copies_mapfile": [*paths.values()],
         "weightbits": [str(bits) for bits, _ in plan.weight_bits],
         "freqstep": [repr(plan.freqstep_hz)] * nsets,
         "timestep": [repr(plan.timestep_s)] * nsets,
@@ -309,10 +313,10 @@ def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
 def write_maps(plan: ImagingPlan, stem: Path) -> dict[str, str]:
     """Write all maps, named ``stem`` plus a suffix; return the name of each by its key."""
     copies, singles = plan.observation.copies, [one.path for group in plan.observation.groups for one in group]
-    written = {}
+    mapfiles = {}
     for key, payload in map_payloads(plan).items():
         map_path = stem.with_name(stem.name + MAP_SUFFIXES[key])
         skips = (path not in copies for path in singles) if key in COPY_MAPS else repeat(False)
         DataMap([DataProduct("localhost", *entry) for entry in zip(payload, skips, strict=False)]).save(str(map_path))
-        written[key] = str(map_path)
-    return written
+        mapfiles[key] = str(map_path)
+    return mapfiles

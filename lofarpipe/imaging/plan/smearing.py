@@ -202,7 +202,10 @@ def weighted_loss(
         over_channel = np.sinc(delay_turns(uvw_lambda, east, north) * relative_width)
         over_slot = np.sinc(fringe_rate_turns_s(uvw_lambda, east, north, declination_rad) * timestep_s)
         losses.append(
-            [1 - float(weights @ kept) / total_weight for kept in (over_channel, over_slot, over_channel * over_slot)]
+            [
+                1 - float(weights @ response) / total_weight
+                for response in (over_channel, over_slot, over_channel * over_slot)
+            ]
         )
     bandwidth, time, total = np.mean(losses, axis=0)
     return PeakLoss(float(bandwidth), float(time), float(total), float(np.max(losses, axis=0)[2]))

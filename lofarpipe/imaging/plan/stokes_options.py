@@ -23,7 +23,7 @@ JANSKY = {"": 1.0, "Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
 
 @dataclass(frozen=True)
 class StokesOptions:
-    """Options of pipelines/meerkat.parset that decide what is imaged; their meaning is documented there."""
+    """Options of pipelines/meerkat.parset for the images; their meaning is documented there."""
 
     vis: str
     outdir: str
@@ -69,10 +69,10 @@ def read_stokes_options(texts: Mapping[str, str]) -> tuple[StokesOptions | None,
 
     Those that are not in ``texts`` have their default, but for ``vis`` and ``outdir``, which are needed.
     """
-    known = {one.name for one in fields(StokesOptions)}
-    findings = [f"{name}: no such option{nearest(name, known)}" for name in texts if name not in known]
+    names = {one.name for one in fields(StokesOptions)}
+    findings = [f"{name}: no such option{nearest(name, names)}" for name in texts if name not in names]
     values: dict[str, Any] = {}
-    for name in known & set(texts):
+    for name in names & set(texts):
         try:
             values[name] = READERS.get(name, str)(texts[name].strip())
         except ValueError as err:

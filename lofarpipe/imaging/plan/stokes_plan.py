@@ -178,10 +178,10 @@ def _merge_findings(band: BandSet) -> list[str]:
         for w in band.windows
     )
     return [
-        f"write_merged_set: windows {before[2]} and {after[2]} of {band.path} overlap in frequency and cannot be one "
+        f"write_merged_set: windows {lower[2]} and {upper[2]} of {band.path} overlap in frequency and cannot be one "
         "window; set it to False: images need no merged set"
-        for before, after in pairwise(spans)
-        if after[0] < before[1] - 1
+        for lower, upper in pairwise(spans)
+        if upper[0] < lower[1] - 1
     ]
 
 
@@ -192,9 +192,9 @@ def _joined(
     low_hz, high_hz = (1e6 * mhz for mhz in options.mfs_range_mhz)
     with_data = np.unique(np.concatenate([hz[sampled[window] > 0] for window, hz in frequencies.items()]))
     edges_hz = joined_channel_edges(with_data, low_hz, high_hz, options.mfs_channels_out)
-    whole = OutputChannel(1, round(low_hz), round(high_hz))
+    whole_band = OutputChannel(1, round(low_hz), round(high_hz))
     try:
-        return edges_hz, frequency_range(whole, frequencies.values())
+        return edges_hz, frequency_range(whole_band, frequencies.values())
     except IndexError:
         return edges_hz, (0, 0)
 
@@ -218,7 +218,7 @@ def primary_beam_deg(options: StokesOptions, band: BandSet) -> float:
     Raises
     ------
     ValueError
-        If the set does not say how large its dishes are.
+        If the set does not have the size of its dishes.
     """
     from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg  # which brings the sets of LOFAR
 
@@ -233,7 +233,7 @@ def sized(options: StokesOptions, band: BandSet) -> StokesOptions:
     Raises
     ------
     ValueError
-        If the size is to be taken and the set does not say how large its dishes are.
+        If the size is to be taken and the set does not have the size of its dishes.
     """
     cell_arcsec, size = options.cell_arcsec, options.imsize
     field_deg = 0.0 if size else FIELD_FWHM * primary_beam_deg(options, band)
@@ -274,31 +274,31 @@ def _beam_warnings(options: StokesOptions, beam_arcsec: float) -> list[str]:
 def _scale_warnings(options: StokesOptions) -> list[str]:
     if not options.scales_left_out:
         return []
-    named = ", ".join(map(str, options.scales_left_out))
-    return [f"multiscale_scales: {named} pixels are left out: above a quarter of the image, {options.imsize} pixels"]
+    scales = ", ".join(map(str, options.scales_left_out))
+    return [f"multiscale_scales: {scales} pixels are left out: above a quarter of the image, {options.imsize} pixels"]
 
 
 def _set_warnings(options: StokesOptions, band: BandSet) -> list[str]:
-    found = []
+    warnings = []
     if options.data_column == AUTO:
-        found.append(f"data_column: {band.data_column} of {band.path} is imaged")
+        warnings.append(f"data_column: {band.data_column} of {band.path} is imaged")
     if band.nfields > 1 and options.stage_data:
-        found.append(
+        warnings.append(
             f"field: {band.path} has {band.nfields} fields, of which '{band.field_name}' is imaged; channels are read "
             "from the set itself, since a set of several fields cannot be staged"
         )
     if "ALT-AZ" in band.mounts and band.parallactic != "corrected":
-        found.append(
+        warnings.append(
             f"vis: {band.path}: mount ALT-AZ, and whether the parallactic angle was corrected is {band.parallactic} in "
             "its HISTORY; Q and U are right only if the calibration was applied with parang=True, or the data were "
             "rotated before"
         )
     if any(angle % 360 for angle in band.receptor_angles_deg):
-        found.append(
+        warnings.append(
             f"vis: {band.path}: FEED.RECEPTOR_ANGLE is {list(band.receptor_angles_deg)} deg; images are of the "
             "correlations as they are: these must be of receptors along north and east"
         )
-    return found
+    return warnings
 
 
 def _width_warnings(options: StokesOptions, band: BandSet) -> list[str]:
@@ -328,7 +328,7 @@ def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[
 
 # ------------------------------------------------------------------------------------------------ as plain values
 def stokes_plan_as_dict(plan: StokesPlan) -> dict[str, Any]:
-    """Return the plan as plain values for JSON: quantities with reasons, and what the jobs work by."""
+    """Return the plan as plain values for JSON: quantities with reasons, and the input of the jobs."""
     options, band = plan.options, plan.band
     return {
         "summary": stokes_plan_summary(plan),

@@ -99,17 +99,17 @@ def write_source_list(
     """
     target = Path(outfile).absolute()
     with unfinished_directory(target) as folder:
-        found = _find_sources(folder, image_pb, image_flat, options or FindingOptions(), cores)
+        image = _find_sources(folder, image_pb, image_flat, options or FindingOptions(), cores)
         unfinished = folder / "sources"
-        if found.ngaus == 0:
-            unfinished.write_text(EMPTY_LIST.format(frequency_hz=found.frequency))
-        elif not found.write_catalog(
+        if image.ngaus == 0:
+            unfinished.write_text(EMPTY_LIST.format(frequency_hz=image.frequency))
+        elif not image.write_catalog(
             outfile=str(unfinished), format="bbs", bbs_patches="source", srcroot="source", clobber=True
         ):
             raise CatalogueError(f"{outfile}: PyBDSF could not write the source list; is the disk full?")
         _name_spectral_index(unfinished, Path(image_pb))
         unfinished.replace(target)
-    return int(found.nsrc) if found.ngaus else 0
+    return int(image.nsrc) if image.ngaus else 0
 
 
 def _name_spectral_index(source_list: Path, image: Path) -> None:
@@ -149,8 +149,8 @@ def measured_sources(
         If PyBDSF is not installed, or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found = _find_sources(Path(folder), image_pb, image_flat, options or FindingOptions(), cores)
-        return [_as_source(one) for one in found.sources] if found.ngaus else []
+        image = _find_sources(Path(folder), image_pb, image_flat, options or FindingOptions(), cores)
+        return [_as_source(one) for one in image.sources] if image.ngaus else []
 
 
 def _as_source(source: Any) -> SourceFit:

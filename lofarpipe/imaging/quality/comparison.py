@@ -207,8 +207,8 @@ def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index:
     measured_hz = frequencies.plane[row[inside], column[inside]].astype(float)
     effective_hz[inside] = np.where(np.isfinite(measured_hz), measured_hz, corrected.frequency_hz)
     indices[inside] = np.broadcast_to(index.value, corrected.plane.shape)[row[inside], column[inside]]
-    there = read_reference(path, effective_hz)
-    flux_jy = there.flux_jy * (corrected.frequency_hz / effective_hz) ** indices
+    at_measured_hz = read_reference(path, effective_hz)
+    flux_jy = at_measured_hz.flux_jy * (corrected.frequency_hz / effective_hz) ** indices
     return Expected(replace(reference, flux_jy=flux_jy), effective_hz)
 
 
@@ -322,21 +322,21 @@ def _entry(check: SourceCheck, is_point: bool) -> dict[str, Any]:
 
 def _summary(checks: Sequence[SourceCheck], signal: Floats, sources: int) -> dict[str, Any]:
     """Return counts, and the flux scale and positions by medians, which single odd sources do not move."""
-    found = [check for check in checks if check.fit is not None]
-    ratios = np.array([check.ratio for check in found])
+    measured = [check for check in checks if check.fit is not None]
+    ratios = np.array([check.ratio for check in measured])
     summary: dict[str, Any] = {
         "reference_sources": sources,
         "expected_above_5_sigma": int((signal >= PEAK_SIGMA).sum()),
         "compared": len(checks),
-        "measured": len(found),
+        "measured": len(measured),
     }
-    if found:
+    if measured:
         median = float(np.median(ratios))
         summary |= {
             "median_ratio": median,
             # One source has no scatter, which is not that there is none.
-            **({"ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median)))} if len(found) > 1 else {}),
-            "median_offset_arcsec": float(np.median([check.offset_arcsec for check in found])),
-            "median_widening": float(np.median([check.widening for check in found])),
+            **({"ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median)))} if len(measured) > 1 else {}),
+            "median_offset_arcsec": float(np.median([check.offset_arcsec for check in measured])),
+            "median_widening": float(np.median([check.widening for check in measured])),
         }
     return summary

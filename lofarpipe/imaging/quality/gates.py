@@ -58,7 +58,7 @@ def _broken(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, A
 
 
 def _measured(name: str, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Return the name and the value of what a limit is for; None where it is not known."""
+    """Return the name and the value of the quantity of a limit; None where it is not known."""
     if name == "max_flux_error":
         summary = comparison.get("summary")
         ratio = summary.get("median_ratio") if isinstance(summary, dict) else None

@@ -115,18 +115,18 @@ def sets_in_image(recorded: Sequence[str], imaged: Sequence[str], field: str = A
     """
     wholes = [read_metadata(path) for path in imaged]
     parts = [read_metadata(path, field) for path in recorded]
-    return [part.path for part in parts if any(_covers(whole, part) for whole in wholes)]
+    return [part.path for part in parts if any(_covers(imaged_set, part) for imaged_set in wholes)]
 
 
-def _covers(whole: SetMetadata, part: SetMetadata) -> bool:
+def _covers(imaged_set: SetMetadata, part: SetMetadata) -> bool:
     middle_s = (part.start_s + part.end_s) / 2
-    away_hz = float(np.abs(whole.frequencies_hz - part.frequencies_hz[0]).min())
-    return whole.start_s <= middle_s <= whole.end_s and away_hz <= whole.channel_width_hz / 2
+    away_hz = float(np.abs(imaged_set.frequencies_hz - part.frequencies_hz[0]).min())
+    return imaged_set.start_s <= middle_s <= imaged_set.end_s and away_hz <= imaged_set.channel_width_hz / 2
 
 
-def left_out(recorded: Sequence[str], used: Sequence[str]) -> Fact:
+def left_out(recorded: Sequence[str], imaged: Sequence[str]) -> Fact:
     """Return how many recorded sets the image lacks, and which."""
-    lacking = [path for path in recorded if path not in used]
+    lacking = [path for path in recorded if path not in imaged]
     return fact(len(lacking), "", f"recorded sets that are not in the image: {', '.join(lacking) or 'none'}")
 
 
@@ -178,7 +178,7 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
     Raises
     ------
     SkyImageError
-        If a header lacks what is needed, or the image is blank.
+        If a header lacks a key, or the image is blank.
     """
     facts = measured_noise(image)
     rms, peak = facts["rms"]["value"], brightest(image)
@@ -217,10 +217,10 @@ def true_peak(image: SkyImage, image_pb: SkyImage, noise: Floats) -> Fact:
     with np.errstate(invalid="ignore", divide="ignore"):
         is_source = (image.plane > PEAK_SIGMA * noise) & (image.plane > LEAST_BEAM * image_pb.plane)
     where = f"above {PEAK_SIGMA:g} x local rms in the flat-noise image, where the beam is above {LEAST_BEAM:g}"
-    found = image_pb.plane[is_source]
-    if not np.isfinite(found).any():
+    pixels = image_pb.plane[is_source]
+    if not np.isfinite(pixels).any():
         return fact(None, image.unit, f"unknown: no pixel is {where}")
-    return fact(float(np.nanmax(found)), image.unit, f"brightest pixel, primary-beam corrected, of those {where}")
+    return fact(float(np.nanmax(pixels)), image.unit, f"brightest pixel, primary-beam corrected, of those {where}")
 
 
 def beam_facts(image: SkyImage) -> dict[str, Fact]:
@@ -304,7 +304,7 @@ def quality(
     Raises
     ------
     SkyImageError
-        If a header lacks what is needed, or an image is blank.
+        If a header lacks a key, or an image is blank.
     """
     facts = image_facts(image, image_pb) | observation_facts(recorded or observation)
     facts |= expected_noise(observation, weighting)

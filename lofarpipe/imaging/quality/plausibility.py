@@ -68,9 +68,9 @@ def _set_warnings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
     if ratio > 0 and not limits[0] <= ratio <= limits[1]:
         expected = "what the sensitivity of its stations gives" if limits[0] < 1 else "that of a station of 1 Jy"
         without = ", or was simulated without noise" if ratio < limits[0] else ""
-        what = f"the noise of its visibilities in {data_column} is {ratio:.2g} times {expected}"
+        observation = f"the noise of its visibilities in {data_column} is {ratio:.2g} times {expected}"
         remedy = f"it does not look calibrated to Jy{without}; calibrate it, or name another data_column"
-        yield SetFinding(survey.path, f"{what}: {remedy}", kind=remedy)
+        yield SetFinding(survey.path, f"{observation}: {remedy}", kind=remedy)
 
 
 def _read(survey: SetSurvey, data_column: str, beside: str) -> tuple[NDArray[Any], NDArray[Any], tuple[Any, Any]]:
@@ -160,19 +160,19 @@ def image_warnings(
     remedy = (
         f"set data_column = {CALIBRATED}, which the sets have, or calibrate them" if other else "calibrate the data"
     )
-    found = []
+    warnings = []
     ratio = value["measured_over_expected"]
     if ratio and ratio < LOWEST_RATIO:
-        found.append(f"the noise is {ratio:.2g} times the expected one: the data do not look calibrated; {remedy}")
+        warnings.append(f"the noise is {ratio:.2g} times the expected one: the data do not look calibrated; {remedy}")
     if ratio and ratio > HIGHEST_RATIO and is_cleaned:
-        found.append(
+        warnings.append(
             f"the noise is {ratio:.3g} times the expected one: the data are not, or not well, calibrated, hold "
             f"interference, or cleaning ended early (niter, auto_threshold); {remedy}, flag them, or clean deeper"
         )
     highest_jy = highest_peak_jy(value["frequency"], centre_deg)
     if value["peak"] > highest_jy and (value["beam_major"] or 0) < WIDEST_BEAM_ARCSEC:
-        found.append(
+        warnings.append(
             f"the peak is {flux_text(value['peak'])}, and no source in this direction is brighter than "
             f"{flux_text(highest_jy)}: the data are not in Jy, or some are of no sky; {remedy}, or flag them"
         )
-    return found
+    return warnings

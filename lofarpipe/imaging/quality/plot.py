@@ -99,21 +99,21 @@ def draw_image(image: SkyImage, rms: float, origin: str) -> Figure:
         axes = figure.add_subplot(projection=image.celestial)
         grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
         limits = {"vmin": DARKEST_RMS * rms, "vmax": BRIGHTEST_RMS * rms}
-        shown = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
+        picture = axes.imshow(image.plane, origin="lower", cmap=grey, interpolation="antialiased", **limits)
         label_sky(axes)
         if image.has_beam:
             beam_pixels = (image.beam_major_arcsec / image.cell_arcsec, image.beam_minor_arcsec / image.cell_arcsec)
             draw_beam(axes, width, beam_pixels, image.beam_angle_deg)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
-        _draw_colour_bar(figure, axes, shown, rms)
+        _draw_colour_bar(figure, axes, picture, rms)
         axes.set_title(image_title(image, rms, origin), fontsize=9.5, loc="left", linespacing=1.5)
     return figure
 
 
-def _draw_colour_bar(figure: Figure, axes: Any, shown: Any, rms: float) -> None:
+def _draw_colour_bar(figure: Figure, axes: Any, picture: Any, rms: float) -> None:
     """Draw the colour bar: flux per beam on the right, multiples of the rms on the left."""
     scale, unit = (1.0, "Jy/beam") if rms >= 0.1 else (1e3, "mJy/beam") if rms >= 1e-5 else (1e6, "μJy/beam")
-    bar = figure.colorbar(shown, ax=axes, pad=0.02, fraction=0.046, aspect=30, extend="both")
+    bar = figure.colorbar(picture, ax=axes, pad=0.02, fraction=0.046, aspect=30, extend="both")
     steps = np.arange(DARKEST_RMS, BRIGHTEST_RMS + 1, 4)
     bar.set_ticks(list(steps * rms), labels=[f"{step * rms * scale:.3g}  ({step:.0f} rms)" for step in steps])
     bar.set_label(unit)

@@ -33,15 +33,15 @@ class Reference:
     is_point: NDArray[np.bool_]
 
 
-def find_reference(wanted: str, sets: Sequence[str]) -> Path | None:
+def find_reference(choice: str, sets: Sequence[str]) -> Path | None:
     """Return the file to compare with: the one that is ``wanted``; with ``auto``, the truth beside simulated sets.
 
     None where nothing is wanted, or where ``auto`` finds nothing; a file of that name that is something else is none.
     """
-    if wanted == NONE or (wanted == AUTO and not sets):
+    if choice == NONE or (choice == AUTO and not sets):
         return None
-    if wanted != AUTO:
-        return Path(wanted)
+    if choice != AUTO:
+        return Path(choice)
     beside = Path(sets[0]).parent / TRUTH_FILE
     try:
         read_truth(beside)

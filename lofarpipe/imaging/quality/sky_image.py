@@ -75,11 +75,11 @@ class SkyImage:
         SkyImageError
             If the header has no such key, or no value for it.
         """
-        found = self.header.get(key)
-        if found is None or isinstance(found, fits.card.Undefined) or found == "":
+        content = self.header.get(key)
+        if content is None or isinstance(content, fits.card.Undefined) or content == "":
             advice = MISSING_KEY_ADVICE.get(key, "make the image again, or add the key")
             raise SkyImageError(f"{self.path}: FITS header has no {key}; {advice}")
-        return found
+        return content
 
     def number(self, key: str) -> float:
         """Return a header value that is a finite number.
@@ -89,10 +89,10 @@ class SkyImage:
         SkyImageError
             If there is none, or if it is something else.
         """
-        found = self.value(key)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise SkyImageError(f"{self.path}: FITS key {key} is {found!r}; a number is needed; make the image again")
-        return float(found)
+        content = self.value(key)
+        if isinstance(content, bool) or not isinstance(content, int | float) or not math.isfinite(content):
+            raise SkyImageError(f"{self.path}: FITS key {key} is {content!r}; a number is needed; make the image again")
+        return float(content)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:

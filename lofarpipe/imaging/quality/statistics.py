@@ -43,10 +43,10 @@ def robust_rms(pixels: NDArray[Any]) -> float:
         median = np.median(values)
         deviation = np.abs(values - median)
         sigma = MAD_TO_SIGMA * float(np.median(deviation))
-        kept = values[deviation <= CLIP_SIGMA * sigma]
-        if sigma == 0 or values.size - kept.size < ENOUGH_REJECTED * values.size:
+        clipped = values[deviation <= CLIP_SIGMA * sigma]
+        if sigma == 0 or values.size - clipped.size < ENOUGH_REJECTED * values.size:
             break
-        values = kept
+        values = clipped
     if sigma == 0:
         raise ValueError("more than half of the pixels have the same value, so there is no noise to measure")
     return sigma
@@ -62,9 +62,9 @@ def averaged(plane: NDArray[Any], factor: int) -> Pixels:
     rows = []
     for first in range(0, height, factor):
         strip = np.asarray(plane[first : first + factor], np.float64)
-        known = np.isfinite(strip)
-        total = np.add.reduceat(np.where(known, strip, 0.0).sum(axis=0), starts)
-        count = np.add.reduceat(known.sum(axis=0), starts)
+        is_finite = np.isfinite(strip)
+        total = np.add.reduceat(np.where(is_finite, strip, 0.0).sum(axis=0), starts)
+        count = np.add.reduceat(is_finite.sum(axis=0), starts)
         rows.append(np.divide(total, count, out=np.full(len(starts), np.nan), where=count > 0))
     return np.asarray(rows, np.float32)
 
@@ -77,8 +77,8 @@ def central_part(plane: NDArray[Any], fraction: float = 0.5) -> NDArray[Any]:
 
 def tile_size(plane: NDArray[Any], beam_area_pixels: float) -> int:
     """Return the side of the tiles for the local noise, pixels: at least 100 beams, at most a quarter of the image."""
-    wanted = max(SMALLEST_TILE_PIXELS, int(np.ceil(np.sqrt(BEAMS_PER_TILE * beam_area_pixels))))
-    return int(max(1, min(wanted, min(plane.shape) // 4)))
+    side = max(SMALLEST_TILE_PIXELS, int(np.ceil(np.sqrt(BEAMS_PER_TILE * beam_area_pixels))))
+    return int(max(1, min(side, min(plane.shape) // 4)))
 
 
 def tile_rms(plane: NDArray[Any], tile: int) -> Floats:

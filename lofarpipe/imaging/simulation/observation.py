@@ -212,9 +212,9 @@ def flagged_rows(planned: PlannedSet) -> NDArray[np.bool_]:
     """Return which rows are flagged, shape (slot, baseline): autocorrelations, and now and then a station."""
     settings, nstations = planned.layout.settings, len(planned.layout.stations)
     random = np.random.default_rng([settings.seed, 1, planned.block, planned.index])
-    away = random.random((len(planned.times_s), nstations)) < settings.flagged_fraction
+    is_missing = random.random((len(planned.times_s), nstations)) < settings.flagged_fraction
     first, second = baselines(nstations)
-    flagged: NDArray[np.bool_] = away[:, first] | away[:, second] | (first == second)
+    flagged: NDArray[np.bool_] = is_missing[:, first] | is_missing[:, second] | (first == second)
     return flagged
 
 

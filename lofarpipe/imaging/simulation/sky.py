@@ -165,9 +165,9 @@ def _sexagesimal(value: float, separator: str, decimals: int) -> str:
     """Return a positive number of hours or degrees in minutes and seconds, rounded before it is split."""
     units = round(value * 3600 * 10**decimals)
     minutes, seconds = divmod(units, 60 * 10**decimals)
-    whole, minutes = divmod(minutes, 60)
+    degrees, minutes = divmod(minutes, 60)
     width = decimals + 3
-    return separator.join([f"{whole:02d}", f"{minutes:02d}", f"{seconds / 10**decimals:0{width}.{decimals}f}"])
+    return separator.join([f"{degrees:02d}", f"{minutes:02d}", f"{seconds / 10**decimals:0{width}.{decimals}f}"])
 
 
 def skymodel_line(source: Source) -> str:

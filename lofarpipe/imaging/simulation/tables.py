@@ -95,13 +95,13 @@ def write_subtables(path: str, layout: SetLayout) -> None:
     direction = np.array([layout.settings.phase_centre_rad])
     stations = layout.stations
     families = sorted({station.family for station in stations})
-    own = [scalar("LOFAR_STATION_ID", 0), array("LOFAR_PHASE_REFERENCE", 0.0, [3], POSITION)]
-    _fill(path, "ANTENNA", [_antenna(station, families.index(station.family)) for station in stations], own)
+    columns = [scalar("LOFAR_STATION_ID", 0), array("LOFAR_PHASE_REFERENCE", 0.0, [3], POSITION)]
+    _fill(path, "ANTENNA", [_antenna(station, families.index(station.family)) for station in stations], columns)
     _fill(path, "FEED", [_feed(row, layout) for row in range(len(stations))])
     # EveryBeam reads the direction of the tile beams.
-    named = dict.fromkeys(("DELAY_DIR", "PHASE_DIR", "REFERENCE_DIR", "LOFAR_TILE_BEAM_DIR"), direction)
+    directions = dict.fromkeys(("DELAY_DIR", "PHASE_DIR", "REFERENCE_DIR", "LOFAR_TILE_BEAM_DIR"), direction)
     field = {"NAME": "SIMULATED", "CODE": "", "TIME": layout.start_s, "NUM_POLY": 0, "SOURCE_ID": -1, "FLAG_ROW": False}
-    _fill(path, "FIELD", [{**field, **named}], [array("LOFAR_TILE_BEAM_DIR", 0.0, 2, DIRECTION)])
+    _fill(path, "FIELD", [{**field, **directions}], [array("LOFAR_TILE_BEAM_DIR", 0.0, 2, DIRECTION)])
     products = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
     correlations = {"NUM_CORR": 4, "CORR_TYPE": np.array(LINEAR_CORRELATIONS, np.int32), "CORR_PRODUCT": products}
     _fill(path, "POLARIZATION", [{**correlations, "FLAG_ROW": False}])

@@ -31,7 +31,7 @@ class ImageWeighting:
 class GriddedDensity:
     """Summed natural weight in the uv cell of each visibility, and the sums that Briggs weighting needs.
 
-    ``density`` has the shape of the visibilities, 0 outside the grid or the uv range; ``usable`` says which are
+    ``density`` has the shape of the visibilities, 0 outside the grid or the uv range; ``usable`` are those
     inside. ``mean_density`` is sum(density^2) / sum(density) over cells, ``cells`` the number of cells in use.
     """
 

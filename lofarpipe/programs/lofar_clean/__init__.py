@@ -1,1 +1,1 @@
-"""lofar-clean, the imager of this package: its options, and what a step knows of it."""
+"""lofar-clean, the imager of this package: its options, and its role in a step."""

@@ -26,13 +26,13 @@ ANGLE_UNITS = {"deg": 1.0, "amin": 1 / 60, "asec": 1 / 3600, "masec": 1e-3 / 360
 
 
 class ImagerOption(NamedTuple):
-    """One option: its values, what they may be, and what it means.
+    """One option: its values, their domain, and its meaning.
 
     Attributes
     ----------
     kind: flag, integer, number, angle, choice, text, path or list.
     values: how many words it takes.
-    shown: what stands for them in the help.
+    metavar: stands for them in the help.
     lowest, highest: limits of a number.
     is_above: whether the lowest is excluded.
     unit: of an angle that is a plain number.
@@ -41,7 +41,7 @@ class ImagerOption(NamedTuple):
 
     name: str
     kind: str
-    shown: str
+    metavar: str
     meaning: str
     values: int = 1
     lowest: float = 0.0
@@ -62,8 +62,8 @@ def _flag(name: str, meaning: str) -> ImagerOption:
     return ImagerOption(name, "flag", "", meaning, 0)
 
 
-def _positive(name: str, shown: str, meaning: str, kind: str = "number", **more: Any) -> ImagerOption:
-    return ImagerOption(name, kind, shown, meaning, is_above=True, **more)
+def _positive(name: str, metavar: str, meaning: str, kind: str = "number", **more: Any) -> ImagerOption:
+    return ImagerOption(name, kind, metavar, meaning, is_above=True, **more)
 
 
 WEIGHT_MEANING = "natural, uniform or briggs <robustness>. Default: uniform. One grid for all channels."
@@ -269,13 +269,13 @@ def missing_imager_packages() -> list[str]:
 
 def value_counts() -> dict[str, int]:
     """Return how many values each option takes."""
-    used = {option.name: option.values for option in OPTIONS.values()}
+    own_counts = {option.name: option.values for option in OPTIONS.values()}
     others = {name: count for name, (count, _) in (IGNORED | REFUSED).items()}
-    return used | others | {old: used[new] for old, new in OTHER_SPELLINGS.items()}
+    return own_counts | others | {old: own_counts[new] for old, new in OTHER_SPELLINGS.items()}
 
 
 def help_text(version: str) -> str:
-    """Return what -help prints."""
+    """Return the text of -help."""
     lines = [
         version,
         "Makes cleaned images of measurement sets, with the options and the file names of WSClean.",
@@ -285,7 +285,7 @@ def help_text(version: str) -> str:
     for group in GROUPS:
         lines += ["", f"  ** {group.title.upper()} **"]
         for option in group.options:
-            lines += [f"-{option.name} {option.shown}".rstrip(), f"   {option.meaning}"]
+            lines += [f"-{option.name} {option.metavar}".rstrip(), f"   {option.meaning}"]
     lines += ["", "Accepted, and without a meaning here:", *_wrapped(IGNORED)]
     lines += ["", f"Refused; WSClean ({WSCLEAN}) has them:", *_wrapped(REFUSED)]
     return "\n".join(lines)
@@ -293,7 +293,9 @@ def help_text(version: str) -> str:
 
 def table_rows() -> list[str]:
     """Return the options as rows of the table in doc/imager.md."""
-    return [f"| `-{one.name}` | {f'`{one.shown}`' if one.shown else ''} | {one.meaning} |" for one in OPTIONS.values()]
+    return [
+        f"| `-{one.name}` | {f'`{one.metavar}`' if one.metavar else ''} | {one.meaning} |" for one in OPTIONS.values()
+    ]
 
 
 def answer(words: Sequence[str]) -> bool:
@@ -317,42 +319,44 @@ def _wrapped(names: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def option_findings(given: Mapping[str, Sequence[str]]) -> list[str]:
+def option_findings(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
     """Return everything that is wrong with some options: option -> the words after it. Each begins with the option."""
-    found = []
-    for typed, words in given.items():
+    findings = []
+    for typed, words in words_by_option.items():
         name = OTHER_SPELLINGS.get(typed, typed)
         if name in REFUSED:
-            found.append(_refusal(name, REFUSED[name][1]))
+            findings.append(_refusal(name, REFUSED[name][1]))
         elif name in OPTIONS:
-            found += _value_findings(OPTIONS[name], words)
+            findings += _value_findings(OPTIONS[name], words)
         elif name not in IGNORED:
             from lofarpipe.errors import nearest
 
-            found.append(f"-{typed}: no such option{nearest(typed, [*OPTIONS, *IGNORED, *REFUSED])}")
-    return found + (
-        [] if found else _together({OTHER_SPELLINGS.get(name, name): words for name, words in given.items()})
+            findings.append(f"-{typed}: no such option{nearest(typed, [*OPTIONS, *IGNORED, *REFUSED])}")
+    return findings + (
+        []
+        if findings
+        else _together({OTHER_SPELLINGS.get(name, name): words for name, words in words_by_option.items()})
     )
 
 
-def _refusal(name: str, why: str) -> str:
-    return f"-{name}: {why}; remove it, or use WSClean ({WSCLEAN})"
+def _refusal(name: str, reason: str) -> str:
+    return f"-{name}: {reason}; remove it, or use WSClean ({WSCLEAN})"
 
 
-def notices(given: Mapping[str, Sequence[str]]) -> list[str]:
+def notices(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
     """Return which options have no meaning here, and why."""
-    return [f"-{name} has no effect: {IGNORED[name][1]}" for name in given if name in IGNORED]
+    return [f"-{name} has no effect: {IGNORED[name][1]}" for name in words_by_option if name in IGNORED]
 
 
 def _value_findings(option: ImagerOption, words: Sequence[str]) -> list[str]:
     if option.kind == "flag":
         return []
     if len(words) < option.values or not all(words[: option.values]):
-        return [f"-{option.name}: takes {option.shown}, and has '{' '.join(words)}'"]
-    what = _wanted(option)
+        return [f"-{option.name}: takes {option.metavar}, and has '{' '.join(words)}'"]
+    expectation = _expectation(option)
     if all(_is_value(option, word) for word in words[: option.values]) and _is_weight(option, words):
         return []
-    return [f"-{option.name} is '{' '.join(words[: option.values])}'; {what} is needed"]
+    return [f"-{option.name} is '{' '.join(words[: option.values])}'; {expectation} is needed"]
 
 
 def _is_weight(option: ImagerOption, words: Sequence[str]) -> bool:
@@ -377,7 +381,7 @@ def _is_value(option: ImagerOption, word: str) -> bool:
     return low and number <= option.highest
 
 
-def _wanted(option: ImagerOption) -> str:
+def _expectation(option: ImagerOption) -> str:
     if option.name == "weight":
         return "natural, uniform or briggs with a number such as 'briggs 0'"
     if option.name == "pol":
@@ -391,26 +395,28 @@ def _wanted(option: ImagerOption) -> str:
     return f"{noun} {'>' if option.is_above else '>='} {option.lowest:g}{high}"
 
 
-def _together(given: Mapping[str, Sequence[str]]) -> list[str]:
+def _together(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
     """Return which options want others, or contradict them."""
-    found = [f"-{name} is missing; give {OPTIONS[name].shown}" for name in ("size", "scale") if name not in given]
-    channels = int(option_number(given, "channels-out", 1))
-    if channels > 1 and "join-channels" not in given:
+    findings = [
+        f"-{name} is missing; give {OPTIONS[name].metavar}" for name in ("size", "scale") if name not in words_by_option
+    ]
+    channels = int(option_number(words_by_option, "channels-out", 1))
+    if channels > 1 and "join-channels" not in words_by_option:
         advice = f"add -join-channels, or use WSClean ({WSCLEAN})"
-        found.append(f"-channels-out is {channels}: all are cleaned together here; {advice}")
-    low, high = option_number(given, "minuv-l"), option_number(given, "maxuv-l")
+        findings.append(f"-channels-out is {channels}: all are cleaned together here; {advice}")
+    low, high = option_number(words_by_option, "minuv-l"), option_number(words_by_option, "maxuv-l")
     if high and low >= high:
-        found.append(f"-minuv-l is {low:g} and -maxuv-l {high:g} wavelengths; the first must be smaller")
-    if {"save-source-list", "multiscale"} <= given.keys():
-        found.append(
+        findings.append(f"-minuv-l is {low:g} and -maxuv-l {high:g} wavelengths; the first must be smaller")
+    if {"save-source-list", "multiscale"} <= words_by_option.keys():
+        findings.append(
             f"-save-source-list: the list has points only; remove it, or -multiscale, or use WSClean ({WSCLEAN})"
         )
-    threshold, mask = option_number(given, "auto-threshold"), option_number(given, "auto-mask")
+    threshold, mask = option_number(words_by_option, "auto-threshold"), option_number(words_by_option, "auto-mask")
     if mask and threshold >= mask:
-        found.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
-    if {"update-model-required", "no-update-model-required"} <= given.keys():
-        found.append("-update-model-required: -no-update-model-required is there as well; remove one")
-    return found
+        findings.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")
+    if {"update-model-required", "no-update-model-required"} <= words_by_option.keys():
+        findings.append("-update-model-required: -no-update-model-required is there as well; remove one")
+    return findings
 
 
 def polarizations(text: str) -> tuple[str, ...]:
@@ -419,9 +425,9 @@ def polarizations(text: str) -> tuple[str, ...]:
     return tuple(name for name in STOKES if name in names) if set(names) <= set(STOKES) else ()
 
 
-def option_number(given: Mapping[str, Sequence[str]], name: str, default: float = 0.0) -> float:
+def option_number(words_by_option: Mapping[str, Sequence[str]], name: str, default: float = 0.0) -> float:
     """Return the number that an option has; ``default`` where it has none."""
-    number = _number("".join(given.get(name, ())[:1]))
+    number = _number("".join(words_by_option.get(name, ())[:1]))
     return default if number is None else number
 
 

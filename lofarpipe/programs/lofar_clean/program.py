@@ -45,8 +45,8 @@ class LofarClean(WSClean):
         keywords, flags = settle_flags(keywords, flags, counts)
         counted = {name: text for name, text in keywords.items() if table.OTHER_SPELLINGS.get(name, name) in counts}
         wrong = value_findings(counted, flags, counts)
-        given = self._given(keywords, flags)
-        rest = {name: words for name, words in given.items() if name not in wrong}
+        options = self._set_options(keywords, flags)
+        rest = {name: words for name, words in options.items() if name not in wrong}
         # Size and scale may be values of maps, which are left out here and known in the job.
         unknown = {"size": ["100", "100"], "scale": ["1asec"]}
         return [*wrong.values(), *table.option_findings(unknown | rest), *_missing()]
@@ -56,42 +56,46 @@ class LofarClean(WSClean):
         return name in table.OPTIONS or name in table.IGNORED or name in table.OTHER_SPELLINGS
 
     def complete(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments without those that mean nothing, and with ``-j`` and ``-abs-mem``."""
         counts = table.value_counts()
         valued, rest = settle_flags(keywords, flags, counts)
-        options = self._given(valued, rest)
+        options = self._set_options(valued, rest)
         aside = [name for name in (*valued, *options) if name in table.IGNORED or name in OF_IDG]
         single = [name for name in aside if not counts.get(name)]
-        kept = {name: text for name, text in valued.items() if name not in aside}
-        kept = {name: text for name, text in kept.items() if AUTOMATIC.get(name) != text}
-        if kept.get("channels-out") == "1" or first_channels(options) == 1:
+        used_keywords = {name: text for name, text in valued.items() if name not in aside}
+        used_keywords = {name: text for name, text in used_keywords.items() if AUTOMATIC.get(name) != text}
+        if used_keywords.get("channels-out") == "1" or first_channels(options) == 1:
             single += ["join-channels"]
-            kept.pop("fit-spectral-pol", None)
+            used_keywords.pop("fit-spectral-pol", None)
         remarks = [text for text in table.notices(options) if text[1:].split()[0] not in SILENT]
         flags = without_flags(rest, set(aside) - set(single), single)
-        return kept | self._share_of(options, given), flags, remarks
+        return used_keywords | self._share_of(options, share), flags, remarks
 
     def allotted(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments as they are, with ``-j`` and ``-abs-mem``."""
         valued, rest = settle_flags(keywords, flags, table.value_counts())
-        return {**valued, **self._share_of(given_options(valued, rest), given)}, rest, []
+        return {**valued, **self._share_of(given_options(valued, rest), share)}, rest, []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets whose model is written, which is on request only."""
         return input_sets(flags, workdir) if "update-model-required" in given_options(keywords, flags) else []
 
     def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
-        """Return None: what is outside the image is no reason for a divergence here."""
+        """Return None: sources outside the image are no reason for a divergence here."""
         return None
 
     def complaint(self, log_text: str) -> str | None:
         """Return the message with which it ended."""
-        said = [line for line in log_text.splitlines() if line.startswith(f"{self.name}: ")]
-        return f"{self.name} says: {said[-1].partition(': ')[2]}" if said else explained(self.name, log_text) or None
+        messages = [line for line in log_text.splitlines() if line.startswith(f"{self.name}: ")]
+        return (
+            f"{self.name} says: {messages[-1].partition(': ')[2]}"
+            if messages
+            else explained(self.name, log_text) or None
+        )
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
         """Return ``-j``; it uses no graphics processor."""
@@ -102,7 +106,7 @@ class LofarClean(WSClean):
         return 0
 
     @staticmethod
-    def _given(keywords: Mapping[str, str], flags: Sequence[str]) -> dict[str, list[str]]:
+    def _set_options(keywords: Mapping[str, str], flags: Sequence[str]) -> dict[str, list[str]]:
         """Return option -> words, without IDG's and without choices that are left to the imager."""
         options = {
             table.OTHER_SPELLINGS.get(name, name): words for name, words in given_options(keywords, flags).items()
@@ -110,10 +114,10 @@ class LofarClean(WSClean):
         return {name: words for name, words in options.items() if name not in OF_IDG}
 
     @staticmethod
-    def _share_of(options: Mapping[str, Sequence[str]], given: Resources) -> dict[str, str]:
-        share = {} if "j" in options else {"j": str(given.cores)}
-        if given.memory_gb is not None and not {"mem", "abs-mem"} & set(options):
-            share["abs-mem"] = f"{max(MEMORY_SHARE * given.memory_gb, SMALLEST_MEMORY_GB):.2f}"
+    def _share_of(options: Mapping[str, Sequence[str]], available: Resources) -> dict[str, str]:
+        share = {} if "j" in options else {"j": str(available.cores)}
+        if available.memory_gb is not None and not {"mem", "abs-mem"} & set(options):
+            share["abs-mem"] = f"{max(MEMORY_SHARE * available.memory_gb, SMALLEST_MEMORY_GB):.2f}"
         return share
 
 

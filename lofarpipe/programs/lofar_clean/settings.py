@@ -19,26 +19,26 @@ GB = 1e9
 class GivenValues:
     """The values of the given options, or their defaults."""
 
-    given: Mapping[str, Sequence[str]]
+    words_by_option: Mapping[str, Sequence[str]]
 
     def number(self, name: str, default: float = 0.0) -> float:
         """Return a number."""
-        return option_number(self.given, name, default)
+        return option_number(self.words_by_option, name, default)
 
     def text(self, name: str, default: str = "") -> str:
         """Return a text."""
-        return "".join(self.given.get(name, [default])[:1])
+        return "".join(self.words_by_option.get(name, [default])[:1])
 
     def angle_rad(self, name: str, unit: str) -> float:
         """Return an angle, rad; ``unit`` is that of a number without one."""
         return radians(angle_deg(self.text(name, "0"), unit) or 0.0)
 
 
-def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> ImagerSettings:
+def make_settings(words_by_option: Mapping[str, Sequence[str]], sets: Sequence[str]) -> ImagerSettings:
     """Return the settings of options that were found right."""
-    values = GivenValues(given)
+    values = GivenValues(words_by_option)
     number, text = values.number, values.text
-    width, height = (int(word) for word in given["size"][:2])
+    width, height = (int(word) for word in words_by_option["size"][:2])
     return ImagerSettings(
         name=text("name", DEFAULT_NAME),
         sets=tuple(sets),
@@ -48,8 +48,8 @@ def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> Im
         cell_rad=values.angle_rad("scale", "deg"),
         channels_out=int(number("channels-out", 1)),
         pol=polarizations(text("pol", "I")),
-        join_pols="join-polarizations" in given,
-        weighting=_weighting(given.get("weight", ["uniform"])),
+        join_pols="join-polarizations" in words_by_option,
+        weighting=_weighting(words_by_option.get("weight", ["uniform"])),
         padding=number("padding", ImagerSettings.padding),
         rank_filter=number("weighting-rank-filter", ImagerSettings.rank_filter),
         rank_filter_size=int(number("weighting-rank-filter-size", ImagerSettings.rank_filter_size)),
@@ -64,16 +64,16 @@ def make_settings(given: Mapping[str, Sequence[str]], sets: Sequence[str]) -> Im
         threads=int(number("j")) or _all_cores(),
         memory_bytes=_memory_bytes(number("abs-mem"), number("mem")),
         scratch=text("temp-dir"),
-        products=tuple(kind for kind in KINDS if kind != "dirty" or "no-dirty" not in given),
-        save_model_data="update-model-required" in given,
-        component_list="save-source-list" in given,
+        products=tuple(kind for kind in KINDS if kind != "dirty" or "no-dirty" not in words_by_option),
+        save_model_data="update-model-required" in words_by_option,
+        component_list="save-source-list" in words_by_option,
         **_cleaning(values),
     )
 
 
 def _cleaning(values: GivenValues) -> dict[str, Any]:
     """Return the settings of the cleaning."""
-    given, number, text = values.given, values.number, values.text
+    words_by_option, number, text = values.words_by_option, values.number, values.text
     return {
         "niter": int(number("niter")),
         "gain": number("gain", ImagerSettings.gain),
@@ -82,10 +82,10 @@ def _cleaning(values: GivenValues) -> dict[str, Any]:
         "auto_mask": number("auto-mask"),
         "auto_threshold": number("auto-threshold"),
         "threshold_jy": number("threshold"),
-        "local_rms": bool({"local-rms", "local-rms-window"} & given.keys()),
+        "local_rms": bool({"local-rms", "local-rms-window"} & words_by_option.keys()),
         "local_rms_window": number("local-rms-window", ImagerSettings.local_rms_window),
         "fits_mask": text("fits-mask"),
-        "multiscale": "multiscale" in given,
+        "multiscale": "multiscale" in words_by_option,
         "scales": tuple(float(part) for part in text("multiscale-scales").split(",") if part),
         "fit_spectral_terms": int(number("fit-spectral-pol")),
     }

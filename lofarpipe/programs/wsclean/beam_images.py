@@ -262,10 +262,12 @@ class _Correction:
 
     def _corrected(self, image: Product, pixels: Plane, power: Plane) -> Plane:
         """Return an image divided by the beam; Q, U and V as WSClean corrected them, where it knew their leakage."""
-        own = select(self.products, "image-pb", channel=image.channel, interval=None, stokes=image.stokes)
-        if image.stokes not in ("Q", "U", "V") or not own or not self.beams.corrects_leakage:
+        corrected_by_wsclean = select(
+            self.products, "image-pb", channel=image.channel, interval=None, stokes=image.stokes
+        )
+        if image.stokes not in ("Q", "U", "V") or not corrected_by_wsclean or not self.beams.corrects_leakage:
             return pixels / power
-        corrected, header = _pixels_and_header(own[0].path)
+        corrected, header = _pixels_and_header(corrected_by_wsclean[0].path)
         if INDEX_KEY not in header:  # else an earlier try has scaled it
             corrected /= np.float32(self.beams.scale)
         return np.where(np.isfinite(power), corrected, np.float32(np.nan))

@@ -114,15 +114,15 @@ def products_by_header(root: str) -> list[Product]:
         If there is no image.
     """
     names = [f"{root}{band}{stokes}-image.fits" for band in ("-MFS", "") for stokes in ("", "-I")]
-    there = [name for name in names if Path(name).is_file()]
-    if not there:
+    images = [name for name in names if Path(name).is_file()]
+    if not images:
         raise BeamError(
             f"{root}: no {Path(names[0]).name} or {Path(names[2]).name} there; has WSClean run with this name?"
         )
-    newest = max(there, key=lambda name: Path(name).stat().st_mtime_ns)
+    newest = max(images, key=lambda name: Path(name).stat().st_mtime_ns)
     options = given_options({}, wsclean_command(read_sky_image(newest).header).split())
-    written = option_products(options | {"name": [root]})
-    return [one for one in written if Path(one.path).is_file()]
+    products = option_products(options | {"name": [root]})
+    return [one for one in products if Path(one.path).is_file()]
 
 
 Floats = NDArray[np.float64]
@@ -282,20 +282,20 @@ def _scales(field: ImageField, files: Sequence[Sequence[Product]], differential:
         if applied.mode == NONE and differential:
             return _centres(field, ""), ": the sets are not corrected for the beam, and WSClean was told that they are"
         if applied.mode == UNSTATED and not differential and field.sets[0].has_lofar_beam:
-            whole = _centres(field, WHOLE_BEAM)
-            return [1 / centre for centre in whole], ": WSClean was not told that the sets are corrected for the beam"
+            factors = _centres(field, WHOLE_BEAM)
+            return [1 / centre for centre in factors], ": WSClean was not told that the sets are corrected for the beam"
         return [1 / centre for centre in centres], ""
     if applied.is_complete_at(field.centre_rad) or not field.sets[0].has_lofar_beam:
         return [1 / centre for centre in centres], ""
-    return [lacking / own for lacking, own in zip(_centres(field, ""), centres, strict=True)], ""
+    return [lacking / beam_at_centre for lacking, beam_at_centre in zip(_centres(field, ""), centres, strict=True)], ""
 
 
 def _applied_beam(field: ImageField) -> AppliedBeam:
     """Return the beam that the sets were corrected for, which must be one for all of them."""
     first, *others = [(metadata.path, read_applied_beam(metadata.path)) for metadata in field.sets]
     for path, applied in others:
-        if why := applied.conflict(first[1], first[0]):
-            raise BeamError(f"{path}: {why}")
+        if conflict := applied.conflict(first[1], first[0]):
+            raise BeamError(f"{path}: {conflict}")
     return first[1]
 
 

@@ -67,9 +67,9 @@ class WSCleanBuild:
     @property
     def gridders(self) -> tuple[str, ...]:
         """The gridders that this build has, by their names of 3.2 and later."""
-        known = NEW_GRIDDERS if self.has_gridder_option else tuple(OLD_FLAGS)
+        names = NEW_GRIDDERS if self.has_gridder_option else tuple(OLD_FLAGS)
         missing = {"idg": not self.has_idg, "wgridder": not self.has_wgridder, "tuned-wgridder": not self.has_wgridder}
-        return tuple(gridder for gridder in known if not missing.get(gridder))
+        return tuple(gridder for gridder in names if not missing.get(gridder))
 
 
 def describe_build(path: str | Path) -> WSCleanBuild:
@@ -106,8 +106,8 @@ def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:
     version = _VERSION.search(version_text)
     value_counts = _parse_options(help_text)
     if not version or not value_counts:
-        said = (version_text if not version else help_text).strip().split("\n")[0][:200]
-        raise PipelineError(f"{path}: not a WSClean: it answers '{said}' where version and options are expected")
+        answer = (version_text if not version else help_text).strip().split("\n")[0][:200]
+        raise PipelineError(f"{path}: not a WSClean: it answers '{answer}' where version and options are expected")
     parts = set(_PART.findall(version_text))
     return WSCleanBuild(
         path=path,
@@ -122,8 +122,8 @@ def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:
 
 def _parse_options(help_text: str) -> dict[str, int]:
     """Return the options named at the start of a line, also those joined by 'and', 'or' or '/', and their values."""
-    listed = (option for line in _HELP_LINE.findall(help_text) for option in _OPTION.findall(line))
-    options = {name: len(_METAVARIABLE.findall(values)) for name, values in listed}
+    pairs = (option for line in _HELP_LINE.findall(help_text) for option in _OPTION.findall(line))
+    options = {name: len(_METAVARIABLE.findall(values)) for name, values in pairs}
     return options | {name: 1 for name in VALUE_NOT_IN_HELP if name in options}
 
 
@@ -249,9 +249,9 @@ def _parallel(count: Sequence[str]) -> str:
 def gridder_findings(options: Options, build: WSCleanBuild, gpus: int) -> list[str]:
     """Return why the requested gridder is not available, each with the remedy."""
     requested = requested_gridder(options)
-    known = (AUTO, *NEW_GRIDDERS)
-    if "gridder" in options and requested not in known:
-        return [f"gridder is '{requested}'; one of {', '.join(known)} is needed"]
+    choices = (AUTO, *NEW_GRIDDERS)
+    if "gridder" in options and requested not in choices:
+        return [f"gridder is '{requested}'; one of {', '.join(choices)} is needed"]
     findings = [] if requested in ("", AUTO, *build.gridders) else [_missing(requested, build)]
     if requested == "idg":
         findings += idg_conflicts(options)
@@ -333,9 +333,9 @@ def beam_obstacle(build: WSCleanBuild, sets: Sequence[str], options: Options) ->
     if not build.has_everybeam or not unsure:
         return ""
     more = tuple(word for name in BEAM_OPTIONS if name in options for word in (f"-{name}", *options[name][:1]))
-    written = (Path(unsure[0]) / "table.dat").stat().st_mtime_ns if (Path(unsure[0]) / "table.dat").exists() else 0
+    mtime_ns = (Path(unsure[0]) / "table.dat").stat().st_mtime_ns if (Path(unsure[0]) / "table.dat").exists() else 0
     path = os.path.realpath(unsure[0])
-    question = (str(build.path), path, written, *more)
+    question = (str(build.path), path, mtime_ns, *more)
     if question not in _answers:
         _answers[question] = _probe(build, path, more)
     return _answers[question]
@@ -348,10 +348,10 @@ def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
     with tempfile.TemporaryDirectory(prefix="beam_probe") as folder:
         piece = f"{folder}/piece.MS"
         _copy_first_slots(path, piece)
-        code, said = run_briefly(build.path, [*how, *more, *PROBE, "-name", f"{folder}/probe", piece])
+        code, output = run_briefly(build.path, [*how, *more, *PROBE, "-name", f"{folder}/probe", piece])
     if code == 0:
         return ""
-    reason = (explained("WSClean", said, MESSAGES) or f"it exited with {code}").replace("\n", " ")
+    reason = (explained("WSClean", output, MESSAGES) or f"it exited with {code}").replace("\n", " ")
     return f"{build.name} cannot make the station beams of {Path(path).name}: {reason}"
 
 

@@ -91,7 +91,7 @@ def check_arguments(
     findings = [f"-{name}: {build.name} has no such option{suggested.nearest(name, build.options)}" for name in unknown]
     findings += gridder_findings(options, build, gpus)
     findings += _beam_findings(options, build)
-    out_of_range = _range_findings({name: given for name, given in options.items() if name not in booleans})
+    out_of_range = _range_findings({name: values for name, values in options.items() if name not in booleans})
     texts = {"size": _size_finding(options), "pol": unknown_polarizations(options)}
     wrong = {**wrong_values, **out_of_range, **{name: text for name, text in texts.items() if text}}
     findings += [*wrong.values(), *_uv_findings(options, wrong)]
@@ -114,8 +114,8 @@ def has_option(name: str, build: WSCleanBuild) -> bool:
 def _is_unknown(name: str, build: WSCleanBuild) -> bool:
     if "dry-run" not in build.options or not flag_name(f"-{name}"):
         return True
-    code, said = run_briefly(build.path, ["-dry-run", f"-{name}"])
-    return f"Unknown parameter: {name}" in said or bool(code and not said.strip())
+    code, output = run_briefly(build.path, ["-dry-run", f"-{name}"])
+    return f"Unknown parameter: {name}" in output or bool(code and not output.strip())
 
 
 def _beam_findings(options: Options, build: WSCleanBuild) -> list[str]:
@@ -169,28 +169,28 @@ def _dry_run_findings(
     """Return the refusals of the program itself; a refused option is taken away, and it is asked again."""
     if "dry-run" not in build.options:
         return []
-    left = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
+    remaining = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
     flags = without_flags(positionals, settled - set(BEAM_FLAGS), {*GRIDDER_FLAGS, *BEAM_FLAGS})
     findings: list[str] = []
     for _ in range(MOST_REFUSALS):
-        said = _refusal(left, flags, build)
-        if not said:
+        refusal = _refusal(remaining, flags, build)
+        if not refusal:
             return findings
-        culprits = _culprits(said, left, flags, build)
-        findings.append("".join(f"-{key} {left[key]}: " for key in culprits) + f"{build.name} refuses: {said}")
+        culprits = _culprits(refusal, remaining, flags, build)
+        findings.append("".join(f"-{key} {remaining[key]}: " for key in culprits) + f"{build.name} refuses: {refusal}")
         if not culprits:
             return findings
-        left = {key: value for key, value in left.items() if key not in culprits}
+        remaining = {key: value for key, value in remaining.items() if key not in culprits}
     return findings
 
 
-def _culprits(said: str, keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> list[str]:
+def _culprits(refusal: str, keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> list[str]:
     """Return the option that a refusal names, else the first without which the answer differs."""
-    named = [key for key in keywords if re.search(rf"-{re.escape(key)}(?![\w-])", said)]
-    if named:
-        return named[:1]
+    matches = [key for key in keywords if re.search(rf"-{re.escape(key)}(?![\w-])", refusal)]
+    if matches:
+        return matches[:1]
     others = ({k: v for k, v in keywords.items() if k != key} for key in keywords)
-    changing = (key for key, rest in zip(keywords, others, strict=True) if _refusal(rest, flags, build) != said)
+    changing = (key for key, rest in zip(keywords, others, strict=True) if _refusal(rest, flags, build) != refusal)
     return list(islice(changing, 1))
 
 
@@ -199,8 +199,8 @@ def _refusal(keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBu
     arguments = [part for key, value in keywords.items() for part in (f"-{key}", *(words(key, value) or [""]))]
     files = ["none.ms"] if not flags or flag_name(flags[-1]) else []
     code, output = run_briefly(build.path, ["-dry-run", *arguments, *flags, *files])
-    said = re.findall(r"^\+? ?>>> ?(.*)$", output, re.MULTILINE)
-    return " ".join(said) if code else ""
+    messages = re.findall(r"^\+? ?>>> ?(.*)$", output, re.MULTILINE)
+    return " ".join(messages) if code else ""
 
 
 NAME = "name"
@@ -284,8 +284,8 @@ def delivered_image_findings(options: Mapping[str, str]) -> list[str]:
     the step which is given ``image_rootname`` as a name; where none is, it is asked for.
     """
     root, ending = options.get("image_rootname", ""), f".argument.{NAME}"
-    named = {key.removesuffix(ending): text for key, text in options.items() if key.endswith(ending)}
-    steps = [step for step, text in named.items() if text == root] or (list(named) if root else [])
+    root_names = {key.removesuffix(ending): text for key, text in options.items() if key.endswith(ending)}
+    steps = [step for step, text in root_names.items() if text == root] or (list(root_names) if root else [])
     return [_located(step, line) for step in steps for line in _problems(step, options)]
 
 
@@ -310,36 +310,36 @@ def _arguments(step: str, options: Mapping[str, str]) -> tuple[dict[str, str], l
 
 def _problems(step: str, options: Mapping[str, str]) -> Iterator[str]:
     keywords, flags = _arguments(step, options)
-    given = given_options(keywords, flags)
-    yield from _contradictions(given, given_options({}, flags), options)
-    names = polarization_names(given)
+    set_options = given_options(keywords, flags)
+    yield from _contradictions(set_options, given_options({}, flags), options)
+    names = polarization_names(set_options)
     if "I" not in names or not set(names) <= set("IQUV"):
-        what = "the primary beam, the numbers and the metadata are of Stokes I; set I, or add others to it as in IQUV"
-        yield f"pol: is {','.join(names)}, and {what}"
-    for name in sorted(set(REFUSED) & set(given)):
+        remedy = "the primary beam, the numbers and the metadata are of Stokes I; set I, or add others to it as in IQUV"
+        yield f"pol: is {','.join(names)}, and {remedy}"
+    for name in sorted(set(REFUSED) & set(set_options)):
         yield f"{name}: {REFUSED[name]}"
-    intervals = "".join((given.get("intervals-out") or given.get("intervalsout") or ())[:1])
+    intervals = "".join((set_options.get("intervals-out") or set_options.get("intervalsout") or ())[:1])
     if (number(intervals) or 1) > 1:
         yield f"intervals-out: is {intervals}, and one image is delivered; set 1"
-    if "no-fit-beam" in given and OTHER_BEAMS & set(given) == {"no-fit-beam"}:
+    if "no-fit-beam" in set_options and OTHER_BEAMS & set(set_options) == {"no-fit-beam"}:
         yield "no-fit-beam: leaves the image without a restoring beam; remove it, or add theoretic-beam"
-    side = number("".join(given.get("parallel-deconvolution", ())[:1]))
+    side = number("".join(set_options.get("parallel-deconvolution", ())[:1]))
     if side is not None and 0 < side < LEAST_SUBIMAGE:
         yield (
             f"{WARNING}parallel-deconvolution: is {side:g}; WSClean cleans parts of so few pixels less deep: fluxes "
             f"are up to 20 % low where the image is larger; set {LEAST_SUBIMAGE} or more, or remove it"
         )
-    for name in sorted(WEIGHTING & set(given)):
+    for name in sorted(WEIGHTING & set(set_options)):
         yield f"{WARNING}{name}: changes what the visibilities weigh; the expected noise is that without it"
 
 
-def _contradictions(given: Options, in_flags: Options, options: Mapping[str, str]) -> Iterator[str]:
+def _contradictions(set_options: Options, in_flags: Options, options: Mapping[str, str]) -> Iterator[str]:
     """Yield the options that the pipeline has one for, where they are other than that."""
-    for name, own in OF_THE_PIPELINE.items():
-        if own not in options or name not in given:
+    for name, pipeline_option in OF_THE_PIPELINE.items():
+        if pipeline_option not in options or name not in set_options:
             continue
-        text = " ".join(given[name])
-        is_same = text == WITH_WORD.get(name, "") + options[own] or name in OF_THE_PLAN
+        text = " ".join(set_options[name])
+        is_same = text == WITH_WORD.get(name, "") + options[pipeline_option] or name in OF_THE_PLAN
         if name in in_flags or not is_same:
             value = f"is '{text}'" if text else "is given"
-            yield f"{name}: {value}, and other steps go by the option {own}; set {own}"
+            yield f"{name}: {value}, and other steps go by the option {pipeline_option}; set {pipeline_option}"

@@ -44,11 +44,11 @@ def flux_jy(number: str, prefix: str) -> float:
 
 def peak_in(line: str) -> float | None:
     """Return the peak of the residual image that a line names, Jy; None if it names none."""
-    found = _PEAK.match(line)
-    if found:
-        return flux_jy(found[1], found[2])
-    found = _ITERATION.match(line)
-    return flux_jy(found[2], found[3]) if found else None
+    match = _PEAK.match(line)
+    if match:
+        return flux_jy(match[1], match[2])
+    match = _ITERATION.match(line)
+    return flux_jy(match[2], match[3]) if match else None
 
 
 # ---- how far it is
@@ -65,21 +65,21 @@ PHASES = {
 }
 
 
-def progress_in(line: str, before: Progress) -> Progress | None:
+def progress_in(line: str, progress: Progress) -> Progress | None:
     """Return the progress of WSClean after a line; None if the line has none."""
-    if found := _DECONVOLVING.match(line):
-        return _deconvolving(int(found[1]), None)
-    if found := _PHASE.match(line):
-        major, peak = before.major_iteration, _peak_text(before.peak_jy)
-        after = f" after major iteration {major}" if major else ""
-        return replace(before, text=f"{PHASES[found[1]]}{after}{peak}", fraction=None, is_final=False)
+    if match := _DECONVOLVING.match(line):
+        return _deconvolving(int(match[1]), None)
+    if match := _PHASE.match(line):
+        major, peak = progress.major_iteration, _peak_text(progress.peak_jy)
+        suffix = f" after major iteration {major}" if major else ""
+        return replace(progress, text=f"{PHASES[match[1]]}{suffix}{peak}", fraction=None, is_final=False)
     peak_jy = peak_in(line)
     if peak_jy is not None:
-        return _deconvolving(before.major_iteration, peak_jy)
-    if found := _MAJOR_ITERATIONS.match(line):
-        return replace(before, text=f"{found[1]} major iterations done", fraction=None, is_final=False)
+        return _deconvolving(progress.major_iteration, peak_jy)
+    if match := _MAJOR_ITERATIONS.match(line):
+        return replace(progress, text=f"{match[1]} major iterations done", fraction=None, is_final=False)
     # Of the lines in between the text says already what is done.
-    return before if _PERFORMED.match(line) or _ROWS.match(line) else None
+    return progress if _PERFORMED.match(line) or _ROWS.match(line) else None
 
 
 def _deconvolving(major: int | None, peak_jy: float | None) -> Progress:
@@ -131,11 +131,11 @@ class Deconvolution:
 
     def read(self, line: str) -> str | None:
         """Return the reason in a line to abort."""
-        if found := _DECONVOLVING.match(line):
-            self._begin(int(found[1]))
+        if match := _DECONVOLVING.match(line):
+            self._begin(int(match[1]))
             return None
-        if found := _NOISE.match(line):
-            return self._noise(flux_jy(found[1], found[2]))
+        if match := _NOISE.match(line):
+            return self._noise(flux_jy(match[1], match[2]))
         is_of_part = line.startswith(" ")
         peak = peak_in(line[is_of_part:])
         if line.startswith(_LOCAL_NOISE) or (is_of_part and peak is not None):
@@ -173,9 +173,9 @@ class Deconvolution:
     def _is_beyond(self, flux_jy: float) -> bool:
         return bool(self.max_peak_jy) and flux_jy > self.max_peak_jy
 
-    def _dirty(self, what: str, flux_jy: float) -> str:
+    def _dirty(self, quantity: str, flux_jy: float) -> str:
         limit = f"beyond max_peak_jy = {self.max_peak_jy:g} Jy"
-        return f"the {what} of the dirty image is {flux_text(flux_jy)}, {limit}: {BAD_DATA}"
+        return f"the {quantity} of the dirty image is {flux_text(flux_jy)}, {limit}: {BAD_DATA}"
 
     def _peak(self, peak_jy: float) -> str | None:
         is_dirty, self.is_dirty = self.is_dirty, False
@@ -191,7 +191,7 @@ class Deconvolution:
         self.peaks[self.major] = peak_jy
         return self._rise("peak", self.peaks)
 
-    def _rise(self, what: str, values: Mapping[int, float]) -> str | None:
+    def _rise(self, quantity: str, values: Mapping[int, float]) -> str | None:
         """Return how a value rose, if over two major iterations, or beyond that of the dirty image."""
         majors, numbers = list(values), list(values.values())
         starts = [0] if numbers else []
@@ -203,7 +203,7 @@ class Deconvolution:
             return None
         first = risen[-1]
         return (
-            f"the {what} of the {ROSE} from {flux_text(numbers[first])} to {flux_text(numbers[-1])} over "
+            f"the {quantity} of the {ROSE} from {flux_text(numbers[first])} to {flux_text(numbers[-1])} over "
             f"major iterations {majors[first]} to {majors[-1]}, by more than max_rise = {self.max_rise:g}; "
             "lower mgain, or allow more"
         )

@@ -28,8 +28,8 @@ def words(key: str, value: str) -> list[str]:
     """Return the words of a keyword's value, of which a list text has one for each element, and a path one."""
     if key in PATHS:
         return [value] if value else []
-    listed = value.startswith("[") and value.endswith("]")
-    return [part for text in (files_of(value) if listed else [value]) for part in text.split()]
+    is_list = value.startswith("[") and value.endswith("]")
+    return [part for text in (files_of(value) if is_list else [value]) for part in text.split()]
 
 
 def given_keywords(keywords: Mapping[str, str]) -> dict[str, str]:
@@ -52,13 +52,13 @@ def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> di
             current = options[name] = []
         else:
             current.append(argument)
-    return {name: given for name, given in options.items() if BOOLEANS.get(keywords.get(name, ""), True)}
+    return {name: values for name, values in options.items() if BOOLEANS.get(keywords.get(name, ""), True)}
 
 
 def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Iterable[str]) -> list[str]:
     """Return the positionals without the flags ``single``, and without the flags ``valued`` and the word after each."""
     valued, single = set(valued), set(single)
-    kept: list[str] = []
+    remaining: list[str] = []
     skip_next = False
     for argument in positionals:
         if skip_next:
@@ -66,8 +66,8 @@ def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Ite
         elif flag_name(argument) in valued:
             skip_next = True
         elif flag_name(argument) not in single:
-            kept.append(argument)
-    return kept
+            remaining.append(argument)
+    return remaining
 
 
 def number(text: str) -> float | None:
@@ -134,29 +134,29 @@ def value_findings(
     lists = [name for name in NUMBER_LISTS if keywords.get(name) and not findings[name]]
     findings |= {name: _list_finding(name, keywords[name]) for name in lists}
     findings |= _stray_finding(positionals)
-    return {name: what for name, what in findings.items() if what}
+    return {name: finding for name, finding in findings.items() if finding}
 
 
-def _needed(name: str, given: Sequence[str], value_counts: ValueCounts) -> int | None:
+def _needed(name: str, values: Sequence[str], value_counts: ValueCounts) -> int | None:
     """Return how many values an option takes; None where that is not known."""
-    if name == "weight" and given:
-        return WEIGHTS.get(given[0].lower())
+    if name == "weight" and values:
+        return WEIGHTS.get(values[0].lower())
     return value_counts.get(name)
 
 
-def _count_finding(name: str, given: Sequence[str], value_counts: ValueCounts) -> str:
-    needed = _needed(name, given, value_counts)
+def _count_finding(name: str, values: Sequence[str], value_counts: ValueCounts) -> str:
+    needed = _needed(name, values, value_counts)
     if needed is None:
         return ""
-    text = " ".join(given)
+    text = " ".join(values)
     if needed == 0:
-        return f"-{name} is '{text}', and it is a flag, which takes no value; set it to True or False" if given else ""
+        return f"-{name} is '{text}', and it is a flag, which takes no value; set it to True or False" if values else ""
     if needed == 1 and text in BOOLEANS:
         return f"-{name} is '{text}', and it takes a value, not {text}; give the value, or remove it"
-    if len(given) == needed:
+    if len(values) == needed:
         return ""
-    has = f"has {len(given)}: '{text}'" if given else "has none"
-    advice = f"; several in one are joined by commas: {','.join(given)}" if needed == 1 and len(given) > 1 else ""
+    has = f"has {len(values)}: '{text}'" if values else "has none"
+    advice = f"; several in one are joined by commas: {','.join(values)}" if needed == 1 and len(values) > 1 else ""
     return f"-{name} takes {needed} value{'s' if needed > 1 else ''}, and {has}{advice}"
 
 
@@ -235,8 +235,8 @@ def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> t
     # Source: 3.1 with every kind of local rms, 11 of 11 ended by SIGABRT or SIGSEGV.
     if version == (3, 1, 0) and "multiscale" in options and LOCAL_RMS & set(options):
         added.append(("-no-multiscale-fast-subminor", "WSClean 3.1 crashes with -multiscale and -local-rms"))
-    added = [(flag, why) for flag, why in added if flag[1:] not in options]
-    return [flag for flag, _ in added], [f"{why}: {flag} is added" for flag, why in added]
+    added = [(flag, cause) for flag, cause in added if flag[1:] not in options]
+    return [flag for flag, _ in added], [f"{cause}: {flag} is added" for flag, cause in added]
 
 
 def first_number(options: Options, name: str, default: float = 0.0) -> float:
@@ -261,9 +261,9 @@ def unknown_polarizations(options: Options) -> str:
     return f"-pol is '{text}'; polarizations are needed, such as I, IQUV or XX,YY"
 
 
-def _split(given: Iterable[str]) -> list[str]:
+def _split(items: Iterable[str]) -> list[str]:
     """Return the names in a list such as ``IQUV``, ``xx,yy`` or ``XXYY``."""
-    return re.findall("|".join(POLARISATIONS), "".join(given).upper())
+    return re.findall("|".join(POLARISATIONS), "".join(items).upper())
 
 
 def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:

@@ -92,17 +92,17 @@ def command_products(argv: Sequence[str]) -> tuple[Product, ...]:
     return option_products(given_options({}, argv))
 
 
-def option_products(given: Options) -> tuple[Product, ...]:
+def option_products(given_words: Options) -> tuple[Product, ...]:
     """Return the possible outputs of WSClean with some options (`given_options`): option -> the words after it.
 
     Not the ``-aterm-*`` images of -save-aterms, of which the number follows from the data.
     """
-    options = {OTHER_SPELLINGS.get(name, name): words for name, words in given.items()}
+    options = {OTHER_SPELLINGS.get(name, name): words for name, words in given_words.items()}
     if WRITES_NO_IMAGES & options.keys():
         return ()
     root, kinds = (options.get("name") or [DEFAULT_ROOT])[0], _kinds(options)
     polarisations = _polarisations(options)
-    found = [Product(f"{root}-{kind}.txt", kind) for kind in OF_THE_RUN if kind in kinds]
+    products = [Product(f"{root}-{kind}.txt", kind) for kind in OF_THE_RUN if kind in kinds]
     for interval, channel in product(_numbers(options, "intervals-out"), _channels(options)):
         place = f"{root}{'' if interval is None else f'-t{interval:04d}'}{channel}"
         number_of = int(channel[1:]) if channel[1:].isdigit() else None
@@ -110,19 +110,19 @@ def option_products(given: Options) -> tuple[Product, ...]:
             if channel == f"-{MFS}" and kind in NEVER_MFS:
                 continue
             for ending, stokes, element in _of_kind(kind, polarisations, options):
-                found.append(Product(f"{place}{ending}.fits", kind, number_of, interval, stokes, element))
-    return tuple(found)
+                products.append(Product(f"{place}{ending}.fits", kind, number_of, interval, stokes, element))
+    return tuple(products)
 
 
 def read_products(root: str, paths: Iterable[str]) -> tuple[Product, ...]:
     """Return the products in files of a root name; files that WSClean does not name so are left out."""
-    found = []
+    products = []
     for path in paths:
         match = _NAME.fullmatch(path[len(root) :]) if path.startswith(root) else None
         if match is None:
             continue
         interval, channel, element = (match[key] for key in ("interval", "channel", "element"))
-        found.append(
+        products.append(
             Product(
                 path,
                 match["kind"] or match["text"],
@@ -132,7 +132,7 @@ def read_products(root: str, paths: Iterable[str]) -> tuple[Product, ...]:
                 int(element) if element else None,
             )
         )
-    return tuple(found)
+    return tuple(products)
 
 
 def other_names(letter: str, without_psf: bool) -> list[str]:
@@ -148,13 +148,15 @@ def other_names(letter: str, without_psf: bool) -> list[str]:
     return [*psf, *images]
 
 
-def select(products: Iterable[Product], kind: str, **wanted: int | str | None) -> list[Product]:
+def select(products: Iterable[Product], kind: str, **attributes: int | str | None) -> list[Product]:
     """Return the products of one kind, those of the whole band first, then by channel; ``channel=3``, ``stokes="Q"``.
 
     Of the whole band are those with ``channel=None``.
     """
     matching = [
-        one for one in products if one.kind == kind and all(getattr(one, key) == value for key, value in wanted.items())
+        one
+        for one in products
+        if one.kind == kind and all(getattr(one, key) == value for key, value in attributes.items())
     ]
     return sorted(matching, key=_order)
 
@@ -365,9 +367,9 @@ def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> floa
     if len(size) != 2 or not all(size):
         return None
     channels, polarisations = max(1.0, first_number(options, "channels-out", 1)), len(polarization_names(options))
-    written = [one for one in option_products(options) if one.path.endswith(".fits")]
+    images = [one for one in option_products(options) if one.path.endswith(".fits")]
     # No version has written the matrix of the whole band's beam.
-    planes = float(sum(channels == 1 or one.channel is not None or one.element is None for one in written))
+    planes = float(sum(channels == 1 or one.channel is not None or one.element is None for one in images))
     if channels * polarisations > 1:
         cleans, idg = first_number(options, "niter") > 0, int(_asks_for_idg(options))
         temporary = 2 * polarisations + 1 + idg if cleans else 2 * idg

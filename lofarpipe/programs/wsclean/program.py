@@ -123,8 +123,8 @@ def beam_notices(options: Options, sets: Sequence[str], executable: Path, column
 def _beam_obstacle(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> str:
     """Return why WSClean could not make the beam that it would be asked for; "" if it can, or is asked for none."""
     idg = resolve_gridder(requested_gridder(options), build) == "idg" and build.has_idg
-    wanted = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
-    if not wanted or "aterm-config" in options:
+    asks_for_beam = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
+    if not asks_for_beam or "aterm-config" in options:
         return ""
     from lofarpipe.programs.wsclean.build import beam_obstacle
 
@@ -138,8 +138,8 @@ def _without_joining(
     if keywords.get("channels-out", "1") != "1" or "-join-channels" not in positionals:
         return dict(keywords), list(positionals), []
     notice = "there is one output channel, and none to join"
-    left = {key: text for key, text in keywords.items() if key not in OF_JOINED_CHANNELS}
-    return left, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
+    remaining = {key: text for key, text in keywords.items() if key not in OF_JOINED_CHANNELS}
+    return remaining, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
 
 
 def _share(options: Options, cores: int, memory_gb: float | None) -> dict[str, str]:
@@ -191,19 +191,19 @@ class WSClean(Program):
         return has_option(name, describe_build(executable))
 
     def complete(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with the gridder chosen, ``-j`` and ``-abs-mem``."""
         build = describe_build(executable)
-        return adapt(dict(keywords), list(flags), build, given.cores, given.memory_gb, given.gpus)
+        return adapt(dict(keywords), list(flags), build, share.cores, share.memory_gb, share.gpus)
 
     def allotted(
-        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], given: Resources
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with ``-j`` and ``-abs-mem``; flags that are True are bare ones."""
         valued, rest = settle_flags(keywords, flags, describe_build(executable).value_counts)
         options = given_options(keywords, flags)
-        return {**valued, **_share(options, given.cores, given.memory_gb)}, rest, []
+        return {**valued, **_share(options, share.cores, share.memory_gb)}, rest, []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
         """Return a watch over the peaks of the residual image."""
@@ -226,9 +226,9 @@ class WSClean(Program):
         names = polarization_names(given_options({}, argv))
         return f"Stokes {''.join(names)}" if set(names) <= set("IQUV") else ",".join(names)
 
-    def output_fault(self, written: Iterable[Path]) -> str:
+    def output_fault(self, paths: Iterable[Path]) -> str:
         """Return that all images are blank, if they are."""
-        names = blank_images(written)
+        names = blank_images(paths)
         if not names:
             return ""
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -278,7 +278,7 @@ class WSClean(Program):
         for scratch in options.get("temp-dir", ())[:1]:
             size = reordered_bytes(keywords, flags, workdir)
             needs.append((workdir / scratch, size, "the reordered visibilities", True))
-        return [Need(place, size, what, given_back) for place, size, what, given_back in needs if size]
+        return [Need(place, size, content, given_back) for place, size, content, given_back in needs if size]
 
     def major_cycles(self, header: Mapping[str, object]) -> int | None:
         """Return the count in the header of residuals and images of channels."""

@@ -65,12 +65,12 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
         "smooth": [*batches, *(f"mfs_{robust}_{band_recipe(plan, robust)}" for robust in robusts)],
         "cubes": [f"{robust}_{kind}_{cubes}" for robust in options["channel_robust"] for kind in _kinds(options)],
     }
-    written = {}
+    mapfiles = {}
     for key, entries in (of_robust | jobs).items():
         path = mapfile_dir / f"stokes_{key}.mapfile"
         DataMap([DataProduct("localhost", entry, False) for entry in entries]).save(str(path))
-        written[key] = str(path)
-    return written
+        mapfiles[key] = str(path)
+    return mapfiles
 
 
 def _batch_names(plan: Mapping[str, Any]) -> Iterator[str]:

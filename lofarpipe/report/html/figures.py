@@ -162,8 +162,8 @@ def sky_figure(
     ``small`` is the image of the header, averaged by ``factor``; white and black are ``companded``, as in `Preview`.
     """
     coarser = math.ceil(max(small.shape) / DRAWN_SIDE)
-    shown = np.arcsinh(averaged(small, coarser) / softening_jy)
-    height, width = (factor * coarser * size for size in shown.shape)
+    stretched = np.arcsinh(averaged(small, coarser) / softening_jy)
+    height, width = (factor * coarser * size for size in stretched.shape)
     facts, world = _coordinates(header), _world(header)
     with _drawing():
         figure = Figure(figsize=SKY_INCHES)
@@ -172,7 +172,7 @@ def sky_figure(
         grey = mpl.colormaps["gray_r"].with_extremes(bad=BLANK_COLOUR)
         low, high = companded
         extent = (-0.5, width - 0.5, -0.5, height - 0.5)
-        drawn = axes.imshow(shown, origin="lower", extent=extent, cmap=grey, vmin=low, vmax=high)
+        drawn = axes.imshow(stretched, origin="lower", extent=extent, cmap=grey, vmin=low, vmax=high)
         if world is None:
             axes.set(xlabel="pixels", ylabel="pixels")
         else:
@@ -305,12 +305,12 @@ def beam_figure(path: Path) -> str:
     with _drawing():
         figure, axes = _figure()
         extent = _extent_deg(header, plane.shape)
-        shown = axes.imshow(power, origin="lower", extent=extent, vmin=0, vmax=1, cmap="cividis", aspect="equal")
+        picture = axes.imshow(power, origin="lower", extent=extent, vmin=0, vmax=1, cmap="cividis", aspect="equal")
         across = [np.linspace(extent[i], extent[i + 1], size) for i, size in ((0, power.shape[1]), (2, power.shape[0]))]
         _contour(axes, across, power, CONTOURS, "white", 0.7)
         _contour(axes, across, power, (0.5,), EMPHASIS, 2.0)
         axes.set(xlabel="offset along right ascension (deg)", ylabel="offset along declination (deg)")
-        figure.colorbar(shown, ax=axes, label="power, 1 at the centre", aspect=30)
+        figure.colorbar(picture, ax=axes, label="power, 1 at the centre", aspect=30)
         return _uri(figure, "png")
 
 
@@ -318,9 +318,9 @@ def _contour(
     axes: Axes, across: Sequence[Any], power: NDArray[Any], levels: Sequence[float], colour: str, width: float
 ) -> None:
     """Draw those contours that there are."""
-    there = [level for level in levels if np.nanmin(power) < level < np.nanmax(power)]
-    if there:
-        lines = axes.contour(*across, power, levels=there, colors=colour, linewidths=width)
+    levels_in_range = [level for level in levels if np.nanmin(power) < level < np.nanmax(power)]
+    if levels_in_range:
+        lines = axes.contour(*across, power, levels=levels_in_range, colors=colour, linewidths=width)
         axes.clabel(lines, fontsize=8, fmt="%g")
 
 
@@ -361,23 +361,25 @@ def noise_figures(path: Path, expected_jy: float | None) -> tuple[str, str]:
         figure, axes = _figure()
         # One tile full of sources must not hide how the rest differs.
         top = min(float(np.nanmax(noise)), HIGHEST_NOISE * float(np.nanmedian(noise))) * 1e3
-        shown = axes.imshow(noise * 1e3, origin="lower", extent=extent, cmap="viridis", aspect="equal", vmax=top)
+        picture = axes.imshow(noise * 1e3, origin="lower", extent=extent, cmap="viridis", aspect="equal", vmax=top)
         axes.set(xlabel="offset along right ascension (deg)", ylabel="offset along declination (deg)")
-        figure.colorbar(shown, ax=axes, label="rms of each tile (mJy/beam)", aspect=30)
+        figure.colorbar(picture, ax=axes, label="rms of each tile (mJy/beam)", aspect=30)
         return _uri(figure, "png"), _noise_by_distance(noise, distance_deg, expected_jy)
 
 
 def _noise_by_distance(noise: NDArray[Any], distance_deg: NDArray[Any], expected_jy: float | None) -> str:
     figure, axes = _figure()
-    known = np.isfinite(noise)
-    axes.plot(distance_deg[known], noise[known] * 1e3, ".", color=FAINT, markersize=3, label="tiles")
+    is_finite = np.isfinite(noise)
+    axes.plot(distance_deg[is_finite], noise[is_finite] * 1e3, ".", color=FAINT, markersize=3, label="tiles")
     edges = np.linspace(0, float(distance_deg.max()) * (1 + 1e-9), RING_WIDTHS + 1)
-    rings = [noise[known & (distance_deg >= low) & (distance_deg < high)] for low, high in itertools.pairwise(edges)]
-    there = [
+    rings = [
+        noise[is_finite & (distance_deg >= low) & (distance_deg < high)] for low, high in itertools.pairwise(edges)
+    ]
+    medians = [
         (middle, np.median(ring)) for middle, ring in zip((edges[:-1] + edges[1:]) / 2, rings, strict=True) if ring.size
     ]
     axes.plot(
-        *np.transpose([(middle, value * 1e3) for middle, value in there]), "-o", color=INK, label="median of rings"
+        *np.transpose([(middle, value * 1e3) for middle, value in medians]), "-o", color=INK, label="median of rings"
     )
     if expected_jy is not None:
         axes.axhline(expected_jy * 1e3, color=EMPHASIS, linestyle="--", label="expected thermal noise")

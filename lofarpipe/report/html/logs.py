@@ -58,7 +58,7 @@ def shown_steps(state: RunState, job_directory: Path) -> list[ShownStep]:
     return [
         ShownStep(
             step,
-            tuple(_shown(job, commands, each, longest_command) for job in chosen[name]),
+            tuple(_shown_job(job, commands, each, longest_command) for job in chosen[name]),
             len(step.jobs) - len(chosen[name]),
         )
         for name, step in state.steps.items()
@@ -74,7 +74,7 @@ def _chosen(step: StepState, most: int) -> list[JobState]:
     return sorted(longest, key=lambda job: (job.state != FAILED, job.name))
 
 
-def _shown(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
+def _shown_job(job: JobState, commands: Mapping[str, str], log_bytes: int, command_characters: int) -> ShownJob:
     limit = min(LONGEST_BYTES, 4 * log_bytes) if job.state == FAILED else log_bytes
     log = read_log(job.log, limit)
     if "@" in job.name:  # the file of all commands has those of the last iteration

@@ -41,7 +41,7 @@ def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, A
 
 def _failure(job: JobState) -> str:
     """Return a job that failed: its beam, if its files name one, its name and files, and its problem."""
-    beam = f"beam {found[1]}: " if (found := _BEAM.search(job.label)) else ""
+    beam = f"beam {match[1]}: " if (match := _BEAM.search(job.label)) else ""
     files = f" ({job.label})" if job.label else ""
     problem = f": {job.problem.partition(chr(10))[0]}" if job.problem else ""
     return f"{beam}{job.name}{files}{problem}"

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def observation_section(entry: Mapping[str, Any], picture_uri: Callable[[Path], str | None]) -> dict[str, Any]:
-    """Return what the section shows of a session; {} where the entry is not as it should be.
+    """Return the section of a session; {} for a malformed entry.
 
     ``picture_uri`` returns a picture as an address that holds it, None where it cannot.
     """

@@ -72,9 +72,9 @@ class Pieces:
         """
         text = json.dumps([VERSION, lofarpipe.__version__, sources], sort_keys=True, default=str)
         mark = hashlib.sha256(text.encode()).hexdigest()
-        kept = self._place / f"{name}.json"
-        if (found := read_json(kept)).get("mark") == mark:
-            return found.get("piece")
+        piece_file = self._place / f"{name}.json"
+        if (record := read_json(piece_file)).get("mark") == mark:
+            return record.get("piece")
         if is_costly and not self._draws:
             raise NotDrawnError(name)
         try:
@@ -82,7 +82,7 @@ class Pieces:
         except (OSError, ValueError, PipelineError, MemoryError) as err:
             self.problems.append(f"{name}: {err}")
             return None
-        self._keep(kept, {"mark": mark, "piece": piece})
+        self._keep(piece_file, {"mark": mark, "piece": piece})
         return piece
 
     def _keep(self, path: Path, content: Mapping[str, Any]) -> None:
@@ -127,11 +127,11 @@ def image_paths(
     band where there are such, and of parts of it, or of polarisations, where there are no others. None is among the
     files of ``earlier`` runs.
     """
-    flat = _named(quality, "image") or _newest(directories, earlier)
+    flat = _image_path(quality, "image") or _newest(directories, earlier)
     if flat is None:
         return {}
     root = str(flat).removesuffix(FLAT)
-    corrected = _named(quality, "image_pb") or Path(root + CORRECTED)
+    corrected = _image_path(quality, "image_pb") or Path(root + CORRECTED)
     paths = {"flat": flat, "corrected": corrected, "beam": Path(root + BEAM)}
     return {
         name: path
@@ -140,25 +140,25 @@ def image_paths(
     }
 
 
-def _named(quality: Mapping[str, Any], key: str) -> Path | None:
+def _image_path(quality: Mapping[str, Any], key: str) -> Path | None:
     name = quality.get(key)
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None
 
 
 def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
     images = (path for place in directories for path in place.glob(f"*{FLAT}") if path.is_file())
-    found = [path for path in images if str(path.absolute()) not in earlier]
-    return max(found, key=lambda path: (wholeness(path), path.stat().st_mtime_ns), default=None)
+    candidates = [path for path in images if str(path.absolute()) not in earlier]
+    return max(candidates, key=lambda path: (wholeness(path), path.stat().st_mtime_ns), default=None)
 
 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """Return the previews of the flat-noise and the corrected image, as far as there are any."""
-    made = {
+    previews = {
         name: _drawn(pieces, f"picture_{name}", "figure_preview", paths[name])
         for name in ("flat", "corrected")
         if name in paths
     }
-    return {name: picture for name, picture in made.items() if picture}
+    return {name: picture for name, picture in previews.items() if picture}
 
 
 def figures(
@@ -175,21 +175,21 @@ def figures(
     """
     coverage = job_directory / "uv_coverage.png"
     measured, predicted = numbers["measured"], numbers["predicted"]
-    wanted: dict[str, tuple[Any, ...]] = {}  # the function that draws it, and its arguments
+    calls: dict[str, tuple[Any, ...]] = {}  # the function that draws it, and its arguments
     if "beam" in paths:
-        wanted["beam"] = ("beam_figure", paths["beam"])
+        calls["beam"] = ("beam_figure", paths["beam"])
     if "flat" in paths:
-        wanted["noise"] = ("noise_figures", paths["flat"], numbers["expected_jy"])
+        calls["noise"] = ("noise_figures", paths["flat"], numbers["expected_jy"])
     if coverage.is_file() and str(coverage.absolute()) not in earlier:
-        wanted["uv"] = (shrunk_picture, coverage)
+        calls["uv"] = (shrunk_picture, coverage)
     if predicted:
         points = [source for source in measured if source.get("peak_loss") is not None]
-        wanted["smearing"] = ("smearing_figure", predicted, points)
+        calls["smearing"] = ("smearing_figure", predicted, points)
     if measured:
-        wanted["fluxes"] = ("flux_figure", measured)
-        wanted["positions"] = ("position_figure", measured, numbers["beam_arcsec"])
-    made = {name: _drawn(pieces, f"figure_{name}", *how) for name, how in wanted.items()}
-    return {name: figure for name, figure in made.items() if figure}
+        calls["fluxes"] = ("flux_figure", measured)
+        calls["positions"] = ("position_figure", measured, numbers["beam_arcsec"])
+    drawings = {name: _drawn(pieces, f"figure_{name}", *how) for name, how in calls.items()}
+    return {name: figure for name, figure in drawings.items() if figure}
 
 
 def gallery(pieces: Pieces, state: RunState, is_shown: bool) -> list[dict[str, Any]]:
@@ -226,8 +226,8 @@ def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *argum
     def make() -> Any:
         figures = "lofarpipe.report.html.figures"
         draw: Any = function if callable(function) else getattr(import_module(figures), function)
-        made = draw(*arguments)
-        return dataclasses.asdict(made) if dataclasses.is_dataclass(made) else made  # type: ignore[arg-type]
+        drawing = draw(*arguments)
+        return dataclasses.asdict(drawing) if dataclasses.is_dataclass(drawing) else drawing  # type: ignore[arg-type]
 
     sources = {"of": [stamp_of(one) if isinstance(one, Path) else one for one in arguments]}
     return pieces.get(name, sources, make, is_costly=not callable(function))

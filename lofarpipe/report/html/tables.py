@@ -176,10 +176,15 @@ def _list(value: object) -> list[Any]:
 
 def _loss_row(place: str, loss: Mapping[str, Any]) -> tuple[str, ...]:
     """Return place, distance, and the losses there: in all, in the input already, added, at the worst angle."""
-    averaged, given = loss.get("averaged"), loss.get("input")
-    if not isinstance(averaged, dict) or not isinstance(given, dict):
+    averaged, in_input = loss.get("averaged"), loss.get("input")
+    if not isinstance(averaged, dict) or not isinstance(in_input, dict):
         return ()
-    numbers = (averaged.get("total"), given.get("total"), loss.get("added_by_averaging"), averaged.get("worst_angle"))
+    numbers = (
+        averaged.get("total"),
+        in_input.get("total"),
+        loss.get("added_by_averaging"),
+        averaged.get("worst_angle"),
+    )
     return (place.replace("_", " "), quantity(loss.get("distance_deg"), "deg"), *map(percent, numbers))
 
 
@@ -191,13 +196,13 @@ def percent(value: object) -> str:
 def predicted_losses(plan: Mapping[str, Any]) -> list[tuple[float, float]]:
     """Return distance (degrees) and lost part of the peak, outwards; nothing is lost at the centre."""
     losses = plan.get("predicted_loss")
-    found = {0.0: 0.0}
+    losses_by_distance = {0.0: 0.0}
     for loss in losses.values() if isinstance(losses, dict) else ():
         averaged = loss.get("averaged") if isinstance(loss, dict) else None
         total = averaged.get("total") if isinstance(averaged, dict) else None
         if isinstance(loss, dict) and is_number(loss.get("distance_deg")) and is_number(total):
-            found[float(loss["distance_deg"])] = float(total or 0)
-    return sorted(found.items()) if len(found) > 1 else []
+            losses_by_distance[float(loss["distance_deg"])] = float(total or 0)
+    return sorted(losses_by_distance.items()) if len(losses_by_distance) > 1 else []
 
 
 def compared_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -234,9 +239,9 @@ def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
     fluxes = (quantity(source.get("flux_jy"), "Jy"), quantity(source.get("measured_jy"), "Jy"))
     numbers = [source.get(key) for key in ("ratio", "offset_arcsec", "offset_beams", "signal_to_noise", "widening")]
     formats = (".3f", ".2f", ".3f", ".0f", ".3f")
-    shown = [f"{value:{form}}" if is_number(value) else EMPTY for value, form in zip(numbers, formats, strict=True)]
+    texts = [f"{value:{form}}" if is_number(value) else EMPTY for value, form in zip(numbers, formats, strict=True)]
     distance = quantity(source.get("distance_deg"), "deg")
-    return (str(source.get("name", "")), distance, *fluxes, *shown, percent(source.get("peak_loss")))
+    return (str(source.get("name", "")), distance, *fluxes, *texts, percent(source.get("peak_loss")))
 
 
 class RecordTable(NamedTuple):
@@ -291,7 +296,7 @@ def versions(record: Mapping[str, Any], quality: Mapping[str, Any], state: RunSt
     software = software if isinstance(software, dict) else {}
     rows = _columns([software.get("runner"), *_list(software.get("programs"))], "name", "version", "path")
     if not rows:
-        own = f"genericpipeline {state.facts.get('version', '')}".strip()
-        lines = dict.fromkeys([own, *(str(line) for line in _list(quality.get("versions")))])
+        runner_line = f"genericpipeline {state.facts.get('version', '')}".strip()
+        lines = dict.fromkeys([runner_line, *(str(line) for line in _list(quality.get("versions")))])
         rows = [(name, version or EMPTY, EMPTY) for line in lines for name, _, version in [line.partition(" ")]]
     return rows

@@ -91,8 +91,10 @@ def timeline(state: RunState) -> Timeline | None:
     rows: list[Row] = []
     for label, group in _grouped(steps).items():
         y = rows[-1].y + rows[-1].height + GAP if rows else GAP
-        own = [job for step in group for job in step.jobs.values() if job.run == state.run and job.start_s is not None]
-        rows.append(_row(label, group, own, span, y))
+        group_jobs = [
+            job for step in group for job in step.jobs.values() if job.run == state.run and job.start_s is not None
+        ]
+        rows.append(_row(label, group, group_jobs, span, y))
     bottom = rows[-1].y + rows[-1].height + 2 * GAP
     jobs = [job for step in steps for job in step.jobs.values() if job.run == state.run]
     plots = _plots(jobs, state, span, bottom + ROW)
@@ -110,8 +112,8 @@ def _grouped(steps: Sequence[StepState]) -> dict[str, list[StepState]]:
         groups.setdefault(step.name.partition("@")[0], []).append(step)
     names = list(groups)
     rest = [step for name in names[MOST_ROWS - 1 :] for step in groups[name]]
-    shown = {name: groups[name] for name in names[: MOST_ROWS - 1]}
-    return shown | ({f"{len(names) - len(shown)} further steps": rest} if rest else {})
+    shown_groups = {name: groups[name] for name in names[: MOST_ROWS - 1]}
+    return shown_groups | ({f"{len(names) - len(shown_groups)} further steps": rest} if rest else {})
 
 
 def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span: _Span, y: float) -> Row:
@@ -169,7 +171,7 @@ def _lanes(jobs: Sequence[JobState], span: _Span) -> list[int]:
 
 def _job_bar(job: JobState, span: _Span, y: float, height: float) -> Bar:
     start_s, end_s = _times(job, span)
-    used = [
+    facts = [
         job.label,
         job.node,
         duration_text(end_s - start_s) if job.duration_s is not None else "runs",
@@ -177,7 +179,7 @@ def _job_bar(job: JobState, span: _Span, y: float, height: float) -> Bar:
         f"{job.max_rss_mb / 1e3:.2f} GB" if job.max_rss_mb is not None else "",
         job.problem,
     ]
-    return _bar(start_s, end_s, span, y, height, job.state, f"{job.name}: {', '.join(text for text in used if text)}")
+    return _bar(start_s, end_s, span, y, height, job.state, f"{job.name}: {', '.join(text for text in facts if text)}")
 
 
 def _step_times(step: StepState, span: _Span) -> tuple[float, float]:
@@ -256,13 +258,13 @@ def _plots(jobs: Sequence[JobState], state: RunState, span: _Span, y: float) -> 
 
 def _plot(label: str, unit: str, bins: Sequence[float], limit: object, y: float) -> Plot:
     top = max(bins) or 1.0
-    known = float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0 else None
+    limit_value = float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0 else None
     limit_y = None
-    if known is not None and known <= 3 * top:  # a far limit would flatten the curve
-        top = max(top, known)
-        limit_y = round(y + PLOT * (1 - known / top), 1)
-    there = f"{known:g} {unit} there" if known is not None else ""
-    return Plot(label, y, PLOT, _outline(bins, top, y, PLOT), f"{top:.3g} {unit}", limit_y, there)
+    if limit_value is not None and limit_value <= 3 * top:  # a far limit would flatten the curve
+        top = max(top, limit_value)
+        limit_y = round(y + PLOT * (1 - limit_value / top), 1)
+    limit_text = f"{limit_value:g} {unit} there" if limit_value is not None else ""
+    return Plot(label, y, PLOT, _outline(bins, top, y, PLOT), f"{top:.3g} {unit}", limit_y, limit_text)
 
 
 def _ticks(span: _Span) -> tuple[tuple[float, str], ...]:
@@ -278,6 +280,6 @@ def _ticks(span: _Span) -> tuple[tuple[float, str], ...]:
 
 def _since(seconds: float) -> str:
     """Return a time since the start as h:mm or m:ss."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    whole_s = int(seconds)
+    hours, minutes = divmod(whole_s // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole_s % 60:02d}" if hours else f"{minutes}:{whole_s % 60:02d}"

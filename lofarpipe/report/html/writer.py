@@ -177,16 +177,16 @@ class PageWriter:
 
     def _finish(self, status: int) -> None:
         """Note the end and the duration of a page, and report its problems."""
-        text = self._said()
+        text = self._take_errors()
         self._process = None
         with contextlib.suppress(OSError):
             took_s = self._page.stat().st_mtime - self._began_s
             self._interval_s = max(self._interval_s, min(LONGEST_INTERVAL_S, PATIENCE * took_s))
         if status != 0:
-            said = text.strip().splitlines()[-1:] or [f"its process ended with {status}"]
-            self._complain(f"{self._page}: was not written: {said[0][:ERROR_CHARACTERS]}")
+            last_lines = text.strip().splitlines()[-1:] or [f"its process ended with {status}"]
+            self._complain(f"{self._page}: was not written: {last_lines[0][:ERROR_CHARACTERS]}")
 
-    def _said(self) -> str:
+    def _take_errors(self) -> str:
         """Return the error output of the process, and release it."""
         if self._errors is None:
             return ""
@@ -208,4 +208,4 @@ class PageWriter:
             for unfinished in place.glob(f".*.{self._process.pid}.tmp"):
                 unfinished.unlink(missing_ok=True)
         self._process = None
-        self._said()
+        self._take_errors()

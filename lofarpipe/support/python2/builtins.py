@@ -20,9 +20,9 @@ def divide(left: Any, right: Any) -> Any:
     """Return ``left / right``: rounded down between whole numbers, also those of numpy."""
     if type(left) in _NUMBERS and type(right) in _NUMBERS:  # nearly always, and much faster
         return left // right if type(left) is type(right) is int else left / right
-    own = _own_division(left, right)
-    if own is not NotImplemented:
-        return own
+    quotient = _own_division(left, right)
+    if quotient is not NotImplemented:
+        return quotient
     return left // right if _are_whole(left, right) else left / right
 
 
@@ -88,10 +88,10 @@ def map_list(function: Callable[..., Any] | None, *sequences: Iterable[Any]) -> 
 
 def filter_list(function: Callable[[Any], Any] | None, items: Any) -> Any:
     """Return those of the items for which the function is true: of text as text, of a tuple as a tuple."""
-    kept = builtins.filter(function, items)
+    selection = builtins.filter(function, items)
     if isinstance(items, str):
-        return "".join(kept)
-    return tuple(kept) if isinstance(items, tuple) else [*kept]
+        return "".join(selection)
+    return tuple(selection) if isinstance(items, tuple) else [*selection]
 
 
 def zip_list(*sequences: Iterable[Any]) -> list[tuple[Any, ...]]:

@@ -76,19 +76,19 @@ def importer(is_python2: bool) -> Callable[..., ModuleType]:
                 raise
             module = _instead(err, globals, fromlist or (), name if name in gone else "")
         write_numbers_plainly()
-        given = name if fromlist else name.partition(".")[0]
-        return facade(given) if level <= 0 and given in changed else module
+        module_name = name if fromlist else name.partition(".")[0]
+        return facade(module_name) if level <= 0 and module_name in changed else module
 
     return __import__
 
 
 def _instead(
-    err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, wanted: Sequence[str], gone: str
+    err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, names: Sequence[str], gone: str
 ) -> ModuleType:
     """Return the module of the same package, as Python 2 did, or the substitute of a removed one; or raise ``err``."""
     if namespace and namespace.get("__package__"):
         try:
-            return builtins.__import__(err.name or "", namespace, None, wanted, 1)
+            return builtins.__import__(err.name or "", namespace, None, names, 1)
         except ModuleNotFoundError:
             pass
     if not gone:
@@ -101,7 +101,7 @@ def facade(name: str) -> ModuleType:
     if name not in _facades:
         from lofarpipe.support.python2.modules import Facade, names_of
 
-        modules = [importlib.import_module(known) for known in STANDS_FOR.get(name, (name,))]
+        modules = [importlib.import_module(module_name) for module_name in STANDS_FOR.get(name, (name,))]
         _facades[name] = Facade(name, modules, names_of(name), first=name not in CHANGED_FOR_ALL)
     return _facades[name]
 

@@ -51,7 +51,7 @@ HINTS = re.compile(
 )
 
 _notices: list[str] = []
-_told: set[str] = set()
+_reported: set[str] = set()
 
 
 def load_module(name: str, path: str | os.PathLike[str]) -> ModuleType:
@@ -65,9 +65,9 @@ def load_module(name: str, path: str | os.PathLike[str]) -> ModuleType:
     Exceptions of the module itself pass through.
     """
     loader = Loader(name, os.fspath(path))
-    known = sys.modules.get(name)
-    if known is not None and getattr(known.__loader__, "stamp", None) == loader.stamp:
-        return known
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded.__loader__, "stamp", None) == loader.stamp:
+        return loaded
     module = ModuleType(name)
     module.__file__, module.__loader__, module.__spec__ = loader.path, loader, _spec(loader)
     sys.modules[name] = module  # where pickle and dataclasses look it up
@@ -179,17 +179,17 @@ def _give_builtins(module: ModuleType, is_python2: bool) -> None:
 
 def _execfile(path: str, names: dict[str, Any] | None = None, values: dict[str, Any] | None = None) -> None:
     """Run a file, of either Python, with the names of the caller or those given; its definitions are put there."""
-    known = sys._getframe(1).f_globals if names is None else names
+    namespace = sys._getframe(1).f_globals if names is None else names
     module = ModuleType("__main__")
-    vars(module).update((name, value) for name, value in known.items() if not name.startswith("__"))
+    vars(module).update((name, value) for name, value in namespace.items() if not name.startswith("__"))
     Loader("__main__", path).exec_module(module)
-    made = {name: value for name, value in vars(module).items() if not name.startswith("__")}
-    (known if values is None else values).update(made)
+    definitions = {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    (namespace if values is None else values).update(definitions)
 
 
 def _notice(path: str, remark: str) -> None:
-    if path not in _told:
-        _told.add(path)
+    if path not in _reported:
+        _reported.add(path)
         _notices.append(f"{path}: Python 2 source; translated in memory{remark}")
 
 
@@ -243,8 +243,8 @@ class _PythonPath:
 
 def _directories() -> list[str]:
     """Return the directories whose modules may be of Python 2, each with a slash at its end."""
-    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    absolute = [os.path.abspath(name) for name in (*named, *_Neighbours.directories) if name]  # noqa: PTH100 - as Python
+    python_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    absolute = [os.path.abspath(name) for name in (*python_path, *_Neighbours.directories) if name]  # noqa: PTH100 - as Python
     return [f"{name}{os.sep}" for name in absolute]
 
 

@@ -96,7 +96,7 @@ class Facade(ModuleType):
     def __getattr__(self, name: str) -> Any:
         """Return the attribute of the modules under a name, or its substitute."""
         if name == "__all__":
-            public = {known for module in self._modules for known in _public(module)}
+            public = {public_name for module in self._modules for public_name in _public(module)}
             return self._names.get(name) or sorted({*self._names, *public})
         if self._first and name in self._names:
             return self._names[name]
@@ -158,10 +158,10 @@ def _itertools() -> dict[str, Any]:
 
 
 def _math() -> dict[str, Any]:
-    return {"ceil": lambda number: _whole(math.ceil, number), "floor": lambda number: _whole(math.floor, number)}
+    return {"ceil": lambda number: _as_float(math.ceil, number), "floor": lambda number: _as_float(math.floor, number)}
 
 
-def _whole(function: Callable[[float], int], number: float) -> float:
+def _as_float(function: Callable[[float], int], number: float) -> float:
     """Return a whole number as the fraction that Python 2 gave: dividing by it leaves a rest."""
     return float(function(number)) if math.isfinite(number) else float(number)
 

@@ -81,7 +81,7 @@ def _translated(text: str, path: str, refused: SyntaxError) -> str:
     from fissix.pgen2.parse import ParseError
     from fissix.pgen2.tokenize import TokenError
 
-    indented = INDENTATION.sub(lambda found: found.group().expandtabs(8), text)
+    indented = INDENTATION.sub(lambda match: match.group().expandtabs(8), text)
     reasons = []
     for print_is_function in (False, True):
         try:
@@ -118,9 +118,9 @@ def _reason(err: Exception) -> str:
     return f"line {line}: {message}"
 
 
-def _original_lines(before: list[str], after: list[str]) -> list[int]:
+def _original_lines(old_lines: list[str], new_lines: list[str]) -> list[int]:
     """Return for each line of the translation the number of the line that it came from, counted from 1."""
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    matcher = SequenceMatcher(None, old_lines, new_lines, autojunk=False)
     return [
         max(1, min(start + offset, max(start, end - 1)) + 1)
         for _, start, end, new_start, new_end in matcher.get_opcodes()
@@ -167,9 +167,9 @@ class _AsItWas(ast.NodeTransformer):
         if isinstance(node.target, ast.Subscript):
             statements.append(_assign("__place__", _position(node.target.slice), node))
             node.target.slice = _name("__place__", node)
-        before = copy.deepcopy(node.target)
-        before.ctx = ast.Load()
-        changed = _call("__divide_into__", node, before, node.value)
+        target = copy.deepcopy(node.target)
+        target.ctx = ast.Load()
+        changed = _call("__divide_into__", node, target, node.value)
         return [*statements, ast.copy_location(ast.Assign([node.target], changed), node)]
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -241,8 +241,8 @@ def _prints_as_python3(nodes: Iterable[ast.AST]) -> bool:
     prints = (call for call in calls if call.func.id == "print")  # type: ignore[attr-defined]
     if not any(call.keywords or any(isinstance(value, ast.Starred) for value in call.args) for call in prints):
         return False
-    asked = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "__future__")
-    return not any(alias.name == "print_function" for node in asked for alias in node.names)
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "__future__")
+    return not any(alias.name == "print_function" for node in imports for alias in node.names)
 
 
 def _needs_python2(node: ast.AST, bound: set[str], modules: set[str]) -> bool:

@@ -17,7 +17,7 @@ from copy_pipeline import copy_step, journalled, list_step
 from living import living
 from lofarpipe.cli import main
 from lofarpipe.cli.fields.index import outcome_facts, rms_text
-from lofarpipe.cli.fields.runs import _named_outputs, short_path, why
+from lofarpipe.cli.fields.runs import _named_outputs, failure_line, short_path
 from lofarpipe.jobs import NOTE, JobResult
 from lofarpipe.pipeline.steps import Step
 
@@ -396,8 +396,8 @@ def result(log: Path, text: str) -> JobResult:
 
 def test_failure_reason_is_first_error_line(tmp_path: Path) -> None:
     text = f"{NOTE}genericpipeline.py: no\nnoise\ngenericpipeline.py: first\nsecond\n"
-    assert why(result(tmp_path / "log", text)) == "first"
-    assert why(result(tmp_path / "log", "noise\n")) == "exited with 1 after 2.0 s"
+    assert failure_line(result(tmp_path / "log", text)) == "first"
+    assert failure_line(result(tmp_path / "log", "noise\n")) == "exited with 1 after 2.0 s"
 
 
 def test_quality_file_gives_outcome(tmp_path: Path) -> None:

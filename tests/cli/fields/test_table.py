@@ -65,7 +65,7 @@ def test_every_notation_gives_same_fields(tmp_path: Path, suffix: str, text: str
 def test_csv_cells_know_row_and_header(tmp_path: Path) -> None:
     path = written(tmp_path, CSV)
     cell = read_fields(path)[0][0].cells["robust"]
-    assert (cell.where, cell.named) == (f"{path}:4", f"{path}:2")
+    assert (cell.where, cell.header_place) == (f"{path}:4", f"{path}:2")
 
 
 def test_rows_after_multiline_row_keep_their_lines(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_rows_after_multiline_row_keep_their_lines(tmp_path: Path) -> None:
 def test_toml_cells_know_their_keys(tmp_path: Path) -> None:
     path = written(tmp_path, TOML, ".toml")
     cells = read_fields(path)[0][0].cells
-    assert [cells["robust"].where, cells["data_input_filenames"].named] == [f"{path}:2", f"{path}:3"]
+    assert [cells["robust"].where, cells["data_input_filenames"].header_place] == [f"{path}:2", f"{path}:3"]
 
 
 def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:

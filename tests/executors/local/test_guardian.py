@@ -27,7 +27,7 @@ with Guardian(float(sys.argv[1])) as guardian:
     env = {**os.environ, **guardian.environment}
     for number, arguments in enumerate(sys.argv[2:]):
         script, _, tempdir = arguments.partition("|")
-        guardian.own(number, [Path(tempdir)] if tempdir else [])
+        guardian.add_directories(number, [Path(tempdir)] if tempdir else [])
         process = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.DEVNULL, env=env)
         if not script.startswith(": not told of;"):
             guardian.watch(process.pid)
@@ -130,8 +130,8 @@ def test_foreign_directory_stays(tmp_path: Path) -> None:
 def test_disowned_directory_stays(tmp_path: Path) -> None:
     kept, removed = own_directory(tmp_path / "kept"), own_directory(tmp_path / "removed")
     with Guardian(0.0) as guardian:
-        guardian.own(1, [kept])
-        guardian.own(11, [removed])
+        guardian.add_directories(1, [kept])
+        guardian.add_directories(11, [removed])
         guardian.disown(1)
         os.close(guardian._pipe)
         guardian._process.wait(timeout=LIMIT_S)
@@ -157,7 +157,7 @@ def test_directory_with_line_break_is_not_registered(tmp_path: Path) -> None:
     with Guardian(0.0) as guardian:
         read_end, write_end = os.pipe()
         own, guardian._pipe = guardian._pipe, write_end
-        guardian.own(0, [tmp_path / "a\n- 12", tmp_path])
+        guardian.add_directories(0, [tmp_path / "a\n- 12", tmp_path])
         guardian.watch(12)
         guardian._pipe = own
         assert os.read(read_end, 1000).decode() == f"+ d0 {tmp_path}/\n+ 12 \n"

@@ -167,8 +167,8 @@ def test_lost_sbatch_answer_is_recovered(slurm: Cluster, tmp_path: Path, make_jo
             super().submit(arguments, environment)
             raise SlurmBusy("Socket timed out on send/recv operation")
 
-        def named(self, name: str) -> dict[str, tuple[str, str]]:
-            found = super().named(name)
+        def queued_by_name(self, name: str) -> dict[str, tuple[str, str]]:
+            found = super().queued_by_name(name)
             (tmp_path / "found").touch()
             return found
 
@@ -218,11 +218,11 @@ def test_job_outcome_awaits_controller(slurm: Cluster, tmp_path: Path, make_job:
     class Forgetful(SlurmClient):
         asked = 0
 
-        def ended(self, ids: Iterable[str]) -> dict[str, EndedJob]:
+        def ends_of(self, ids: Iterable[str]) -> dict[str, EndedJob]:
             Forgetful.asked += 1
             if Forgetful.asked < 3:
                 raise SlurmBusy("Unable to contact slurm controller")
-            return super().ended(ids)
+            return super().ends_of(ids)
 
     def cancel(start: JobStart) -> None:
         slurm.call("scancel", *slurm.running())

@@ -30,15 +30,15 @@ def test_limit_is_found_by_halving() -> None:
 
 def test_accounting_limit_is_used_at_once() -> None:
     limit = SubmitLimit()
-    limit.note_refusal(0, 1500, known=1000)
+    limit.note_refusal(0, 1500, limit=1000)
     assert limit.room(0, 1500) == 1000
-    limit.note_refusal(0, 1000, known=1000)  # jobs of others are in the queue
+    limit.note_refusal(0, 1000, limit=1000)  # jobs of others are in the queue
     assert limit.room(0, 1500) == 500
 
 
 def test_proven_limit_survives_refusal() -> None:
     limit = SubmitLimit()
-    limit.note_refusal(0, 10, known=8)
+    limit.note_refusal(0, 10, limit=8)
     limit.note_taken(8)
     limit.note_refusal(4, 4)  # ended jobs count for a while
     assert limit.room(0, 100) == 8

@@ -41,7 +41,7 @@ class FakeClient(SlurmClient):
         wanted = set(ids)
         return {task: state for task, state in self.queue.items() if task.partition("_")[0] in wanted}
 
-    def named(self, name: str) -> dict[str, tuple[str, str]]:
+    def queued_by_name(self, name: str) -> dict[str, tuple[str, str]]:
         self.calls.append(["named", name])
         return self.queue
 
@@ -68,9 +68,9 @@ def test_array_writes_script_and_list(tmp_path: Path) -> None:
     assert json.loads(Path(f"{array.stem}.id").read_text()) == {"id": "77", "name": f"step.{token}"}
     assert "export A=b\n" in Path(f"{array.stem}.sh").read_text()
     assert queue.earlier() == [array]
-    assert array.said(0) == ""
+    assert array.output_of(0) == ""
     Path(f"{array.stem}.0.out").write_text("oops\n")
-    assert array.said(0) == "oops\n"
+    assert array.output_of(0) == "oops\n"
     array.forget()
     assert list((tmp_path / "slurm").iterdir()) == []
 

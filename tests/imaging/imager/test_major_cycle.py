@@ -222,9 +222,9 @@ def test_saved_state_resumes_cleaning(channels, cleaned):
 
     def save(_: Sequence[int], state: State) -> None:
         if state.majors == 1:
-            found = [one.copy() for one in state.found]
+            found = [one.copy() for one in state.component_masks]
             peaks = list(state.residual_peaks_jy)
-            saved.append(replace(state, model=state.model.copy(), found=found, residual_peaks_jy=peaks))
+            saved.append(replace(state, model=state.model.copy(), component_masks=found, residual_peaks_jy=peaks))
 
     clean(channels, hooks=Hooks(save=save))
     loop, _ = deconvolution(channels, hooks=Hooks(load=lambda pols, shape: saved[0]))

@@ -125,7 +125,7 @@ def test_single_channel_has_no_number(tmp_path: Path) -> None:
     products = writer(tmp_path, BANDS[:1], channel_products=False)
     products.write_cleaned(cubes(channels=1), cubes(channels=1), CleaningFacts(1, 1))
     assert names(tmp_path) == {"w-image.fits", "w-model.fits", "w-residual.fits"}
-    assert products.written == [str(tmp_path / f"w-{kind}.fits") for kind in ("residual", "model", "image")]
+    assert products.paths == [str(tmp_path / f"w-{kind}.fits") for kind in ("residual", "model", "image")]
 
 
 def test_source_list_is_written_once(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_source_list_is_written_once(tmp_path: Path) -> None:
     for stokes in "IQ":
         products.write_cleaned(cubes(0.0), cubes(0.0), CleaningFacts(1, 1), stokes)
     assert names(tmp_path) == {"w-sources.txt"}
-    assert products.written == [str(tmp_path / "w-sources.txt")]
+    assert products.paths == [str(tmp_path / "w-sources.txt")]
 
 
 def test_empty_channel_has_no_weight(tmp_path: Path) -> None:

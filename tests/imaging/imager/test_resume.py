@@ -31,7 +31,7 @@ def test_saved_state_is_loaded(settings):
     again = StateFile(settings).load([0], state.model.shape)
     np.testing.assert_array_equal(again.model, state.model)
     assert again.model.dtype == np.float32
-    for one, other in zip(again.found, state.found, strict=True):
+    for one, other in zip(again.component_masks, state.component_masks, strict=True):
         np.testing.assert_array_equal(one, other)
     for name in ("is_masked", "majors", "iterations", "brightest_jy", "sigma_jy", "residual_peaks_jy", "reason"):
         assert getattr(again, name) == getattr(state, name)

@@ -38,7 +38,7 @@ def test_products_are_written(run):
     name, facts, lines = run
     kinds = ("image", "residual", "model", "dirty", "psf")
     expected = {f"{name}-{label}-{kind}.fits" for label in ("MFS", "0000", "0001") for kind in kinds}
-    assert set(facts.written) == expected
+    assert set(facts.paths) == expected
     assert lines[0] == f"{facts.visibilities} visibilities in 2 output channels"
     assert {"read", "psf", "dirty", "clean", "write"} <= set(facts.parts_s)
 
@@ -58,7 +58,7 @@ def test_image_has_sources_and_noise(run):
 def test_stokes_parameters_are_cleaned_separately(one_set, tmp_path):
     settings = run_settings(one_set, tmp_path / "a", pol=("I", "Q"), products=("image", "model"), channels_out=1)
     facts = image_sets(settings)
-    assert sorted(Path(path).name for path in facts.written) == [
+    assert sorted(Path(path).name for path in facts.paths) == [
         "a-I-image.fits", "a-I-model.fits", "a-Q-image.fits", "a-Q-model.fits"
     ]  # fmt: skip
     low, high = sorted(apparent_fluxes(SOURCES[:1], np.array([120e6, 168e6]))[0])

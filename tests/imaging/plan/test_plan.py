@@ -173,8 +173,8 @@ def test_losses_grow_outward_within_limit(plan):
     half, edge, corner = (plan.losses[place] for place in ("half_fwhm", "image_edge", "image_corner"))
     assert 0 < half.averaged.total < edge.averaged.total < corner.averaged.total
     assert edge.averaged.worst_angle <= 0.05
-    assert 0 < edge.given.total < edge.averaged.total
-    assert edge.added == pytest.approx(edge.averaged.total - edge.given.total, rel=0.1)
+    assert 0 < edge.unaveraged.total < edge.averaged.total
+    assert edge.added == pytest.approx(edge.averaged.total - edge.unaveraged.total, rel=0.1)
     assert besides_the_cell(plan) == []
 
 
@@ -183,7 +183,7 @@ def test_coarse_input_warns_and_stays_unaveraged(tmp_path):
     plan = make_plan(observe([read_metadata(make_set(tmp_path / "coarse.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
     channels, slots = besides_the_cell(plan)
-    lost = f"{plan.losses['image_edge'].given.total:.2%}"
+    lost = f"{plan.losses['image_edge'].unaveraged.total:.2%}"
     assert "channels of the input are wider than the smearing limit" in channels
     assert "60.0000 s are beyond the limit" in slots
     assert lost in channels
