@@ -42,7 +42,7 @@ def describe_files(
     ----------
     paths: those that are neither file nor table are left out.
     limit_bytes: how much is read entirely, over all of them, the smallest first; of the others samples are.
-    known: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
+    earlier_entries: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
     prefer: path -> method, of those that shall be compared with earlier entries.
     """
     digests: dict[str, str] = {}  # of small files, which are read for their stamps already

@@ -157,7 +157,7 @@ class RunFiles:
     pauses: Sequence[tuple[float, float]] = ()  # between runs, from the end of one to the start of the next
 
     def inputs(self, work: Work, recorded_inputs: Iterable[str] = ()) -> list[str]:
-        """Return the inputs: those of ``before``, an earlier record, and all that parset and steps name."""
+        """Return the inputs: those of ``recorded_inputs``, an earlier record, and all that parset and steps name."""
         candidates = [*self._named_in_parset(), *(path for path in sorted(work.files) if path not in work.written)]
         installed = f"{share_directory()}/"
         earlier_inputs = dict.fromkeys(recorded_inputs)

@@ -524,7 +524,7 @@ def _called(planned: PlannedJob) -> list[str]:
 def _as_written(step: Step, results: Results) -> str:
     """Return the program and its arguments as the parset has them, with the words that stand for files.
 
-    ``known`` references are filled in.
+    ``results`` references are filled in.
     """
     texts = step.given
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))

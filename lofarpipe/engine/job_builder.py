@@ -67,7 +67,7 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
     ----------
     jobs: those that are about to run.
     machine: resources of the machine that runs them.
-    here: whether that is this machine; temporary files of another one are not looked at.
+    is_local: whether that is this machine; temporary files of another one are not looked at.
 
     Raises
     ------

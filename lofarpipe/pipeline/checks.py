@@ -116,7 +116,7 @@ def check_steps(
 ) -> list[Finding]:
     """Return all findings on the steps: keys, values, programs, plugins, references.
 
-    ``known`` are the possible references before any step has run.
+    ``known_results`` are the possible references before any step has run.
     ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
     """
     checker = StepChecker(settings, machine, plugin_path, known_results, suspect_keys)
@@ -426,7 +426,7 @@ def check_unlisted(
     Parameters
     ----------
     blocks: the steps that are in a list.
-    known: those of them that are described as well; others are reported already as no steps.
+    defined_blocks: those of them that are described as well; others are reported already as no steps.
     """
     described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
     unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]

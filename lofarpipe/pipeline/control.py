@@ -154,7 +154,7 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
 def control_keys(names: Iterable[str], program: str) -> Mapping[str, ControlKey]:
     """Return the control keys of a recipe step: with the limits at which jobs of its program are given up.
 
-    Those of other programs are known as well, and mean nothing. ``given`` are the keys that the step has.
+    Those of other programs are known as well, and mean nothing. ``names`` are the keys that the step has.
     """
     known_program = KNOWN_PROGRAMS.get(program)
     keys = {**CONTROL_KEYS, **_limits([known_program] if known_program else [])}

@@ -121,7 +121,7 @@ class Program:
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
-        """Return keywords and flags as this build of the program wants them for ``given``, and notices."""
+        """Return keywords and flags as this build of the program wants them for the ``share`` of a job, and notices."""
         return dict(keywords), list(flags), []
 
     def allotted(

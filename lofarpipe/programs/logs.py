@@ -162,7 +162,7 @@ def last_error(log_text: str) -> str:
 def explained(program: str, log_text: str, messages: Messages = ()) -> str:
     """Return the last message of a program, with the remedy; "" if its log has none.
 
-    ``own`` are the messages of this program alone.
+    ``messages`` are the messages of this program alone.
     """
     error = last_error(log_text)
     return f"{program} says: {advised(error, KNOWN_MESSAGES + messages)}" if error else ""

@@ -129,7 +129,7 @@ def without_text(nested: Any, text: str, placeholder: str) -> Any:
 
 
 def named_paths(nested: object, workdir: Path) -> set[str]:
-    """Return everything in the texts of ``thing`` that may be a path, as absolute paths.
+    """Return everything in the texts of ``nested`` that may be a path, as absolute paths.
 
     A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``), of which those of a list may hold
     blanks; a name without a slash is one in ``workdir``, where programs run.
@@ -164,7 +164,7 @@ def _below(directory: str, name: str) -> str:
 
 
 def named_files(nested: object, workdir: Path) -> set[str]:
-    """Return the names with a slash in the texts of ``thing``, as absolute paths: a single word may be no path."""
+    """Return the names with a slash in the texts of ``nested``, as absolute paths: a single word may be no path."""
     names = {name.removeprefix("\0/") for name in named_paths(nested, Path("\0"))}
     return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 

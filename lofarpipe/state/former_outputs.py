@@ -47,7 +47,7 @@ class FormerOutputs:
         Parameters
         ----------
         names_of: gives the paths that a job names.
-        kept: jobs of the step that are not run again.
+        finished_jobs: jobs of the step that are not run again.
         """
         outputs_by_job = self.by_job()
         lost = [path for job, paths in outputs_by_job.items() if job not in {*finished_jobs, *jobs} for path in paths]

@@ -319,7 +319,7 @@ class JobLedger:
 
         Parameters
         ----------
-        before: stamps of files before the step began.
+        former_stamps: stamps of files before the step began.
         products: returns the paths that may be outputs of the job.
         """
         names = self.names(identity)

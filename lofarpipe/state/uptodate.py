@@ -141,7 +141,7 @@ class Ledger:
             self._keep(self._makers, job, outputs, NOT_YET)
 
     def look(self, entry: str, identity: Identity, finished_jobs: Iterable[JobDone] = ()) -> StepStart:
-        """Stamp the paths that a step names before it runs; the ``kept`` ends of other jobs stay valid."""
+        """Stamp the paths that a step names before it runs; the ends ``finished_jobs`` stay valid."""
         last, finished_jobs = self.work.written, list(finished_jobs)
         program = identity_program(identity)
         older = (list(event.program) for event in finished_jobs if event.program and list(event.program) != program)

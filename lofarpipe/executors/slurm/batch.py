@@ -54,7 +54,7 @@ class SubmitLimit:
     _next_probe: float = 0.0
 
     def room(self, present: int, requested: int) -> int:
-        """Return how many of the ``wanted`` jobs to submit now while ``present`` are in the queue; 0: wait.
+        """Return how many of the ``requested`` jobs to submit now while ``present`` are in the queue; 0: wait.
 
         Few large arrays are better than many small ones: half of the limit has to be free, unless fewer are wanted.
         """
@@ -75,7 +75,7 @@ class SubmitLimit:
 
         Parameters
         ----------
-        known: state by Slurm's accounting; 0: none.
+        limit: state by Slurm's accounting; 0: none.
         """
         if present + refused <= self._most_taken:  # that many were in the queue before: others count, or just ended
             return
@@ -346,7 +346,7 @@ class Batch:
 
 
 def _concluded(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobResult:
-    """Return the result of a job that has left the queue, and of which Slurm remembers ``ended``."""
+    """Return the result of a job that has left the queue, and of which Slurm remembers ``end_in_slurm``."""
     if task.interrupted is not None:
         return refined(task.order, task.interrupted, end_in_slurm, output)
     claim = read_claim(task.order)

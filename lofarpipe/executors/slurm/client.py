@@ -180,7 +180,7 @@ def unrecorded(order: Order, end: EndedJob | None, node: str, output: str) -> Jo
 
     Parameters
     ----------
-    ended: end of the task in Slurm's memory; None without.
+    end: end of the task in Slurm's memory; None without.
     node: where its guard was; "" if there was none.
     output: of the task, outside the job's log.
     """

@@ -101,7 +101,7 @@ class SlurmExecutor(Cancellable):
         return tasks
 
     def _submissions(self, jobs: Sequence[Job], adopted_places: set[int]) -> list[Submission]:
-        """Write the orders of all jobs but those that are ``taken``; return the jobs to submit."""
+        """Write the orders of all jobs but those at ``adopted_places``; return the jobs to submit."""
         places = [place for place in range(len(jobs)) if place not in adopted_places]
         if not places:
             return []

@@ -107,7 +107,7 @@ def choose_reference(
 
     Parameters
     ----------
-    asked: names, the first is the one that is wanted.
+    requested: names, the first is the one that is wanted.
     solved: the fraction of the channels that is solved, by antenna.
     unflagged: the fraction of the data that is not flagged, by antenna.
     positions_m: of the antennas, (ant, 3).

@@ -121,7 +121,7 @@ class ProductWriter:
     settings: of the run: names, size, which kinds.
     observation: of the sets.
     bands: the output channels in their order.
-    whole: all of them; its beam is that of the MFS images.
+    total_band: all of them; its beam is that of the MFS images.
     history: lines of HISTORY, such as the command.
     """
 

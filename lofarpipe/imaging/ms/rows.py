@@ -99,7 +99,7 @@ def read_field_rows(table: Any, nfields: int) -> dict[int, int]:
 
 
 def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], choice: str = AUTO) -> int:
-    """Return the number of the field to image: the only one that has rows, or the one named, or numbered, ``wanted``.
+    """Return the number of the field to image: the only one that has rows, or the one named, or numbered, ``choice``.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class Reference:
 
 
 def find_reference(choice: str, sets: Sequence[str]) -> Path | None:
-    """Return the file to compare with: the one that is ``wanted``; with ``auto``, the truth beside simulated sets.
+    """Return the file to compare with: the one of ``choice``; with ``auto``, the truth beside simulated sets.
 
     None where nothing is wanted, or where ``auto`` finds nothing; a file of that name that is something else is none.
     """

@@ -30,8 +30,8 @@ class Sketch(Program):
         names = [keywords["mask"]] if "mask" in keywords else []
         return [(name, f"mask: there is no {workdir / name}") for name in names if not (workdir / name).exists()]
 
-    def complete(self, executable, keywords, flags, given: Resources) -> tuple[Keywords, list[str], list[str]]:
-        return {"threads": str(given.cores), **keywords}, list(flags), []
+    def complete(self, executable, keywords, flags, share: Resources) -> tuple[Keywords, list[str], list[str]]:
+        return {"threads": str(share.cores), **keywords}, list(flags), []
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         places = (place for place, text in enumerate(argv) if text.startswith("--name="))
