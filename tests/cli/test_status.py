@@ -223,7 +223,7 @@ def test_unreadable_journal_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
 
 def hold(directory: Path, **changes: object) -> dict[str, object]:
     """Write a lock, and return the facts of the run that holds it."""
-    holder = {**vars(Holder.here()), **changes}
+    holder = {**vars(Holder.of_this_process()), **changes}
     (directory / "journal.lock").write_text(json.dumps(holder))
     return {"host": holder["host"], "pid": holder["pid"]}
 

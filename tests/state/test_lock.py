@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def held(path: Path, **facts: object) -> Holder:
     """Write a lock file as this process would, but for some facts; return the holder."""
-    holder = replace(Holder.here(), **facts)  # type: ignore[arg-type]
+    holder = replace(Holder.of_this_process(), **facts)  # type: ignore[arg-type]
     path.write_text(json.dumps(asdict(holder)))
     return holder
 
@@ -117,7 +117,7 @@ def test_unreadable_record_is_replaced(path: Path, content: str) -> None:
 def test_unfinished_record_is_respected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("")
     monkeypatch.setattr(module, "POLL_S", LIMIT_S)
-    writer = threading.Timer(0.3, path.write_text, [json.dumps(asdict(Holder.here()))])
+    writer = threading.Timer(0.3, path.write_text, [json.dumps(asdict(Holder.of_this_process()))])
     monkeypatch.setattr(module.time, "sleep", lambda _: threading.Event().wait(0.05))
     writer.start()
     with pytest.raises(PipelineError, match="on some host; try again"):
@@ -351,7 +351,7 @@ def test_missing_directory_is_reported(tmp_path: Path) -> None:
 
 def claim_of(path: Path, **changes: object) -> None:
     """Write the claim of another process."""
-    record = {**asdict(Holder.here(str(path.parent / "run"))), "token": "other", **changes}
+    record = {**asdict(Holder.of_this_process(str(path.parent / "run"))), "token": "other", **changes}
     (path.parent / f".{path.name}.lock").write_text(json.dumps(record))
 
 
