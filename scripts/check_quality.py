@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import WARNING, PipelineError
-from lofarpipe.imaging.quality.gates import Gates, broken_gates
+from lofarpipe.imaging.quality.gates import Gates, broken_gates, broken_gates_of_cubes
 from lofarpipe.imaging.scripts import as_number, exit_code
 
 OUTPUTS = ("broken",)
@@ -44,8 +44,9 @@ def main(
         "max_flux_error": max_flux_error,
     }
     gates = Gates(**{name: as_number(name, value, 0) for name, value in limits.items()})
+    quality = _read(Path(quality_file))
     comparison = _read(Path(comparison_file)) if comparison_file and Path(comparison_file).is_file() else {}
-    broken = broken_gates(gates, _read(Path(quality_file)), comparison)
+    broken = broken_gates_of_cubes(gates, quality) if "cubes" in quality else broken_gates(gates, quality, comparison)
     if broken and action == "fail":
         raise PipelineError(f"the image does not keep its limits: {'; '.join(broken)}")
     for text in broken:

@@ -64,6 +64,7 @@ image.control.outputkey = {NAME}
 image.control.as_given = True
 image.control.one_try = True
 image.control.list_products = True
+image.control.byproducts = [psf, dirty, model, residual]
 image.argument.name = {NAME}
 """
 

@@ -43,6 +43,20 @@ def broken_gates(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[s
     return list(_broken(gates, quality, comparison))
 
 
+def broken_gates_of_cubes(gates: Gates, content: Mapping[str, Any]) -> list[str]:
+    """Return the same for quality.json of meerkat.parset: images of the band, and blank channels of cubes."""
+    broken = []
+    for name, numbers in content["images"].items():
+        quality = {"dynamic_range": {"value": numbers["dynamic_range"]}}
+        found = _broken(Gates(min_dynamic_range=gates.min_dynamic_range), quality, {})
+        broken += [f"{name}: {text}" for text in found]
+    for robust, numbers in content["cubes"].items():
+        quality = {"blank_fraction": {"value": len(numbers["blank"]) / numbers["channels"]}}
+        found = _broken(Gates(max_blank_fraction=gates.max_blank_fraction), quality, {})
+        broken += [f"cube at robust {robust}: {text}" for text in found]
+    return broken
+
+
 def _broken(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> Iterator[str]:
     for name in (item.name for item in fields(Gates)):
         limit = getattr(gates, name)

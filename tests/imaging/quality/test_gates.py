@@ -36,6 +36,22 @@ def test_flux_error_needs_a_reference() -> None:
     assert text.startswith("the error of the flux scale is not known")
 
 
+def test_images_and_cubes_are_held_to_their_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = {"mfs_0.0/a.fits": {"dynamic_range": 40.0}, "mfs_0.0/b.fits": {"dynamic_range": None}}
+    content = {"images": images, "cubes": {"0.0": {"channels": 4, "blank": {"3": "flagged"}}}}
+    path = tmp_path / "quality.json"
+    path.write_text(json.dumps(content))
+    script = load_script("check_quality")
+    assert script.main(str(path), min_dynamic_range="50", max_blank_fraction="0.2") == {"broken": "3"}
+    assert capsys.readouterr().out.splitlines() == [
+        "WARNING: mfs_0.0/a.fits: dynamic_range is 40, below min_dynamic_range = 50",
+        "WARNING: mfs_0.0/b.fits: dynamic_range is not known, and min_dynamic_range = 50; "
+        "measure it, or set min_dynamic_range = 0",
+        "WARNING: cube at robust 0.0: blank_fraction is 0.25, above max_blank_fraction = 0.2",
+    ]
+    assert script.main(str(path)) == {"broken": "0"}
+
+
 def test_script_warns_or_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script, path = load_script("check_quality"), tmp_path / "quality.json"
     path.write_text(json.dumps(QUALITY))
