@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def image(
     if cellsize_arcsec is not None:
         if "cellsize_highres_deg" in options:
             raise UsageError("cellsize_arcsec: cellsize_highres_deg is given too; give one of them")
+        if not isinstance(cellsize_arcsec, Real) or not 0 < cellsize_arcsec <= ARCSEC:
+            raise UsageError(f"cellsize_arcsec is {cellsize_arcsec!r}; a number of arcsec > 0 <= {ARCSEC:g} is needed")
         options["cellsize_highres_deg"] = f"{cellsize_arcsec / ARCSEC:.10g}"
     paths = [sets] if isinstance(sets, str | os.PathLike) else [*sets]
     values = {"data_input_filenames": [str(Path(path).absolute()) for path in paths], **options}

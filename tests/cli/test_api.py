@@ -136,3 +136,9 @@ def test_package_imports_lazily() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     with pytest.raises(AttributeError, match="module 'lofarpipe' has no attribute 'imag'"):
         lofarpipe.imag  # noqa: B018
+
+
+@pytest.mark.parametrize("cellsize", ["7.5", -1, 0, 3601, float("nan")])
+def test_impossible_cellsize_is_usage_error(cellsize: float) -> None:
+    with pytest.raises(UsageError, match=r"cellsize_arcsec is .*; a number of arcsec > 0 <= 3600 is needed"):
+        image([], cellsize_arcsec=cellsize)
