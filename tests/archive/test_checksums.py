@@ -1,4 +1,4 @@
-"""Checksums of files and tables: what is read, what is taken over, what changes them."""
+"""Checksums of files and tables: read data, reuse and changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """What looks like a casacore table with a subtable."""
+    """A directory with the layout of a casacore table and a subtable."""
     path = tmp_path / "L1.MS"
     (path / "ANTENNA").mkdir(parents=True)
     for name in ("table.dat", "table.f0", "ANTENNA/table.dat", "table.lock"):

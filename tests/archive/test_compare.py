@@ -1,4 +1,4 @@
-"""What differs in the products of two runs."""
+"""Differences between the products of two runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_texts_may_contain_run_directory(places: tuple[Path, Path]) -> None:
 
 
 def test_texts_may_contain_delivered_names(places: tuple[Path, Path], tmp_path: Path) -> None:
-    # The second name has the first one in it: what was replaced is not replaced again.
+    # The second name contains the first one: a replacement is not replaced again.
     for place, name in zip(places, ("a.fits", "aa.fits"), strict=True):
         image(tmp_path / name, [[1, 0]])
         (place / "b.parset").write_text(f"filename={name}\npath={tmp_path / name}\n")

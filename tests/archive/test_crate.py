@@ -1,4 +1,4 @@
-"""A run as an RO-Crate: what is in it, what stays outside, and what rocrate reads back."""
+"""A run as an RO-Crate: contents, references and round trip through rocrate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metadata file for the archive: its text, key by key, and what cannot be described."""
+"""The metadata file for the archive: its text, key by key, and products without a description."""
 
 from __future__ import annotations
 

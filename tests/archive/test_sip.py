@@ -33,7 +33,7 @@ CHECKSUMS = {"MD5": "900150983cd24fb0d6963f7d28e17f72", "Adler32": "024d0127"}
 
 @pytest.fixture
 def keys(tmp_path):
-    """What describes a made-up image."""
+    """Archive keys of a synthetic image."""
     return sky_image_keys(measured(tmp_path / "field.fits"), "node042")
 
 

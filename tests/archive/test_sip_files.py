@@ -77,7 +77,7 @@ def test_unknown_telescope_is_refused(tmp_path, values):
 
 @pytest.mark.parametrize(("is_used", "start_s"), [(True, 100.0), (False, 500.0)])
 def test_run_begins_with_its_first_used_step(tmp_path, values, is_used, start_s):
-    """What an earlier run did counts if it was taken over: not with other options."""
+    """Steps of an earlier run count if they were reused, not if they ran again."""
     began = float(int(time.time() - 1000))
     events = [
         ("run_started", 0, {}),
@@ -111,7 +111,7 @@ def test_averaging_steps_come_from_the_plan(tmp_path, values):
     ("names", "cycles"), [(("a-MFS-image", "a-MFS-residual"), 7), (("a-dirty", "a-I-image", "a-V-image"), 0)]
 )
 def test_major_cycles_are_read_from_products(tmp_path, names, cycles):
-    """Of a dirty image there is no residual; the MFS image of several channels does not say it."""
+    """A dirty image has no residual; the MFS image of several channels has no WSCMAJOR."""
     for name in names:
         told = {"WSCMAJOR": cycles} if name.endswith(("residual", "I-image")) else {}
         write_image(tmp_path / f"{name}.fits", **told)

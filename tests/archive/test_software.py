@@ -117,7 +117,7 @@ def test_unusual_installations_are_found(tmp_path: Path, monkeypatch: pytest.Mon
     (egg / "EGG-INFO").mkdir(parents=True)
     (egg / "EGG-INFO" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: lsmtool\nVersion: 1.6.0\n")
     (egg / "lsmtool").mkdir()
-    # What no name of a directory may have is written in another way there.
+    # Characters that a directory name cannot have are escaped there.
     (place / "dp3-6.0_local.1.dist-info").mkdir(parents=True)
     (place / "dp3-6.0_local.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 6.0+local.1\n")
     monkeypatch.setattr(software.sys, "path", [str(egg), str(place)])
@@ -146,7 +146,7 @@ def pipeline_of(here: Path, text: str):
 def test_programs_list_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pipeline, settings = pipeline_of(tmp_path, STEPS)
-    (facts,) = program_facts(pipeline.steps, settings)  # references, plugins and what is not there give none
+    (facts,) = program_facts(pipeline.steps, settings)  # references, plugins and missing programs give none
     assert (facts["name"], facts["version"], facts["steps"]) == ("true", None, ["one", "again"])
     assert Path(facts["path"]).name == "true"
     assert facts["sha256"] == hashlib.sha256(Path(facts["path"]).read_bytes()).hexdigest()

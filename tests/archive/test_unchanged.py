@@ -1,4 +1,4 @@
-"""Whether inputs and programs are what they were."""
+"""Detection of changed inputs and programs."""
 
 from __future__ import annotations
 

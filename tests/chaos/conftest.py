@@ -1,4 +1,4 @@
-"""A small observation, and what its image is when nothing goes wrong."""
+"""A small observation, and its image after an undisturbed run."""
 
 import importlib.util
 import subprocess
@@ -26,7 +26,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nobody disturbed."""
+    """An undisturbed run."""
 
     site: Site
     products: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The checks of these tests would find what they look for."""
+"""The checks of these tests find the faults that they look for."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What befalls a job directory beside kills: a full disk, a damaged journal, a clock that was set, a lost product."""
+"""Damage to a job directory: a full disk, a damaged journal, a changed clock, a lost product."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ALL = [f"{step}/{number:03d}" for step in ("copy", "again") for number in range(
 
 
 def check_small(site: Site) -> None:
-    """Look at the copies, and for what should not be there."""
+    """Check the copies, and that no stale file remains."""
     for step in ("copy", "again"):
         for number in range(3):
             assert (site.job / f"{number}.{step}").read_bytes() == f"{number}".encode() * 1_000_000
@@ -38,7 +38,7 @@ def lines(site: Site) -> list[bytes]:
 
 
 def place_of_end(site: Site, job: str) -> int:
-    """Return the number of the line of the journal that says that a job ended."""
+    """Return the line number of the journal entry for the end of a job."""
     events = [json.loads(line) for line in lines(site)]
     (place,) = [n for n, event in enumerate(events) if (event["event"], event.get("job")) == ("job_done", job)]
     return place
@@ -65,7 +65,7 @@ def test_torn_last_line_is_ignored(small_site: Site) -> None:
 
 
 def test_truncated_journal_repeats_torn_job(small_site: Site) -> None:
-    """As after a loss of power: what was recorded counts, the job whose record is torn runs again."""
+    """As after a loss of power: recorded jobs count, the job with the torn record runs again."""
     small_site.finish()
     before = lines(small_site)
     place = place_of_end(small_site, "copy/001")
@@ -88,7 +88,7 @@ def test_damaged_middle_line_repeats_its_job(small_site: Site) -> None:
     assert small_site.starts()["copy/000"] == 1
     check_small(small_site)
     small_site.finish()
-    assert "not readable" not in small_site.said.read_text()  # said once
+    assert "not readable" not in small_site.said.read_text()  # reported once
 
 
 def test_missing_journal_repeats_all_jobs(small_site: Site) -> None:
@@ -104,7 +104,7 @@ def test_missing_journal_repeats_all_jobs(small_site: Site) -> None:
 
 @pytest.mark.parametrize("shift_s", ["-86400", "86400"])
 def test_clock_changes_do_not_repeat_jobs(small_site: Site, shift_s: str) -> None:
-    """What is done stays done, and what changed is seen, whatever the clock says."""
+    """Finished work stays finished, and changes are noticed, at any time of the clock."""
     small_site.finish()
     small_site.finish(CHAOS_CLOCK_S=shift_s)
     assert small_site.starts() == once_more(small_site)

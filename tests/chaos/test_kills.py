@@ -1,4 +1,4 @@
-"""The image pipeline, killed at random moments and resumed, gives what it gives undisturbed, and leaves nothing."""
+"""The image pipeline, killed at random moments and resumed, gives the products of an undisturbed run."""
 
 import os
 import random
@@ -40,9 +40,9 @@ class Killer:
         status = way(site)
         if status == 0:
             return True
-        # An engine that was killed says nothing; one of whose jobs was, says it.
+        # A killed engine reports nothing; an engine with a killed job reports it.
         assert status == (1 if way == self.job else -9), site.said.read_text()
-        if self.random.random() < 0.5:  # else the next run meets what is still dying
+        if self.random.random() < 0.5:  # else the next run meets dying processes
             wait_for(site.is_quiet)
         return False
 
@@ -63,7 +63,7 @@ class Killer:
         return status
 
     def job(self, site: Site) -> int:
-        """Kill one process of the jobs; the engine tells of it, and ends."""
+        """Kill one process of the jobs; the engine reports it, and ends."""
         process = site.start()
         time.sleep(self.random.uniform(START_S, self.longest_s))
         while process.poll() is None:
@@ -86,7 +86,7 @@ class Killer:
 
 
 def check(site: Site, undisturbed) -> None:
-    """Compare what was made in the end, and look for what should not be there."""
+    """Compare the final products, and look for stale files."""
     wait_for(site.is_quiet)
     assert differing(products(site.job), undisturbed.products) == []
     assert names(site.job) == undisturbed.names

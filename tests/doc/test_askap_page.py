@@ -1,4 +1,4 @@
-"""The page of the ASKAP pipeline: its commands make cubes, its tables list what there is."""
+"""The page of the ASKAP pipeline: its commands make cubes, its tables are complete."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_commands_of_the_page_make_cubes(tmp_path: Path) -> None:
 
 
 def run(here: Path, *words: str) -> str:
-    """Run a front end as its page says; return what it printed."""
+    """Run a front end as on its page; return its output."""
     command = [sys.executable, "-m", "lofarpipe.cli", *words]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr

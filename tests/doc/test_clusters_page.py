@@ -20,7 +20,7 @@ SECTIONS = {"slurm": SlurmOptions, "dask": DaskOptions, "ssh": SshOptions}
 
 
 def settings_of(text: str, here: Path) -> Settings:
-    """Return what a configuration of the page says, its directories below ``here``."""
+    """Return the settings of a configuration of the page, its directories below ``here``."""
     for place in ("/data/runs", "/project/lofar/runs"):
         text = text.replace(place, str(here))
     (here / "pipeline.cfg").write_text(text)
@@ -28,7 +28,7 @@ def settings_of(text: str, here: Path) -> Settings:
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Return what the program would say about the sections that the method reads."""
+    """Return the findings in the sections that the method reads."""
     path = settings.config_file
     found = unknown_keys(path, "remote", own_keys(settings, "remote"), REMOTE_KEYS)
     for name, kind in SECTIONS.items():

@@ -1,4 +1,4 @@
-"""What the pages say is true: commands run, parsets load, scripts work, links lead somewhere."""
+"""The pages are true: commands run, parsets load, scripts work, links have targets."""
 
 import re
 import shlex
@@ -132,7 +132,7 @@ def check_make(_: Path, arguments: list[str]) -> None:
 
 
 def check_pip(_: Path, arguments: list[str]) -> None:
-    """Installing needs the network and minutes: what is named must exist."""
+    """Installing needs the network and minutes: the named extras and files must exist."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert arguments[0] == "install"
     for extra in re.findall(r"\[(\w+)\]", arguments[1]):
@@ -165,7 +165,7 @@ def check_front_end(program: str, arguments: list[str]) -> None:
 
 
 def check_conda(_: Path, arguments: list[str]) -> None:
-    """Nothing is made here: files that are named exist, and packages are those of environment.yml."""
+    """Nothing is made here: named files exist, and packages are those of environment.yml."""
     described = (REPOSITORY / "environment.yml").read_text()
     if arguments[0] == "activate":
         assert f"\nname: {arguments[1]}\n" in described
@@ -178,7 +178,7 @@ def check_conda(_: Path, arguments: list[str]) -> None:
 
 
 def check_container(here: Path, arguments: list[str]) -> None:
-    """Nothing is built here: files that are named exist, and what runs in the container is possible."""
+    """Nothing is built here: named files exist, and the command in the container is possible."""
     built = [word for word in arguments if word.startswith("container/")]
     assert all((REPOSITORY / name).is_file() for name in built)
     assert bool(built) == (arguments[0] == "build")

@@ -37,7 +37,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(house: Path, tmp_path: Path) -> Run:
-    """Return what runs the command of the copy in the directory of a user, who has two files there."""
+    """Return a function that runs the command of the copy in the directory of a user with two files."""
     for name in ("a.txt", "b b.txt"):
         (tmp_path / name).write_text(name)
 

@@ -1,4 +1,4 @@
-"""The page of imgpipe: its commands make images, its tables list what there is."""
+"""The page of imgpipe: its commands make images, its tables are complete."""
 
 from __future__ import annotations
 

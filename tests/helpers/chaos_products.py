@@ -16,7 +16,7 @@ DATES = {"DATE", "CHECKSUM", "DATASUM"}
 COLUMNS = ("DATA", "FLAG", "WEIGHT_SPECTRUM", "UVW", "TIME", "ANTENNA1", "ANTENNA2")
 TEXTS = ("quality.json", "plan.json", "images.metadata", "fullband-MFS.skymodel")
 _TEMPORARY = re.compile(r"(^|/)\.|\.(incomplete|replaced|tmp|part|unfinished)\b|~$")
-#: What a run writes about itself; only that they are there is compared.
+#: Files of a run about itself; only their presence is compared.
 ABOUT_THE_RUN = ("journal.", "commands.txt", "run.json", "report.html", "logs/", "jobs/", "mapfiles/", "parsets/")
 
 

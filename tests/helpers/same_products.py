@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-# What tells of the run and not of its products: times, process ids, logs.
+# Facts about the run, not its products: times, process ids, logs.
 OF_THE_RUN = ("commands.txt", "journal.jsonl", "journal.lock", "run.json", "report.html", "Results")
 OF_STEPS = ("mapfiles/", "parsets/")
 OF_THE_RUN_BELOW = ("jobs/", "logs/", "mapfiles/.")

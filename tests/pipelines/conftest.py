@@ -1,4 +1,4 @@
-"""What whole pipelines need."""
+"""Fixtures of whole pipelines."""
 
 import pytest
 

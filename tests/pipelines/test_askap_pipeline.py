@@ -52,7 +52,7 @@ def names(folder):
 
 
 def make_site(here, memory, wsclean, beams):
-    """Make the sets of some beams, a run of them, and files of somebody else in its temporary folders."""
+    """Make the sets of some beams, a run of them, and foreign files in its temporary folders."""
     (here / "in").mkdir()
     for beam in beams:
         offset, receptor = BEAMS[beam]

@@ -1,4 +1,4 @@
-"""The ATA pipeline on a tiny session: what comes out, a kill, a failure, and sessions that cannot be calibrated."""
+"""The ATA pipeline on a tiny session: products, a kill, a failure, and sessions that cannot be calibrated."""
 
 import json
 import os

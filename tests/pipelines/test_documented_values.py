@@ -33,7 +33,7 @@ OBSERVATIONS = {
     "blocks": {"nsubbands": 2, "nchannels": 2, "slots_per_block": 4, "nblocks": 2},
 }
 SMALL = {"cellsize_highres_deg": "0.02", "maxlambda_highres": "1500"}
-# The ends of the domains, or what is far out where a domain has no end. {here} is the directory of the run.
+# The ends of the domains, or distant values where a domain has no end. {here} is the directory of the run.
 VALUES = {
     "observation": [*OBSERVATIONS],
     "niter": ["0", "1", "100"],
@@ -74,7 +74,7 @@ VALUES = {
     "parset_prefix": ["none", "LOFAR.DataProducts"],
     "sip_file, sip_schema_version": ["none, 2.7.2", "{here}/out/{job}.xml, 2.6.1"],
 }
-# What belongs to one of these is tested elsewhere: texts for the archive, the input itself, an extra.
+# Options with tests elsewhere: texts for the archive, the input itself, an extra.
 ELSEWHERE = {"data_input_filenames", "data_column", "field", "make_source_list", "imager"}
 ARCHIVE = {
     "sip_project_code": "LC0_001",
@@ -148,7 +148,7 @@ def _tried(name: str) -> set[str]:
 
 
 def test_every_option_has_tested_values():
-    """Whoever adds an option, or widens its domain, adds values here."""
+    """A new option, or a wider domain, needs values here."""
     for option in _documented():
         if option.name in ELSEWHERE or option.name in ARCHIVE or option.name.startswith("sip_"):
             continue
@@ -172,7 +172,7 @@ def test_values_work_together(image, row):
 
 
 def check_products(job: Path, options: dict[str, str]) -> None:
-    """Check that everything is there, and says the same."""
+    """Check that all products exist and agree."""
     from astropy.io import fits
 
     root = Path(options["image_rootname"].replace("input.output.job_directory", str(job)))

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.usefixtures("programs"), pytest.mark.slow]
 
 @dataclass(frozen=True)
 class Made:
-    """What one route made, read before the next one took the same job directory."""
+    """Products of one route, read before the next one reused the job directory."""
 
     fluxes: FluxCheck
     headers: dict[str, fits.Header]

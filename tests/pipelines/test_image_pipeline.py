@@ -258,5 +258,5 @@ def test_dry_run_prints_every_command(run, tmp_path):
 
 
 def _comparable(command, here):
-    """Return a command without what differs from run to run: its place, and the scratch directory of the process."""
+    """Return a command without its directory and scratch directory, which differ from run to run."""
     return re.sub(r"-temp-dir \S+", "-temp-dir ...", command.replace(str(here), "HERE"))

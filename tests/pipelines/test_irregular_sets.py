@@ -34,7 +34,7 @@ def spoil(paths):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, repository):
-    """The directory of a finished run, and what it said."""
+    """The directory of a finished run, and its output."""
     here = tmp_path_factory.mktemp("irregular")
     words = [f"--{name}={value}" for name, value in SIZE.items()]
     simulate = [sys.executable, str(repository / "scripts" / "simulate_observation.py"), "sets", *words]
@@ -48,7 +48,7 @@ def run(tmp_path_factory, repository):
 
 
 def contents(here):
-    """Return what is in the sets."""
+    """Return the contents of the sets."""
     return {path: path.read_bytes() for path in here.glob("sets/*.MS/**/table.f*")}
 
 

@@ -14,7 +14,7 @@ from pipeline_runner import run_pipeline
 
 SUBBANDS, BLOCKS = 244, 3
 SMALL = ["-s", "cellsize_highres_deg=0.02", "-s", "maxlambda_highres=1500", "-s", "niter=20", "-s", "mgain=0.5"]
-LONGEST_LINE = 4000  # characters that a terminal is given at once
+LONGEST_LINE = 4000  # characters
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""meerkat.parset on a small set: products with the sky's Stokes parameters, kill and resume, what is refused."""
+"""meerkat.parset on a small set: products with the sky's Stokes parameters, kill and resume, refusals."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("programs")
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory, repository):
-    """Run every recipe; return the directory of its run, and what it said, by a word of the recipe."""
+    """Run every recipe; return the directory of its run, and its output, by a word of the recipe."""
     here = tmp_path_factory.mktemp("recipes")
     simulate = [sys.executable, str(repository / "scripts" / "simulate_observation.py"), "observation", "--nblocks=1"]
     simulate += ["--nstations=9", "--nsources=3", "--nsubbands=2", "--nchannels=4", "--slots-per-block=8"]

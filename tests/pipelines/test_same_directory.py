@@ -21,7 +21,7 @@ from same_products import differences, products
 
 pytestmark = pytest.mark.usefixtures("programs")
 
-# Without the plots, which take long and tell nothing new.
+# Without the plots, which take long and add nothing.
 STEPS = (
     "create_ms_map, combine_mapfile, do_magic, do_magic_maps, copy_sets, concat_fused_{{ fuse_average_concat }}, "
     "combine_mapfile_concat, wsclean_high_deep, make_primary_beam, measure_quality, copy_output_images, "
@@ -73,7 +73,7 @@ class Directories:
         self.used.mkdir()
 
     def run(self, here: Path, options: Options) -> str:
-        """Run the pipeline, and return what it says if it fails."""
+        """Run the pipeline, and return its messages if it fails."""
         given = {**FIXED, **options}
         given["data_input_filenames"] = f"[{','.join(map(str, self.sets[: int(given.pop('subbands'))]))}]"
         words = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
@@ -81,7 +81,7 @@ class Directories:
         return "" if done.returncode == 0 else done.stderr.replace(str(here), "<here>")
 
     def compare(self, options: Options) -> list[str]:
-        """Return what differs between the used directory and a fresh one after a run with these options."""
+        """Return the differences between the used directory and a fresh one after a run with these options."""
         fresh = self.root / "fresh"
         fresh.mkdir()
         try:
@@ -120,7 +120,7 @@ def with_idg(
     return made
 
 
-# One random set of options, which takes two runs; more where this says how many, SAME_DIRECTORY_EXAMPLES=20.
+# One random set of options, which takes two runs; more with SAME_DIRECTORY_EXAMPLES=20.
 EXAMPLES = int(os.environ.get("SAME_DIRECTORY_EXAMPLES") or 1)
 walk = settings(
     max_examples=EXAMPLES,

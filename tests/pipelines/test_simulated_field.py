@@ -1,4 +1,4 @@
-"""The image pipeline on a simulated field: fluxes, positions and noise against what is known to be true."""
+"""The image pipeline on a simulated field: fluxes, positions and noise against the truth."""
 
 import importlib.util
 import json

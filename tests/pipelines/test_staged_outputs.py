@@ -1,4 +1,4 @@
-"""DP3 and WSClean write under other names until they are complete; what they write is the same."""
+"""DP3 and WSClean write under temporary names until complete; their outputs are the same."""
 
 import signal
 import subprocess

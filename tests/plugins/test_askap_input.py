@@ -1,4 +1,4 @@
-"""What the early check of the ASKAP pipeline says of options, sets, folders and WSClean."""
+"""Findings of the early check of the ASKAP pipeline about options, sets, folders and WSClean."""
 
 from __future__ import annotations
 

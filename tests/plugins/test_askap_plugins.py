@@ -1,4 +1,4 @@
-"""Maps of beams: those that there are, and those of which all runs have made images."""
+"""Maps of beams: existing ones, and those with images of all runs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_missing_beams_end_the_run(two_beams: Path) -> None:
 
 
 def whole_beams(tmp_path: Path, *runs: tuple[list[bool], list[tuple[str, ...]]]) -> dict[str, object]:
-    """Call the plugin for runs: of each which beams it skips, and what its jobs wrote."""
+    """Call the plugin for runs, each given as its skipped beams and the files of its jobs."""
     names = []
     for number, (skips, written) in enumerate(runs):
         roots = [DataProduct("localhost", f"/out/beam{beam:02d}", skip) for beam, skip in enumerate(skips)]

@@ -111,7 +111,7 @@ def test_missing_options_are_not_checked(plugin, made):
     assert plugin.check({"data_input_filenames": f"[{made()}]"}, {}) == []
 
 
-# ---- what the image is compared with
+# ---- the reference of the image
 
 
 @pytest.mark.parametrize("name", ["auto", "none"])
@@ -468,7 +468,7 @@ def test_idg_refuses_axis_stretch(check):
 
 
 def test_pixels_wider_than_fringe_are_refused(check):
-    """Half a fringe of 80 wavelengths is 1 / 160 rad = 0.358 deg: arcseconds given as degrees are found."""
+    """Half a fringe of 80 wavelengths is 1 / 160 rad = 0.358 deg: arcseconds entered as degrees are found."""
     assert "is 0.36 deg, wider than half the fringe" in only(check(cellsize_highres_deg="0.36"))
     assert check(cellsize_highres_deg="0.35") == []
 
@@ -719,12 +719,12 @@ def test_tiny_pixels_are_refused(check):
     assert [line for line in check(cellsize_highres_deg="9e-7") if "at least 1e-06 is possible" in line]
 
 
-# ---- what lies over the image, and the beam of a telescope
+# ---- masks, and the beam of a telescope
 
 
 @pytest.fixture
 def mask(check, made, tmp_path):
-    """Write a mask, and return what is said of it and how large the image will be."""
+    """Return a function that writes a mask and returns the findings about it."""
     path = made()
 
     def said(content):

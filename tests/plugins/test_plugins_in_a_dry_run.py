@@ -1,4 +1,4 @@
-"""What plugins say to a dry run: where they write, what they would give, where they look."""
+"""Plugins in a dry run: written places, predicted outputs, searched directories."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ second.control.inputkey = ms
 second.control.arguments = [ms]
 """
 PARSET = STEPS + list_step("[/d/a.ms, /d/b.ms]", "make")
-# a.ms fails, b.ms goes on until it is told to end.
+# a.ms fails, b.ms goes on until the file go exists.
 SCRIPT = """
 case $1 in *a.ms) exit 3;; esac
 echo '0%....10....20'
@@ -175,7 +175,7 @@ def test_unstarted_run_shows_only_its_end(capsys: pytest.CaptureFixture[str]) ->
 
 
 class FakeScreen:
-    """Keeps what is shown and said."""
+    """Records boards and messages."""
 
     height, has_marks = 24, True
     shown: list[list[str]]
@@ -261,7 +261,7 @@ class Waits(threading.Event):
 
 
 def test_costly_boards_are_drawn_less_often(screen: type[FakeScreen], monkeypatch: pytest.MonkeyPatch) -> None:
-    # The first one takes 0.5 s, for it loads what shows it, the second one 1 ms, and the third one 20 ms.
+    # The first one takes 0.5 s, for it imports the display, the second one 1 ms, and the third one 20 ms.
     clock = iter([0.0, 0.5, 1.0, 1.001, 2.0, 2.02])
     monkeypatch.setattr(live.time, "thread_time", lambda: next(clock))
     terminal = LiveTerminal(RunState())
@@ -272,7 +272,7 @@ def test_costly_boards_are_drawn_less_often(screen: type[FakeScreen], monkeypatc
 
 
 class Clock:
-    """Time that passes while somebody waits; the run is over after ``end_s``."""
+    """Time that passes while the display waits; the run is over after ``end_s``."""
 
     def __init__(self, end_s: float) -> None:
         self.now_s = 0.0

@@ -13,7 +13,7 @@ from lofarpipe.state.run_state import JobState
 from lofarpipe.support.processes import boot_id
 
 HERE = {"boot": boot_id()}
-# A shell whose child has 50 MB, and says so.
+# A shell whose child uses 50 MB, and prints a line.
 HOLDING = "import time; held = b'x' * 50_000_000; print('ready', flush=True); time.sleep(600)"
 
 

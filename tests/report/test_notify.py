@@ -1,4 +1,4 @@
-"""Commands of the site that are told how a run goes."""
+"""Notification commands of the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users and logs are told of a run."""
+"""Reporters of a run: terminal, logs and statistics."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def bad(tmp_path: Path) -> JobResult:
 
 
 def tell(reporter: Terminal | ClassicLog, good: JobResult, bad: JobResult) -> None:
-    """Tell of a run with a plugin, a step of two jobs of which one fails, and a step that is done already."""
+    """Report a run with a plugin, a step of two jobs of which one fails, and a step that is done already."""
     reporter.notice(Notice("wgridder is used"))
     reporter.run_started(RunStarted("field", job_directory=Path("/job"), step_count=3))
     reporter.plugin_started(PluginStarted("create"))
@@ -68,7 +68,7 @@ def tell(reporter: Terminal | ClassicLog, good: JobResult, bad: JobResult) -> No
 
 
 def shown(level: int, good: JobResult, bad: JobResult) -> tuple[list[str], list[str]]:
-    """Return what went to standard output and standard error, without the times."""
+    """Return standard output and standard error, without the times."""
     out, err = io.StringIO(), io.StringIO()
     tell(Terminal(level, out, err), good, bad)
     lines = [stream.getvalue().splitlines() for stream in (out, err)]
@@ -309,7 +309,7 @@ def test_log_time_advances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("reporter", [Terminal, LiveTerminal, ClassicLog, Statistics, RunRecord, PageWriter])
 def test_reporter_methods_match_event_kinds(reporter: type) -> None:
-    """What has an event for its argument has the name of one."""
+    """A method with an event as argument has the name of its kind."""
     for name, method in inspect.getmembers(reporter, inspect.isfunction):
         hints = list(inspect.signature(method).parameters.values())[1:]
         if not name.startswith("_") and hints and hints[0].name == "event":

@@ -132,7 +132,7 @@ def test_command_line_prints_plan_and_warnings(do_magic, tmp_path, capsys):
 
 
 def test_planning_reads_grow_linearly_with_sets(do_magic, tmp_path, monkeypatch):
-    """Of 244 subbands each is opened as often as one alone, and of all together some thousand rows are looked at."""
+    """Each of 244 subbands is opened as often as one alone, and some thousand rows of all together are read."""
     import casacore.tables as ct
 
     first = make_set(tmp_path / "000.MS", SetShape(ntimes=4, nchan=2, channel_width_hz=97656.25))

@@ -1,4 +1,4 @@
-"""Rounds of self-calibration: how each is solved, what ends them, which is kept."""
+"""Rounds of self-calibration: solutions, the end, the best round."""
 
 import dataclasses
 import json
@@ -127,7 +127,7 @@ def masked(path):
 
 
 def make_imager(peak_jy, *left):
-    """Return what makes images with a peak, and in the residual of each the next one of some pixels."""
+    """Return an imager of images with a peak, and in the residual of each the next one of some pixels."""
     cleans = iter(left)
 
     def imager(sets):

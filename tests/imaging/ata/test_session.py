@@ -1,4 +1,4 @@
-"""Scans of a session by the headers of their files, and what is refused or said of them."""
+"""Scans of a session by the headers of their files; findings and warnings."""
 
 import dataclasses
 import shutil

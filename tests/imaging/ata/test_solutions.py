@@ -1,4 +1,4 @@
-"""Tables and summary of a session from solutions as DP3 writes them, with known answers; and what is refused."""
+"""Tables and summary of a session from solutions as DP3 writes them, with known answers; and refusals."""
 
 import json
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""Which beam the sets were corrected for: keywords as DP3 writes them, and what is left to be divided out."""
+"""The applied beam of sets: keywords as DP3 writes them, and the remaining correction."""
 
 import math
 import shutil

@@ -1,4 +1,4 @@
-"""Solution files: what is written is read, as DP3 lays it out."""
+"""Solution files: round trips in the layout of DP3."""
 
 import builtins
 

@@ -201,7 +201,7 @@ def test_loop_without_thresholds_goes_to_niter(channels):
 
 
 def test_thresholds_follow_local_noise(channels):
-    """The noise is said to be 100 times as large in the upper half: its sources are not cleaned."""
+    """With noise declared 100 times as large in the upper half, its sources are not cleaned."""
     factors = np.ones((FIELD.ny, FIELD.nx), np.float32)
     factors[64:] = 0.01
     local = clean(channels, hooks=Hooks(local_factors=lambda image, sigma_jy: factors))

@@ -62,7 +62,7 @@ def select(planes, rules, steps=(1,), factors=None):
 
 
 def clean_plainly(pixels, patches, rules, scales, most):
-    """The same in numpy: every pixel is looked at in every step. Returns components, values, steps."""
+    """The same in numpy, over all pixels in every step. Returns components, values, steps."""
     values, components = pixels.values.astype(float), np.zeros(pixels.values.shape)
     tiles = round(len(patches.local) ** 0.5)
     limits = rules.thresholds[scales]

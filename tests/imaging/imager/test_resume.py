@@ -1,4 +1,4 @@
-"""The saved state of a run: what it holds, of which runs it is used, and that a killed run goes on."""
+"""The saved state of a run: contents, validity, and resuming after a kill."""
 
 from dataclasses import replace
 

@@ -120,7 +120,7 @@ def test_sampled_tile_psf_is_close(monkeypatch):
     local = make_psfs([channel], gridder, central, 3, RADIUS, (0.0,)).local
     monkeypatch.setattr("lofarpipe.imaging.imager.psf.TILE_ROWS", 300)
     sampled = make_psfs([channel], gridder, central, 3, RADIUS, (0.0,)).local
-    alone = central_psfs([channel.sample(300)], gridder, RADIUS)  # what a sample's own PSF would err by
+    alone = central_psfs([channel.sample(300)], gridder, RADIUS)  # the error of a sample's own PSF
     error, error_alone = np.abs(sampled - local).max(), np.abs(alone - central).max()
     assert 0 < error < error_alone / 3
     assert np.abs(sampled[4] - local[4]).max() < 1e-2  # in the centre there is no difference

@@ -1,4 +1,4 @@
-"""Images of a known sky, held against what WSClean makes of the same set, and against thermal noise."""
+"""Images of a known sky, compared with WSClean's of the same set, and with thermal noise."""
 
 import json
 import math

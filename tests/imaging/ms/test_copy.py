@@ -31,7 +31,7 @@ def columns(path) -> dict[str, np.ndarray]:
 
 
 def copied(path, field="auto") -> dict[str, np.ndarray]:
-    """Return what a copy holds, after a look whether the set itself is as it was."""
+    """Return the columns of a copy, after a check that the set itself is unchanged."""
     before = columns(path)
     copy_set(path, f"{path}.copy", field)
     for name, values in columns(path).items():

@@ -313,4 +313,4 @@ def test_fixms_writes_the_same_set(tmp_path, beam, receptor_deg):
     for table, name in (("FIELD", "PHASE_DIR"), ("FEED", "RECEPTOR_ANGLE"), ("FEED", "INSTRUMENT_RECEPTOR_ANGLE")):
         assert column(f"{ours}/{table}", name) == pytest.approx(column(f"{theirs}/{table}", name), abs=2e-15)
     assert not column(f"{theirs}/FEED", "BEAM_OFFSET").any()
-    assert fix_ms(theirs) == []  # taken as it is
+    assert fix_ms(theirs) == []  # accepted unchanged

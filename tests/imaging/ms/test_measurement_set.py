@@ -1,4 +1,4 @@
-"""Measurement sets: real ones, made-up ones, and what is not one."""
+"""Measurement sets: recorded, synthetic and invalid ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_hba_set_has_expected_metadata(hba_set_generic):
 def test_dish_set_has_expected_metadata(dish_set):
     seen = read_metadata(str(dish_set))
     assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("MeerKAT", "", False)
-    assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY says 1284 MHz
+    assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY is 1284 MHz
     assert why_unusable(str(dish_set)) == "every visibility is flagged"
     assert usable_exposure_s(seen, sample_set(seen, 10_000)) == 0
 
@@ -68,7 +68,7 @@ def test_sample_has_evenly_spaced_slots(small_set):
     assert sample.slots == 5
     assert sample.fraction == pytest.approx(5 / 40)
     assert np.unique(np.diff(np.unique(sample.time_s))) == pytest.approx([80.0])
-    assert len(sample.time_s) == 5 * 66  # autocorrelations are left out
+    assert len(sample.time_s) == 5 * 66  # autocorrelations are excluded
     assert (sample.antenna1 != sample.antenna2).all()
 
 
@@ -141,7 +141,7 @@ def test_usable_samples_are_unflagged_weighted_finite(tmp_path, monkeypatch):
 def test_made_sets_have_zeroed_data(tmp_path):
     for number in range(3):
         scratch = [np.full(5000, np.nan) for _ in range(50)]
-        del scratch  # casacore gets its memory, and writes to disk what is in it
+        del scratch  # casacore gets its memory, and writes the contents to disk
         path = make_set(tmp_path / f"{number}.MS", SetShape(nantennas=8, ntimes=6), with_data=True)
         with ct.table(path, ack=False) as table:
             assert not table.getcol("DATA").any()
@@ -187,7 +187,7 @@ class CountingTable:
 
 @pytest.fixture
 def rows_read(monkeypatch):
-    """Return a function that says how many rows a call reads, from all tables."""
+    """Return a function that counts the rows a call reads, from all tables."""
     real = casacore.tables.table
 
     def count(call, *args):
@@ -206,7 +206,7 @@ def test_sampling_cost_is_bounded(tmp_path, rows_read):
     few = make_set(tmp_path / "few.MS", SetShape(ntimes=10, **shape), with_uvw=False)
     many = make_set(tmp_path / "many.MS", SetShape(ntimes=1010, **shape), with_uvw=False)
     assert read_metadata(many).nrows == 999_900
-    assert rows_read(read_metadata, few) < 50_000  # a set of so few rows is looked at row by row
+    assert rows_read(read_metadata, few) < 50_000  # a set of so few rows is read row by row
     assert rows_read(read_metadata, many) < 50_000  # of 1010 slots a few columns of a row each, and some slots
     assert rows_read(sample_visibilities, many, 3000) == rows_read(sample_visibilities, few, 3000) < 40_000
     assert rows_read(why_unusable, many) == 6 * survey.FIRST_ROWS  # the first read suffices

@@ -27,7 +27,7 @@ def seen(path: str) -> tuple[TimeAxis, RowLayout]:
 
 @pytest.fixture(params=[True, False], ids=["small", "large"])
 def _sizes(request, monkeypatch):
-    """Read the set as one small enough to be looked at row by row, and as a large one, in small blocks."""
+    """Read the set row by row, as a small one, and in small blocks, as a large one."""
     if not request.param:
         monkeypatch.setattr(set_rows, "ROWS_PER_READ", 37)
         monkeypatch.setattr(set_rows, "ROWS_PER_BLOCK", 37)
@@ -35,7 +35,7 @@ def _sizes(request, monkeypatch):
 
 @pytest.mark.usefixtures("_sizes")
 class TestLayouts:
-    """What is found must not depend on how a set is read."""
+    """Layouts must not depend on the way of reading."""
 
     def test_regular_set_has_regular_layout(self, path):
         times, layout = seen(path)
@@ -58,7 +58,7 @@ class TestLayouts:
         assert layout.is_regular
 
     def test_changing_baselines_make_layout_irregular(self, path):
-        """As many rows in every slot: DP3 would take those of the second half for those of the first."""
+        """As many rows in every slot: DP3 would confuse the second half with the first."""
         keep_rows(path, [slot * SLOT + row for slot in range(12) for row in range(15) if row != (3 if slot < 6 else 7)])
         _, layout = seen(path)
         assert (layout.fewest_rows, layout.most_rows, layout.pairs) == (14, 14, 15)
@@ -144,7 +144,7 @@ def test_single_slot_needs_interval(tmp_path):
 
 
 def test_many_distinct_times_skip_comparison(path, monkeypatch):
-    """A time of its own for every row: what would hold each baseline of each slot is not made."""
+    """With a time of its own for every row, no array of all baselines in all slots is made."""
     monkeypatch.setattr(set_rows, "MOST_CELLS", 10)
     change_column(path, "TIME", lambda values: values + np.arange(180) * 1e-3)
     _, layout = seen(path)

@@ -1,4 +1,4 @@
-"""What a survey says of made-up sets, changed one way after the other, and of real ones."""
+"""Surveys of synthetic sets, spoilt in many ways, and of recorded ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TestUsability:
         of_third = touching(path, 2)
         change_column(path, "DATA", lambda values: np.where(of_third, np.nan, values).astype(np.complex64))
         assert usability(path) == {"not_finite": 12 * 4 * 4, "usable": 12 * 6 * 4}
-        assert survey_set(path).usability.usable == CROSS  # no column was asked for
+        assert survey_set(path).usability.usable == CROSS  # without a column
 
     def test_usable_baseline_lengths_are_found(self, path):
         with ct.table(path, ack=False) as table:
@@ -72,7 +72,7 @@ class TestUsability:
         set_flags(path, np.ones((180, 4), bool))
         found = survey_set(path)
         assert (found.usability.antennas, found.usability.longest_m) == ((), 0.0)
-        assert found.antennas == (0, 1, 2, 3, 4)  # what has rows
+        assert found.antennas == (0, 1, 2, 3, 4)  # antennas with rows
 
     def test_large_sets_are_sampled_in_whole_slots(self, path, monkeypatch):
         monkeypatch.setattr(survey, "SAMPLED_VISIBILITIES", 5 * 15 * 4)
@@ -83,7 +83,7 @@ class TestUsability:
 
 
 def spoil(path, column, place, value):
-    """Put a value into a column: all that ``place`` says of (row, chan, corr)."""
+    """Put a value into a column at ``place``, an index of (row, chan, corr)."""
 
     def change(values):
         values[place if values.ndim == 3 else (place[0], *place[2:])] = value
@@ -177,7 +177,7 @@ class TestEveryRow:
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 0.0)
         found = survey_set(path, every_row=True)
         assert why_copied(found) == []
-        assert found.usability.without_weight == 0  # the block was not looked at
+        assert found.usability.without_weight == 0  # the block was not read
 
 
 @pytest.mark.parametrize("factor", [1e-35, 1e-16, 1e21, 1e35])

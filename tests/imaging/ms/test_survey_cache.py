@@ -37,7 +37,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def in_another_process(monkeypatch):
-    """Forget what this process knows; returns what is read of tables from there on."""
+    """Return a function that clears the caches of this process, and counts later reads of tables."""
 
     def forget():
         survey._surveys.clear()
@@ -88,7 +88,7 @@ def test_full_survey_replaces_cached_sample(path, in_another_process, monkeypatc
 
 
 def rewrite_in_place(path):
-    """Change a cell, and give the file the time that it had: of that only the inode tells."""
+    """Change a cell, and restore the modification time: only the inode time differs."""
     files = {file: file.stat() for file in Path(path).rglob("table.f*")}
     change_column(path, "UVW", lambda uvw_m: uvw_m * np.nan)
     for file, status in files.items():
@@ -133,7 +133,7 @@ def test_recent_change_prevents_caching(path, cache, monkeypatch):
 
 
 def test_external_subtable_prevents_caching(path, cache):
-    """What is written there is not seen in the files here."""
+    """Changes there do not show in the files here."""
     shutil.move(f"{path}/FIELD", f"{path}.FIELD")
     with ct.table(path, readonly=False, ack=False) as table:
         table.putkeyword("FIELD", f"Table: {path}.FIELD")

@@ -1,4 +1,4 @@
-"""What is no measurement set, or cannot be opened or read: the reason, and what to do."""
+"""Paths that are no set, or cannot be opened or read: reason and remedy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def small_set(tmp_path):
 
 
 def refusal(path) -> str:
-    """What is said of a path that is no set, or no sound one."""
+    """Return the message about a path that is no sound set."""
     with pytest.raises(MeasurementSetError) as caught, opened_set(str(path)) as table:
         table.getcol("TIME")
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""The uv coverage: which visibilities, which are flagged, and what is drawn of them."""
+"""The uv coverage: visibilities, flags and figures."""
 
 from __future__ import annotations
 

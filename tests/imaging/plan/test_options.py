@@ -1,4 +1,4 @@
-"""Options of the imaging plan: what is understood, and what is refused."""
+"""Options of the imaging plan: accepted and refused values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names for what a pipeline writes that belong to something else; each is one line of the check."""
+"""Names of outputs that belong to other files; each is one line of the check."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def put(path, content=b"text"):
 
 @pytest.fixture
 def find(tmp_path):
-    """Return what is said to a name for the image, or for what another option names."""
+    """Return the findings about a name for the image, or for another option."""
     job, ms = tmp_path / "job", tmp_path / "a.MS"
     for folder in (job, ms):
         folder.mkdir()

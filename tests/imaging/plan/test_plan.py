@@ -1,4 +1,4 @@
-"""The imaging plan: what is decided, and why."""
+"""The imaging plan: decisions and reasons."""
 
 from __future__ import annotations
 

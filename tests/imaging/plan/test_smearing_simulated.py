@@ -1,4 +1,4 @@
-"""The predicted loss against what averaging really does: by brute force, and by imaging with DP3 and WSClean."""
+"""The predicted loss against real averaging: by brute force, and by imaging with DP3 and WSClean."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def phases_turns(shape, times_s, frequency_hz, east, north):
 
 
 def kept_amplitude(shape, time_s, frequency_hz, width_hz, step_s, east, north):
-    """What is left of each baseline's visibility: the mean over a fine grid of times and frequencies."""
+    """Remaining amplitude of each baseline's visibility: the mean over a fine grid of times and frequencies."""
     offsets = (np.arange(SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5
     times_s = time_s + step_s * offsets
     mean = sum(
@@ -159,7 +159,7 @@ def image_peak(path, root, size, options, row, column):
 
 @pytest.mark.skipif(shutil.which("wsclean") is None, reason="wsclean is not installed")
 def test_imaging_shows_the_predicted_loss(tmp_path):
-    """A source near the image's edge, imaged by WSClean from the input and from what DP3 averaged of it.
+    """A source near the image's edge, imaged by WSClean from the input and from its average by DP3.
 
     Near: within a few pixels of the edge itself WSClean 3.1's gridder loses up to 7 % of a source by itself.
     """

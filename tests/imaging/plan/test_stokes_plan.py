@@ -1,4 +1,4 @@
-"""The plan of full-Stokes imaging: options as values, what is wrong with them, decisions with reasons."""
+"""The plan of full-Stokes imaging: options as values, findings, decisions with reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that cannot be true are warned of, with the likely cause; those that can be are not."""
+"""Implausible numbers give a warning with the likely cause; plausible ones give none."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_copied_column_is_not_suggested(noisy: Callable[..., str], factor: int) 
 
 
 def test_unwritten_column_is_not_suggested(noisy: Callable[..., str]) -> None:
-    """Also one of another shape, and one that is a copy but for what compression changed."""
+    """Also one of another shape, and a copy altered only by compression."""
     path = noisy()
     with ct.table(path, readonly=False, ack=False) as main:
         description = ct.makearrcoldesc("CORRECTED_DATA", 0j, 2, valuetype="complex")

@@ -1,4 +1,4 @@
-"""The picture of an image: what is drawn, not how pretty it is."""
+"""The picture of an image: its elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What images are compared with: truths of simulations, and sky models."""
+"""References of images: truths of simulations, and sky models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FITS images: what is read, what is refused, what is written into them."""
+"""FITS images: reading, refusals, and facts written into headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script: its command line, what it leaves, what it refuses, and what a failing program leaves."""
+"""The script: command line, outputs, refusals, and failing programs."""
 
 import shutil
 import subprocess

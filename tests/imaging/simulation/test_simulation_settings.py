@@ -1,4 +1,4 @@
-"""The numbers of an observation, and those that are refused."""
+"""Settings of an observation, and refused ones."""
 
 import math
 

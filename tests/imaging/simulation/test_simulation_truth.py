@@ -1,4 +1,4 @@
-"""The truth survives being written, and what is not a truth is refused."""
+"""Round trips of the truth, and refused files."""
 
 import json
 

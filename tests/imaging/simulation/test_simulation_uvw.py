@@ -1,4 +1,4 @@
-"""Baseline coordinates against those that LOFAR itself wrote."""
+"""Baseline coordinates compared with LOFAR's own."""
 
 import casacore.tables as ct
 import numpy as np

@@ -1,4 +1,4 @@
-"""Costly parts of the page: made once, and again when what they show has changed."""
+"""Costly parts of the page: made once, and again when their sources change."""
 
 from __future__ import annotations
 

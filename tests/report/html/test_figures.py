@@ -1,4 +1,4 @@
-"""The pictures of the page: greys that turn back into fluxes, axes and scales, figures, and what cannot be drawn."""
+"""The pictures of the page: greys that turn back into fluxes, axes and scales, figures, and undrawable images."""
 
 from __future__ import annotations
 

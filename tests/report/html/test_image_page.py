@@ -38,7 +38,7 @@ def run(here, *arguments):
 
 @pytest.fixture(scope="module")
 def build():
-    """What the installed WSClean can do; skips without the programs."""
+    """Features of the installed WSClean; skips without the programs."""
     try:
         find("DP3")
         return wsclean.describe_build(find("wsclean"))
@@ -75,7 +75,7 @@ def test_page_lists_every_option_and_default(tmp_path):
 
 
 def steps_of(fused, listed):
-    """Return step -> what runs, in the words of the page, for one choice of the options that change the list."""
+    """Return step -> program, in the words of the page, for one choice of the options that change the list."""
     settings = [f"fuse_average_concat={fused}", f"make_source_list={listed}"]
     from lofarpipe.config import Overrides, load_settings
     from lofarpipe.pipeline.load import find_parset, load_pipeline

@@ -1,4 +1,4 @@
-"""report.html as text: what it is made of, what it leaves out, and how it comes to be."""
+"""report.html as text: contents, omissions and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html in a real browser: what a reader clicks, points at and prints."""
+"""report.html in a real browser: clicks, pointer and print."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # In a container there are no rights for its sandbox, and what it opens is ours.
+        # In a container there are no rights for its sandbox, and it opens only our own page.
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield opened
         opened.close()
@@ -62,7 +62,7 @@ def real(small_image) -> Path:
 
 
 class Opened:
-    """A page in the browser, and everything that it asked for or complained about."""
+    """A page in the browser, with its requests and complaints."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.context = browser.new_context(**options)
@@ -84,7 +84,7 @@ class Opened:
             self.page.wait_for_timeout(50)
 
     def point(self, column: float, row: float, sky: str = "flat") -> str:
-        """Move to a place of a sky image, parts of its width and height; return what is shown below it."""
+        """Move to a place of a sky image, parts of its width and height; return the readout below it."""
         window = self.page.locator(f"figure[data-sky={sky}] .window")
         window.scroll_into_view_if_needed()
         box = window.bounding_box()
@@ -104,7 +104,7 @@ class Opened:
         )
 
     def overflowing(self) -> list[str]:
-        """What is wider than the screen and does not scroll by itself."""
+        """Return elements that are wider than the screen and do not scroll by themselves."""
         return self.page.evaluate(
             """() => [document.documentElement.scrollWidth > innerWidth ? "page" : "",
             ...[...document.querySelectorAll("body *")].filter(element => element.getClientRects().length
@@ -340,7 +340,7 @@ def test_wheel_zooms_only_with_ctrl(opened):
     opened.page.mouse.wheel(0, -600)
     opened.page.keyboard.up("Control")
     opened.wait_until("document.querySelector('.window').classList.contains('zoomed')")
-    assert opened.point(0.6, 0.4) == before  # what is under the pointer stays there
+    assert opened.point(0.6, 0.4) == before  # the point under the pointer stays there
 
 
 def test_keys_zoom_and_move(opened):

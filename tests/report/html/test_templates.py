@@ -1,4 +1,4 @@
-"""The templates of the page: what is escaped, and what several sections are made of."""
+"""The templates of the page: escaping and shared parts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lofarpipe.report.html.page import environment
 
 
 def part(name: str, *values: Any) -> str:
-    """What a macro makes of values."""
+    """Return the text of a macro with values."""
     return str(getattr(environment().get_template("parts.html.j2").module, name)(*values)).strip()
 
 
 def text_of(template: str, **values: Any) -> str:
-    """What a template makes of values."""
+    """Return the text of a template with values."""
     return environment().from_string(template).render(values)
 
 

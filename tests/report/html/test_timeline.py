@@ -1,4 +1,4 @@
-"""The geometry of the timeline: where bars are, what is drawn of many jobs, and what was in use."""
+"""The geometry of the timeline: bars, outlines of many jobs, and resource use."""
 
 from __future__ import annotations
 

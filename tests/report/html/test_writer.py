@@ -37,7 +37,7 @@ def job(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def drawn(job: Path) -> Path:
-    """The same with an image, of which no picture can be kept."""
+    """The same with an image whose picture cannot be cached."""
     (job / "field-image.fits").touch()
     return job
 
@@ -140,7 +140,7 @@ def test_unstarted_run_has_no_page(job: Path, complaints: list[str]) -> None:
 def replaced_program(
     monkeypatch: pytest.MonkeyPatch, code: str, popen: type[subprocess.Popen[bytes]] = subprocess.Popen
 ) -> list[subprocess.Popen[bytes]]:
-    """Have this code run in place of what writes the page."""
+    """Have this code run in place of the page's process."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(argv: list[str], **keywords: object) -> subprocess.Popen[bytes]:
@@ -268,14 +268,14 @@ def test_stop_removes_own_temporary_file(job: Path, complaints: list[str], monke
     writer = begun(job, complaints)
     writer.step_skipped(StepSkipped("a"))
     (job / f".report.html.{started[0].pid}.tmp").touch()
-    (job / ".report.html.1.tmp").touch()  # somebody else's
+    (job / ".report.html.1.tmp").touch()  # of another process
     writer._stop()
     assert [path.name for path in job.glob(".*")] == [".report.html.1.tmp"]
 
 
 def test_interrupt_kills_page_process(drawn: Path, complaints: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupting(subprocess.Popen[bytes]):
-        """Is interrupted while somebody waits for it, once."""
+        """Is interrupted once while it is waited for."""
 
         def wait(self, timeout: float | None = None) -> int:
             if timeout is not None:

@@ -1,4 +1,4 @@
-"""What follows from a mistake that was told is not told once more, with the image pipeline itself."""
+"""Consequences of a reported mistake are not reported again, in the image pipeline itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_SET = "/nowhere/a.MS: no such measurement set"
 
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """A function that checks the image pipeline with more arguments, and returns what it says of them."""
+    """A function that checks the image pipeline with more arguments, and returns the findings."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
