@@ -7,7 +7,7 @@ import datetime
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, findings_of, nearest
@@ -22,6 +22,7 @@ from lofarpipe.support.config_file import (
     read_into,
     where,
 )
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, split_list
 from lofarpipe.support.utilities import is_file
 

@@ -10,9 +10,11 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
+
+from lofarpipe.support.dataclass import dataclass
 
 # Lines in a job's log that are ours and not the program's begin with this.
 NOTE = "### "

@@ -6,16 +6,18 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 NOISE_PART = 0.05  # of the image's noise: nobody can see it
 LARGEST_PART = 1e-5  # of the largest pixel, of images without noise, such as models
 NUMBER_PART = 1e-3  # of a number in a text: what follows from pixels differs by more than these
 LARGEST_NUMBER = 1e5  # larger ones are times, frequencies and sizes: no sum of pixels changes them
 LEVELS = 2  # of 255, of a drawing
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = lazy_pattern(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
 def are_close_images(one: Any, other: Any) -> bool:

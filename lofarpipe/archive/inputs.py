@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.work import Work
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, Parset, unquote
 from lofarpipe.support.parset_text import expand_environment
+from lofarpipe.support.patterns import lazy_pattern
 
 HEADER = "# Everything that this run was told: base, field, ready steps and command line in one file.\n"
 
@@ -85,8 +86,8 @@ Facts = dict[str, Any]
 COMMAND_LINE = "command line"
 BUILT_IN = "built in"
 OTHER_NAMES = {"task_file": "task_files"}  # option of the command line -> key of the configuration
-_SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
-_KEY = re.compile(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
+_SECTION = lazy_pattern(r"\[(?P<name>[^]]+)\]")
+_KEY = lazy_pattern(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
 
 
 def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Facts:

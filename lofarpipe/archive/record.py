@@ -10,7 +10,6 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from lofarpipe.pipeline.options import Option
 from lofarpipe.state.events import Event, RunEnded, RunStarted
 from lofarpipe.state.run_state import DONE, JobState, RunState, StepState
 from lofarpipe.state.work import Work
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import uncollected, write_atomically
 
 

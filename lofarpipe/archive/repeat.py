@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from lofarpipe.executors.local.signals import terminating
 from lofarpipe.programs.base import program_key, program_of
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.state.fingerprints import named_paths
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import write_atomically
 

@@ -12,7 +12,6 @@ import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -24,6 +23,7 @@ from lofarpipe.programs.base import KNOWN_PROGRAMS, cleaned
 from lofarpipe.state.events import JOURNAL
 from lofarpipe.state.journal import read_state
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import files_of, write_atomically
 
 Values = Mapping[str, Any]

@@ -12,11 +12,12 @@ from lofarpipe.pipeline.compose import compose
 from lofarpipe.pipeline.hints import described, meant_options
 from lofarpipe.pipeline.load import find_parset, is_set
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.patterns import lazy_pattern
 
 SET = "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
 CLOSE = 0.8  # likeness of two names, by difflib, from which one is taken for the other
-_LONG = re.compile(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)
-_ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z]\w+)=(?P<value>.*)", re.DOTALL)
+_LONG = lazy_pattern(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)
+_ASSIGNMENT = lazy_pattern(r"(?P<name>[A-Za-z]\w+)=(?P<value>.*)", re.DOTALL)
 
 
 def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], commands: Iterable[str]) -> str:

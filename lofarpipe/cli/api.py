@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lofarpipe.config import Settings
 from lofarpipe.errors import UsageError
 from lofarpipe.jobs import Executor
 from lofarpipe.support.config_file import parset_value
+from lofarpipe.support.dataclass import dataclass
 
 Name = str | os.PathLike[str]
 ARCSEC = 3600.0  # in a degree

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from lofarpipe.support.dataclass import dataclass
 
 DIRECTORY, FILE = "DIR", "FILE"  # metavar of options that take one
 

@@ -9,7 +9,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +32,7 @@ from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
 from lofarpipe.state.lock import OutputClaim
 from lofarpipe.state.uptodate import Ledger, StepStart
 from lofarpipe.state.work import OpenJob
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import boot_id, carrying, start_ticks
 from lofarpipe.support.utilities import remove_unfinished
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,7 @@ from lofarpipe.state.journal import Stream
 from lofarpipe.state.run_state import RunState
 from lofarpipe.state.uptodate import MAP_ENDINGS
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import files_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
 from lofarpipe.pipeline.steps import Results, Step, resolve
 from lofarpipe.programs.find import job_environment
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,9 @@ from lofarpipe.programs.argv import build_argv, substitute_tokens
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
 from lofarpipe.programs.find import PYTHON_PLUGIN, is_own_program, job_environment
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import GB, Need, existing, free_bytes, room_text, size_text, trouble_in
+from lofarpipe.support.patterns import lazy_pattern
 
 LINES_OF_INTEREST = 30  # at the end of a log
 
@@ -126,7 +127,7 @@ def _estimate(need: Need) -> str:
 
 
 LONGEST_NAME = 100  # characters of an output in the name of its stage or its log; a file system takes 255
-_ODD_LETTERS = re.compile(r"[^\w.+-]+")
+_ODD_LETTERS = lazy_pattern(r"[^\w.+-]+")
 LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
 ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is
 READABLE_WORD = 8 * 1024  # of one that people see and type

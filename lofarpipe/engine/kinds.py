@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from lofarpipe.state.events import PluginDone, PluginStarted
 from lofarpipe.state.identity import Upgrades
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import FilesOnDisk, Ledger
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import write_atomically
 

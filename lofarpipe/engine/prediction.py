@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +28,8 @@ from lofarpipe.state.events import JobDone
 from lofarpipe.state.fingerprints import named_files, texts
 from lofarpipe.state.uptodate import FilesOnDisk
 from lofarpipe.state.work import Work
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 if TYPE_CHECKING:  # most runs have no such step: it brings the archive's words
     from lofarpipe.engine.feedback_step import FeedbackPlan
@@ -83,7 +85,7 @@ Thing = TypeVar("Thing")
 
 ENDS = r"\s,\[\]'\"="  # what stands around a name in a text with several
 NAMES_WITHIN = {"filename", "newname", "outmapname"}  # arguments of plugins: names in a directory that they are given
-PLACEHOLDER = re.compile(r"<[\w+-]+:[^<>:/]+:\d+>")
+PLACEHOLDER = lazy_pattern(r"<[\w+-]+:[^<>:/]+:\d+>")
 
 
 def placeholder(step: str, key: str, place: int) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe import __version__
@@ -23,6 +23,7 @@ from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
 from lofarpipe.programs.identity import program_identity
 from lofarpipe.state.fingerprints import stamp, without_text
 from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import files_of, list_text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lofarpipe.engine.crew import Crew, WorkingCrew
@@ -23,6 +22,7 @@ from lofarpipe.pipeline.steps import Results, Step
 from lofarpipe.state.events import step_of
 from lofarpipe.state.jobs import JobLedger
 from lofarpipe.state.uptodate import NEVER_DONE
+from lofarpipe.support.dataclass import dataclass
 
 
 @dataclass

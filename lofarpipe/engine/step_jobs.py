@@ -8,7 +8,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +25,7 @@ from lofarpipe.state.identity import Identity, identity_program, made_of, mark_o
 from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import StepStart, text_of
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import start_ticks
 from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 

@@ -17,7 +17,6 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -25,6 +24,7 @@ from lofarpipe.config import Settings, shipped_config
 from lofarpipe.errors import CheckFailed, Finding, PipelineError, misspelt, nearest
 from lofarpipe.jobs import Executor
 from lofarpipe.support.config_file import check_values, read_section, unknown_keys
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import Settings, share_directory
@@ -40,6 +39,7 @@ from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.container import step_executable
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")

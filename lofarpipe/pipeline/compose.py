@@ -8,20 +8,21 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.config import beside, find_file
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.pipeline.hints import option_hint
 from lofarpipe.pipeline.steps import NO_STEPS
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, Parset, unquote
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import is_file
 
 #: Keys of the sub parset that are not put into the master.
 OWN_KEYS = ("pipeline.steps", "pipeline.pluginpath", "pipeline.mapfile")
-_STEP_NAME = re.compile(r"[\w+-]+")
-_REFERRED = re.compile(r"(?<![\w+-])([\w+-]++)\.output")
+_STEP_NAME = lazy_pattern(r"[\w+-]+")
+_REFERRED = lazy_pattern(r"(?<![\w+-])([\w+-]++)\.output")
 
 
 @dataclass(frozen=True)

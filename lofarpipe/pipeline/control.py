@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest, with_article
@@ -17,6 +16,7 @@ from lofarpipe.pipeline.steps import Results, Step, references, resolve
 from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Program
 from lofarpipe.state.intermediates import IMAGES, PRODUCTS, pattern_problem
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 

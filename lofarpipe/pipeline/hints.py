@@ -13,6 +13,7 @@ from lofarpipe.config import parset_directories
 from lofarpipe.errors import SHORTEST_WORD, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.support.parset import Parset
+from lofarpipe.support.patterns import lazy_pattern
 
 MOST_MEANT = 3
 #: Words of astronomers, CASA and WSClean -> how the names of the options begin.
@@ -50,7 +51,7 @@ WORDS = {
     "station_diameter": ("diameter", "dish"),
 }
 _WORDS = {word: start for start, words in WORDS.items() for word in words}
-_MEANING = re.compile(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
+_MEANING = lazy_pattern(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
 
 
 def option_hint(word: str, parset: Parset) -> str:

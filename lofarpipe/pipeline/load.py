@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from lofarpipe.pipeline.steps import (
 from lofarpipe.programs.imagers import KEY, fallback_text, is_fallback
 from lofarpipe.state.fingerprints import is_same, stamp
 from lofarpipe.state.intermediates import ALL, KEEP
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 

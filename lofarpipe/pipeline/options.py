@@ -20,19 +20,20 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.steps import references
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, unquote
+from lofarpipe.support.patterns import lazy_pattern
 
-_COMMENT = re.compile(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
-_BOUND = re.compile(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
-_HEADING = re.compile(r"#[ \t]*-{3,}[ \t]*(?P<text>[^-\s].*?)[ \t]*-*[ \t]*")
+_COMMENT = lazy_pattern(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
+_BOUND = lazy_pattern(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
+_HEADING = lazy_pattern(r"#[ \t]*-{3,}[ \t]*(?P<text>[^-\s].*?)[ \t]*-*[ \t]*")
 ARCHIVE = "for the archive"  # heading of the options that few users need
-_WITH_UNIT = re.compile(r"(?P<number>\d+\.?\d*|\.\d+)[ \t]*(?P<unit>[A-Za-z\"']*)")
+_WITH_UNIT = lazy_pattern(r"(?P<number>\d+\.?\d*|\.\d+)[ \t]*(?P<unit>[A-Za-z\"']*)")
 _ANGLES = {'arcsec asec arcseconds "': 1 / 3600, "arcmin amin arcminutes '": 1 / 60, "deg degrees": 1.0}
 #: What stands in a value where there is none, and behind a domain that has it.
 NONE, OR_NONE = "none", " or none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import importlib.util
 import inspect
 import os
@@ -233,9 +234,14 @@ def _literal(path: Path, name: str) -> object:
 
 def _module_body(path: Path) -> list[ast.stmt]:
     try:
-        return ast.parse(path.read_bytes()).body
+        return _parsed(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return []
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(source: bytes) -> list[ast.stmt]:
+    return ast.parse(source).body
 
 
 def pipeline_checks(

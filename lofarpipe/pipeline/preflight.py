@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from lofarpipe.report.html.writer import wants_page
 from lofarpipe.report.notify import notify_options
 from lofarpipe.report.pipeline_log import logs_to_keep
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, Parset
 
 T = TypeVar("T")

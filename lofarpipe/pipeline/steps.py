@@ -8,18 +8,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from lofarpipe.config import Tasks
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.imagers import KEY, imager_keys
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Entry, Parset
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import is_file
 
 # Looked for where a name begins, and nowhere within one: a long word would take the square of its length.
-REFERENCE = re.compile(r"(?<![\w+-])([\w+-]++)\.output\.([\w+.-]++)")
+REFERENCE = lazy_pattern(r"(?<![\w+-])([\w+-]++)\.output\.([\w+.-]++)")
 #: Stands around a reference that is replaced before what surrounds it is put together: no character of a name.
 EDGE = "\u2063"
 Results = dict[str, dict[str, object]]

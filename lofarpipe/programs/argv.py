@@ -6,8 +6,8 @@ Pure functions. Source: doc/spec/lofarpipe.md, section 4.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import files_of
 
 

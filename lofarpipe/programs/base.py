@@ -10,9 +10,8 @@ import importlib
 import importlib.util
 import math
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,9 @@ from typing import TYPE_CHECKING
 from lofarpipe import programs
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import Need
+from lofarpipe.support.patterns import lazy_pattern
 
 if TYPE_CHECKING:
     from lofarpipe.imaging.ms.messages import Messages
@@ -244,10 +245,10 @@ FLAT, CORRECTED, RESIDUAL = "-image.fits", "-image-pb.fits", "-residual.fits"
 BEAM, EFFECTIVE_FREQUENCY = "-primary-beam.fits", "-effective-frequency.fits"
 #: Between the root of the names and these: the whole band, where there are several channels.
 MFS = "MFS"
-_OF_THE_BAND = re.compile(rf"-{MFS}(-I)?$")
+_OF_THE_BAND = lazy_pattern(rf"-{MFS}(-I)?$")
 # A channel or a time, or a polarisation beside I.
-_OF_A_PART = re.compile(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
-_OF_A_CHANNEL = re.compile(r"-\d{4}-[\w-]+\.fits$")
+_OF_A_PART = lazy_pattern(r"-t?\d{4}(-|$)|-(Q|U|V|[XY]{2}i?|[RL]{2}i?)$")
+_OF_A_CHANNEL = lazy_pattern(r"-\d{4}-[\w-]+\.fits$")
 _FIRST = (f"-{MFS}{CORRECTED}", f"-{MFS}{FLAT}", CORRECTED, FLAT)
 
 

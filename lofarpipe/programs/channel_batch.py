@@ -9,7 +9,6 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +46,7 @@ from lofarpipe.programs.wsclean.stokes import (
 )
 from lofarpipe.state.scratch import Marker, Scratch, copy_verified, find_residues, remove_residue
 from lofarpipe.state.slots import io_slot
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import node_name
 from lofarpipe.support.utilities import unfinished_name, write_atomically
 

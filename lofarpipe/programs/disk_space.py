@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from lofarpipe.imaging.ms.measurement_set import SetMetadata

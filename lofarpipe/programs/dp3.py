@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,10 @@ from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
 from lofarpipe.programs.identity import installed_package
 from lofarpipe.programs.logs import COUNT
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import Need
 from lofarpipe.support.parset import split_list, unquote
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of
 
 if TYPE_CHECKING:
@@ -183,8 +185,8 @@ MANY_SETS_KEYS = frozenset({"msin.orderms", "msin.missingdata"})
 BEAM_INTERVAL = "beam_interval"
 READS_ONLY = frozenset({"count", "counter", "null"})
 
-_UNUSED = re.compile(r"\*\*\* WARNING: the following parset keywords were not used \*\*\*\n((?: .*\n?)*)")
-_UNUSED_NAME = re.compile(r"^ +- (\S+)", re.MULTILINE)
+_UNUSED = lazy_pattern(r"\*\*\* WARNING: the following parset keywords were not used \*\*\*\n((?: .*\n?)*)")
+_UNUSED_NAME = lazy_pattern(r"^ +- (\S+)", re.MULTILINE)
 
 
 def adapt_keywords(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
@@ -318,11 +320,13 @@ def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, .
 
 # ---- what it writes; each rule was seen with DP3 6.6
 
-_MAX_ITER = re.compile(rf"^  max iter: +({COUNT})\b")
-_ITERATIONS_TAKEN = re.compile(r"^Iterations taken: \[([0-9, ]+)\]")
-_CONVERGED = re.compile(rf"^ *Converged: ({COUNT}), stalled: ({COUNT}), non converged: ({COUNT}), failed: ({COUNT})\b")
-_TIME = re.compile(r"^Total DP3 time\s+([\d.]+) real")
-_STEP_TIME = re.compile(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
+_MAX_ITER = lazy_pattern(rf"^  max iter: +({COUNT})\b")
+_ITERATIONS_TAKEN = lazy_pattern(r"^Iterations taken: \[([0-9, ]+)\]")
+_CONVERGED = lazy_pattern(
+    rf"^ *Converged: ({COUNT}), stalled: ({COUNT}), non converged: ({COUNT}), failed: ({COUNT})\b"
+)
+_TIME = lazy_pattern(r"^Total DP3 time\s+([\d.]+) real")
+_STEP_TIME = lazy_pattern(r"^ {2,4}([0-9]+\.?[0-9]*)% \(\s*[\d.]+ m?s\) (\S.*)$")
 MESSAGES: Messages = (
     (r"Could not create step of type", "correct the type of the step; https://dp3.readthedocs.io lists them"),
     (r"is not an integer value|Illegal unit string", "correct that value in the parset"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from lofarpipe.config import PACKAGE, Settings, find_file, share_directory
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.base import program_of
 from lofarpipe.support.data_directories import data_directories, home_directory
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import is_file
 
 VERSION_TIMEOUT_S = 60
@@ -95,7 +95,7 @@ def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
 
 PYTHON_PLUGIN = "python_plugin"
 #: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
-CARRIED = re.compile(
+CARRIED = lazy_pattern(
     r"LANG|TZ|PYTHONPATH|LC_(ALL|COLLATE|CTYPE|NUMERIC|MESSAGES|TIME)|(LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*"
 )
 
@@ -162,7 +162,7 @@ def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str
     return environment | {name: os.environ.get(name) or place for name, place in data_directories().items()}
 
 
-OF_ONE_JOB = re.compile(r"(OMP|OPENBLAS|MKL)_NUM_THREADS|PYTHONHASHSEED")
+OF_ONE_JOB = lazy_pattern(r"(OMP|OPENBLAS|MKL)_NUM_THREADS|PYTHONHASHSEED")
 
 
 def portable_variables(environment: Mapping[str, str]) -> dict[str, str]:

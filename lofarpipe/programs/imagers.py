@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.programs.base import KNOWN_PROGRAMS
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import read_header
 
 AUTO, OWN, WSCLEAN = "auto", "own", "wsclean"

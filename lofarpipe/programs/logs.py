@@ -8,7 +8,6 @@ recorded. Messages of one program only stand with that program.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,15 @@ from pathlib import Path
 from lofarpipe.imaging.ms.messages import LIBRARY_MESSAGES, Messages, advice_for, advised
 from lofarpipe.jobs import Job
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Detector, Program, Progress
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import printable
 
 LONGEST_LINE = 10_000  # characters that are looked at
 OUR_NOTE = "### "  # in a log of ours: not what the program wrote
 # Logs hold whatever programs write: what is no number that Python reads must not match.
 COUNT = r"[0-9]{1,18}"
-STEPS = re.compile(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20; some write what they do before it
-_LAST_STEP = re.compile(r"([0-9]{1,3})%?(\.*)$")
+STEPS = lazy_pattern(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20; some write what they do before it
+_LAST_STEP = lazy_pattern(r"([0-9]{1,3})%?(\.*)$")
 DOTS_PER_TEN = 5  # four dots and the number
 
 
@@ -88,14 +88,14 @@ def _other(line: str, progress: Progress) -> Progress | None:
 # What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
 HEAP = r"(?:munmap_chunk|free|malloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
 # How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
-_BEGINNING = re.compile(
+_BEGINNING = lazy_pattern(
     r"(?:[\w.]*(?:Error|Exception): |  what\(\): +|\+? ?>>> ?|\s*std exception detected: |"
     rf"(?={HEAP}))(?P<message>.*)"
 )
-_RAISED = re.compile(
+_RAISED = lazy_pattern(
     r"(?:\S.*: )?[A-Za-z]\w*(?:Error|Exception): (?P<message>.*)"
 )  # an exception of Python, in one line
-_NOT_OPENED = re.compile(r"unable to open file: name = '([^']*)'")  # HDF5 says it before the message
+_NOT_OPENED = lazy_pattern(r"unable to open file: name = '([^']*)'")  # HDF5 says it before the message
 TIMES = "all sets that are read together must have the same time slots"
 SELECT_TIMES = "select those that all have (msin.starttime, msin.endtime), or leave that set out"
 #: What any program may say.

@@ -12,13 +12,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import IO, Any
 
 from lofarpipe.config import Settings
 from lofarpipe.errors import Finding
 from lofarpipe.state.events import Event, RunEnded, Warned
 from lofarpipe.support.config_file import read_section
+from lofarpipe.support.dataclass import dataclass
 
 SECTION = "notify"
 END, FAILURE, WARNING = "end", "failure", "warning"

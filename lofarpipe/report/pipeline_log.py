@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, islice, repeat
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from lofarpipe.state.events import (
     StepStarted,
     Warned,
 )
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import io_problem
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import write_atomically
 
 LINES_AT_ONCE = 1000  # of a long log are in memory
@@ -233,8 +235,8 @@ def _logger(step_type: str, result: JobResult) -> str:
     return f"node.{result.host}.{step_type}.{result.label.rsplit('/', 1)[-1]}".rstrip(".")
 
 
-_NOT_IN_NAMES = re.compile(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
-_IS_SPECIAL = re.compile(r"[&<>\"\r\n\t]")  # to look takes a tenth of the time that a translation does
+_NOT_IN_NAMES = lazy_pattern(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
+_IS_SPECIAL = lazy_pattern(r"[&<>\"\r\n\t]")  # to look takes a tenth of the time that a translation does
 _IN_ATTRIBUTES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
 )
@@ -337,7 +339,7 @@ def element_name(step: str) -> str:
 
 
 SECTION, KEEP = "logging", "keep"
-_START_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_START_TIME = lazy_pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 def logs_to_keep(settings: Settings) -> int:

@@ -12,9 +12,11 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from lofarpipe.jobs import JobResult

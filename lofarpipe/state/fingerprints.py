@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.state.events import path_as_text
+from lofarpipe.support.patterns import lazy_pattern
 
 SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
@@ -20,9 +20,9 @@ SHORTEST_NAME = 3  # characters of a name without a slash that may be the start 
 LONGEST_LISTING = 1000  # entries of a directory that is looked through for every job
 
 _CONTENT = "sha256:"
-_JOINS = re.compile(r"[,\[\]'\"=]")  # in a text that holds more than a name
-_QUOTED = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
-_PIECE = re.compile(r"[^\s,\[\]'\"=]+")
+_JOINS = lazy_pattern(r"[,\[\]'\"=]")  # in a text that holds more than a name
+_QUOTED = lazy_pattern(r"'([^'\n]*)'|\"([^\"\n]*)\"")
+_PIECE = lazy_pattern(r"[^\s,\[\]'\"=]+")
 
 
 def fingerprint(inputs: object) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -19,6 +18,7 @@ from lofarpipe.jobs import Job
 from lofarpipe.state.events import JobSetAside, JobSettled, step_of
 from lofarpipe.state.fingerprints import starting_with
 from lofarpipe.state.journal import Stream
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import io_problem
 
 LONGEST_NAME = 200  # characters of 255, so that there is room for the rest

@@ -6,10 +6,11 @@ The program counts by its name, version and content, not by its path: the same o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lofarpipe.state.events import JobDone, StepDone
 from lofarpipe.state.fingerprints import fingerprint
+from lofarpipe.support.dataclass import dataclass
 
 Identity = Mapping[str, object]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -26,6 +26,7 @@ from lofarpipe.state.former_outputs import remove, settle
 from lofarpipe.state.identity import Identity, identity_program, is_made_of, made_of, mark_of
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import io_problem
 from lofarpipe.support.utilities import files_of
 

@@ -12,10 +12,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
 BEAT_S = 5.0  # so often the holder gives a sign of life

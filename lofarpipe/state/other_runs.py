@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lofarpipe.state.events import JOURNAL, JobDone, read_events
 from lofarpipe.state.fingerprints import is_same
+from lofarpipe.support.dataclass import dataclass
 
 
 @dataclass

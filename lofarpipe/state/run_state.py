@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from lofarpipe.state.events import (
@@ -29,6 +29,7 @@ from lofarpipe.state.events import (
     step_of,
 )
 from lofarpipe.state.work import WORK_HANDLERS, Work
+from lofarpipe.support.dataclass import dataclass
 
 # States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"

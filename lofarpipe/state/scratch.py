@@ -9,12 +9,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.lock import RunLock
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import free_bytes, io_problem, size_text
 from lofarpipe.support.utilities import write_atomically
 

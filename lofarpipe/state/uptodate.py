@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from lofarpipe.state.identity import EXECUTABLE, Identity, Upgrades, identity_pr
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 NEVER_DONE = "it was not done before"

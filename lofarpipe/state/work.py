@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lofarpipe.state.events import (
@@ -26,6 +26,7 @@ from lofarpipe.state.events import (
     StepStarted,
     step_of,
 )
+from lofarpipe.support.dataclass import dataclass
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.parset_text import Entry
+from lofarpipe.support.patterns import lazy_pattern
 
 T = TypeVar("T")
 LaidOver = Mapping[str, Mapping[str, Entry]]  # section -> key -> what is set on top of a file, and where
@@ -28,7 +29,7 @@ NEEDED = {
     "tuple[str, ...]": "words with all quotes closed are needed",
 }
 N = TypeVar("N", int, float)
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
+SAFE_NAME = lazy_pattern(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
 SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
 COMMAND_LINE = "command line"
 DEFAULT = "DEFAULT"
@@ -287,9 +288,9 @@ class ConfigFile:
 
 
 UNQUOTED = ("Invalid value", "Expected newline or end of document")  # what tomllib says of a value without quotes
-_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
-_KEY = re.compile(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
-_NEEDS_QUOTES = re.compile(r"[,\[\](){}\"'\s]")
+_HEADER = lazy_pattern(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
+_KEY = lazy_pattern(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
+_NEEDS_QUOTES = lazy_pattern(r"[,\[\](){}\"'\s]")
 
 
 class TomlFile:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 GB, MB = 1e9, 1e6  # decimal
 FULL_BYTES = 100e6  # a disk with less than this free is full ...

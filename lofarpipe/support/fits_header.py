@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from lofarpipe.support.dataclass import dataclass
 
 CARD_BYTES, BLOCK_BYTES = 80, 2880
 MOST_BLOCKS = 1000

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from itertools import product
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.patterns import lazy_pattern
 
 MOST_HOSTS = 10_000  # of one list: more is a slip of the keyboard
-_ITEM = re.compile(r"(?:\[[^][]*\]|[^][,\s])+")  # commas and blanks within brackets separate no hosts
-_PART = re.compile(r"\[([^][]*)\]|([^][]+)")
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@%-]*")
+_ITEM = lazy_pattern(r"(?:\[[^][]*\]|[^][,\s])+")  # commas and blanks within brackets separate no hosts
+_PART = lazy_pattern(r"\[([^][]*)\]|([^][]+)")
+_RANGE = lazy_pattern(r"(\d+)(?:-(\d+))?")
+_NAME = lazy_pattern(r"[A-Za-z0-9_][A-Za-z0-9_.:@%-]*")
 NEEDED = "a list such as node1,node[10-12] is needed"
 
 

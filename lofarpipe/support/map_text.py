@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lofarpipe.support.lofarexceptions import DataMapError, MapFileError, MapNameError, MapSyntaxError
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import literal
 
 AT_ONCE = 2**16  # characters
@@ -30,20 +31,20 @@ _FORM_WORDS = {
     "FLAGS": (r"\[", f"{_FLAG}(?:, {_FLAG})*", r"\]"),
     "FLAG": ("", _FLAG, ""),
 }
-_WORD = re.compile("|".join(_FORM_WORDS))
+_WORD = lazy_pattern("|".join(_FORM_WORDS))
 LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
 MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
 DEEPEST = 20  # brackets within each other; maps of lists have 3
 LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
 # Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-_START, _END = re.compile(r"\s*\["), re.compile(r"\s*\]\s*\Z")
-_SEPARATOR, _BLANKS = re.compile(AFTER_ENTRY), re.compile(r"\s*")
+_FORBIDDEN = lazy_pattern("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
+_START, _END = lazy_pattern(r"\s*\["), lazy_pattern(r"\s*\]\s*\Z")
+_SEPARATOR, _BLANKS = lazy_pattern(AFTER_ENTRY), lazy_pattern(r"\s*")
 _TEXT = r"""(?:'([^'\\\n]*+)'|"([^"\\\n]*+)")"""
-_PLAIN_TEXTS = re.compile(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*\]")
-_TEXTS = re.compile(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*\]")
-_ONE_TEXT = re.compile(_TEXT)
-_TOKEN = re.compile(
+_PLAIN_TEXTS = lazy_pattern(r"\['[^'\\\n]*+'(?:, '[^'\\\n]*+')*\]")
+_TEXTS = lazy_pattern(rf"\s*\[(?:\s*{_TEXT}\s*(?:,|(?=\])))*\]")
+_ONE_TEXT = lazy_pattern(_TEXT)
+_TOKEN = lazy_pattern(
     r"""\s*(?:
         u?(?P<quote>'(?P<single>(?:[^'\\\n]++|\\[^\n])*)'|"(?P<double>(?:[^"\\\n]++|\\[^\n])*)")(?!\s*['"])
         |(?P<mark>[][(){}:,])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,12 +33,13 @@ from lofarpipe.support.parset_text import (
     unquote,
     whole_lines,
 )
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import uncollected, write_atomically
 
 REPLACE = "pipeline.replace."
 _DEFINES = ("!", REPLACE)  # how the keys of definitions start
 _KEY_OF = itemgetter(0)
-_LINE_BREAK = re.compile("[\n\r\0]")
+_LINE_BREAK = lazy_pattern("[\n\r\0]")
 __all__ = [
     "Entry",
     "MissingKeyError",

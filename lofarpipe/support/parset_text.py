@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import compress, repeat
 
 from lofarpipe.errors import Finding, PipelineError
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 BLANKS = " \t"
 QUOTES = "\"'"
 CLOSING = {"(": ")", "[": "]", "{": "}"}
-_LIST_MARK = re.compile("[\"',(\\[{]")
-_QUOTE = re.compile("[\"']")
-_ESCAPED = re.compile(r"[\x00-\x1f\"'\\%#$,(){}\[\]]|^ | $")
-_CODE = re.compile("%([0-9A-F]{2})")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
-_INTEGER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
+_LIST_MARK = lazy_pattern("[\"',(\\[{]")
+_QUOTE = lazy_pattern("[\"']")
+_ESCAPED = lazy_pattern(r"[\x00-\x1f\"'\\%#$,(){}\[\]]|^ | $")
+_CODE = lazy_pattern("%([0-9A-F]{2})")
+_REAL = lazy_pattern(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)")
+_INTEGER = lazy_pattern(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated ones reach 100 MB
 LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
 MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
@@ -30,8 +31,8 @@ MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
 CHUNK = 2**16  # characters, at least, that are looked at in one call
 # C0 and C1 controls other than tab and newline, the Unicode line breaks, and bytes that were not UTF-8.
 _ODD = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
-_FORBIDDEN = re.compile(f"[{_ODD}]")
-_LINE_MARK = re.compile("[\"'#=]")
+_FORBIDDEN = lazy_pattern(f"[{_ODD}]")
+_LINE_MARK = lazy_pattern("[\"'#=]")
 _ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # but what is odd
 #: key, value, file, line, comment: an Entry that is not made yet, which costs a quarter.
 Record = tuple[str, str, str, int, str]
@@ -40,8 +41,8 @@ Row = tuple[str, str, str, str]
 # A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
 LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
 MOST_WORK = 512 * 2**20  # characters handled for one parset
-_PLACEHOLDER = re.compile(r"\{\{ (?=([^{}]{1,200}?) \}\})")
-_ENVIRONMENT = re.compile(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
+_PLACEHOLDER = lazy_pattern(r"\{\{ (?=([^{}]{1,200}?) \}\})")
+_ENVIRONMENT = lazy_pattern(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
 
 
 class ParsetError(PipelineError, RuntimeError):

@@ -21,9 +21,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lofarpipe.support.patterns import lazy_pattern
+
 LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
 OLD_S = 86400.0  # nobody writes one of these for a day: one of another machine is left over
-_NAME = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.tmp")
+_NAME = lazy_pattern(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.tmp")
 _UNPRINTABLE = r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 Filename = str | os.PathLike[str]
 izip_longest = itertools.zip_longest

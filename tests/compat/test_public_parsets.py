@@ -321,8 +321,8 @@ def test_failed_restart_continues_run(monkeypatch):
 
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     monkeypatch.setattr(os, "execv", refuse)
-    cli.fix_hashes()
+    cli.set_up_process(has_plugins=True)
     monkeypatch.delenv("PYTHONHASHSEED")
     monkeypatch.setattr(sys, "executable", "")
-    cli.fix_hashes()
+    cli.set_up_process(has_plugins=True)
     assert "PYTHONHASHSEED" not in os.environ

@@ -6,7 +6,6 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.arguments import arguments_of_fields
@@ -19,6 +18,7 @@ from lofarpipe.jobs import JobResult
 from lofarpipe.pipeline.load import Pipeline
 from lofarpipe.pipeline.preflight import Reading, all_warnings, core_warnings, pipeline_findings, place_of, together
 from lofarpipe.report.notify import END, FAILURE, Messenger, notify_options
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import make_directory
 
 Read = Callable[[argparse.Namespace], Reading]

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.cli.fields.index import Facts, outcome_facts, rms_text
@@ -24,6 +24,7 @@ from lofarpipe.pipeline.options import Option, check_value
 from lofarpipe.pipeline.steps import Step, flattened
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import job_environment
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset, split_list
 
 #: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES, TomlFile, parset_value
+from lofarpipe.support.dataclass import dataclass
 
 NAME_COLUMN = "field"
 TABLES = "fields"  # [fields.<name>], or [[fields]]

@@ -6,13 +6,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.observations import SetAt
 from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting, as_toml
 from lofarpipe.cli.imgpipe.values import Environment, channels_out, expanded, option_words
 from lofarpipe.errors import Finding, named
+from lofarpipe.support.dataclass import dataclass
 
 CHANNELS_OUT = "channels-out"
 OUT_DIR = "out-dir"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import as_toml
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import TomlFile
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
+from lofarpipe.support.patterns import lazy_pattern
 
-SUBBANDS = re.compile(r"l1", re.IGNORECASE)  # beginning of the name of a level that has a set for each subband
+SUBBANDS = lazy_pattern(r"l1", re.IGNORECASE)  # beginning of the name of a level that has a set for each subband
 ALL_WINDOWS = "*"
 
 

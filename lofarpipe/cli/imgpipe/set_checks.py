@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import ImgpipeSettings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.ssh.options import is_here
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
 
 MISSING = "there is no such measurement set"

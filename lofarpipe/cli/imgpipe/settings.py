@@ -6,12 +6,14 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import TomlFile
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
+from lofarpipe.support.patterns import lazy_pattern
 
 DEFAULT_SETTINGS = "default_settings"
 WSCLEAN = "wsclean"
@@ -296,7 +298,7 @@ def _resource_findings(entry: Setting) -> Iterator[Finding]:
                 yield Finding(f"{where}.{name}", f"is {as_toml(value)}; it must be a size such as '40GB'")
 
 
-_MEMORY = re.compile(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b)?\s*", re.IGNORECASE)
+_MEMORY = lazy_pattern(r"\s*(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kmgt]?)(i?b)?\s*", re.IGNORECASE)
 _GB = {"": 1e-9, "k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import as_toml
 from lofarpipe.programs.argv import PATHS as PATH_OPTIONS
+from lofarpipe.support.patterns import lazy_pattern
 
 #: Options that take one path: a text of several words is one path with blanks.
 PATHS = PATH_OPTIONS | {"moresane-ext"}
@@ -20,7 +21,7 @@ SIZE = "size"
 
 TOKENS = ("ms_in", "ms_basename", "name", "obs_id", "sw")
 # Where another variable follows, only what is known is a token: $SCRATCH$USER are two variables.
-_REFERENCE = re.compile(
+_REFERENCE = lazy_pattern(
     rf"\$(?P<token>{'|'.join(TOKENS)}|\w+(?!\$[A-Za-z_{{]))\$|\$\{{(?P<braced>\w+)\}}|\$(?P<plain>[A-Za-z_]\w*)"
 )
 
@@ -120,7 +121,7 @@ def _token(name: str, tokens: Mapping[str, str | None] | None) -> str:
     return token_value
 
 
-_EVERY = re.compile(r"every\s*(?P<count>\d+)")
+_EVERY = lazy_pattern(r"every\s*(?P<count>\d+)")
 
 
 def channels_out(value: object, channels: int) -> tuple[int, str]:

@@ -9,19 +9,21 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lofarpipe.cli.spice.config import OptionSetting, as_yaml
 from lofarpipe.cli.spice.table import number_text
 from lofarpipe.errors import UsageError, nearest
 from lofarpipe.executors.remote.queue import walltime_problem
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.yaml_file import Number, YamlFile
 
 DEFAULT_FILE = Path(__file__).with_name("cluster.yaml")
 CLASS, KWARGS, ADAPT = "cluster_class", "cluster_kwargs", "adapt_kwargs"
 LOCAL, SLURM, DASK = "local", "slurm", "dask"
-_MEMORY = re.compile(r"(?P<number>\d+(\.\d*)?([eE]\d+)?)\s*(?P<unit>[kMGTP]?)(?P<binary>i?)B?", re.IGNORECASE)
+_MEMORY = lazy_pattern(r"(?P<number>\d+(\.\d*)?([eE]\d+)?)\s*(?P<unit>[kMGTP]?)(?P<binary>i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lofarpipe.cli.spice.table import POSITIONALS, PROCESS_OPTIONS, SpiceOption, operations, spice_options
 from lofarpipe.errors import UsageError, nearest
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.yaml_file import YamlFile
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-from dataclasses import dataclass
 
 from lofarpipe.cli.arguments import HERE
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 PIPELINE = "askap.parset"
 NONE, OR_NONE = "none", " or none"
@@ -15,14 +16,14 @@ NONE, OR_NONE = "none", " or none"
 FOLDERS = (f"{HERE}/../share/pipelines", f"{HERE}/../../pipelines")
 POSITIONALS = ("msdir", "datadir")
 #: One documented definition. The parset machinery is too slow for --help.
-_OPTION = re.compile(
+_OPTION = lazy_pattern(
     r"^! *(?P<name>\w+) *= *(?P<default>.*?) *## *\{(?P<domain>[^}]*)\} *(?P<meaning>.*?) *$", re.MULTILINE
 )
-_KEY = re.compile(r"^(?P<key>\w+\.[\w.-]+) *= *(?P<value>.*?)(?: +#.*)?$", re.MULTILINE)
+_KEY = lazy_pattern(r"^(?P<key>\w+\.[\w.-]+) *= *(?P<value>.*?)(?: +#.*)?$", re.MULTILINE)
 #: The plugin that finds the beams, and how values refer to what it gives.
 FINDER = "find_beams"
 GIVEN = f"{FINDER}.output."
-_PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
+_PLACEHOLDER = lazy_pattern(r"\{\{ (\w+) \}\}")
 LARGEST_WHOLE = 10**15  # beyond that a number with an exponent is no exact one
 _TRUTHS = {"true": "True", "false": "False", "yes": "True", "no": "False", "on": "True", "off": "False"}
 

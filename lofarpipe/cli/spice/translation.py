@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.cli.spice.cluster import Cluster, expanded_folder
@@ -17,6 +17,7 @@ from lofarpipe.cli.spice.config import Config, OptionSetting
 from lofarpipe.cli.spice.table import NONE, PIPELINE, operations, spice_options
 from lofarpipe.errors import Finding, UsageError
 from lofarpipe.pipeline.preflight import Translation
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.parset_text import Entry
 

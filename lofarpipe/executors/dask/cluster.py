@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.executors.dask.worker import worker_plugin
 from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.jobs import Resources
+from lofarpipe.support.dataclass import dataclass
 
 # Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
 NODE = 1_000_000

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from lofarpipe.jobs import (
     StartCallback,
     ended_result,
 )
+from lofarpipe.support.dataclass import dataclass
 
 LOGS = "dask"  # directory, below that of the orders, of what workers write
 LOOKED_AT = 64

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import (
@@ -32,6 +32,7 @@ from lofarpipe.jobs import (
     StartCallback,
     ended_result,
 )
+from lofarpipe.support.dataclass import dataclass
 
 LOOK_S = 3.0  # between two looks at the logs
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import resource
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +22,12 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.jobs import NOTE, Job, JobResult, Staged, duration_text, result_of
 from lofarpipe.programs.logs import Lookout, output_fault
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
+from lofarpipe.support.patterns import lazy_pattern
 
 MARKER = ".temporary-directory-of-a-job"
-VARIABLE = re.compile(r"\$\((\w+)\)")  # as it stands in a definition, where $NAME is replaced at once
+VARIABLE = lazy_pattern(r"\$\((\w+)\)")  # as it stands in a definition, where $NAME is replaced at once
 REPLACED = ".replaced"  # where outputs of an earlier run go before they are removed
 # The disk is waited for where that costs no more than this: it takes no signals, and other jobs wait as well.
 SYNC_FILES = 20

@@ -18,11 +18,13 @@ import socket
 import subprocess
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, Resources
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 
 def refuse_impossible(job: Job, capacity: Resources, who_has: str, remedy: str) -> None:
@@ -237,7 +239,7 @@ def _read(path: Path) -> str:
 
 MIB = 1024**2  # what Slurm calls a megabyte
 GB = 1e9
-_REPEATED = re.compile(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
+_REPEATED = lazy_pattern(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from lofarpipe.executors.remote.order import (
     withdraw,
 )
 from lofarpipe.jobs import Job, JobResult, JobStart, ended_result
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import boot_id, node_name, process_space, start_ticks
 
 ASK_S = 0.5

@@ -11,23 +11,24 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, JobResult, Staged
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import write_atomically
 
 BEAT_S = 5.0
 STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from their memory
 GRACE_S = 5.0
 RECORD, CLAIM, OUTPUT, SCRIPT = ".record", ".claim", ".out", ".sh"
-LANGUAGE = re.compile(r"LANG$|LC_|TZ$")
+LANGUAGE = lazy_pattern(r"LANG$|LC_|TZ$")
 _PATHS = ("workdir", "log", "tempdir")
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from lofarpipe.support.patterns import lazy_pattern
+
 _CLOCK = r"\d+(:\d+){0,2}"
 #: Queue -> pattern of its times, and the forms as people read them.
 FORMS = {
     "slurm": (
-        re.compile(rf"{_CLOCK}|\d+-{_CLOCK}|unlimited|infinite", re.IGNORECASE),
+        lazy_pattern(rf"{_CLOCK}|\d+-{_CLOCK}|unlimited|infinite", re.IGNORECASE),
         "a time is needed, as minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or "
         "days-hours:minutes:seconds, such as 12:00:00 or 2-00:00:00, or UNLIMITED",
     ),
-    "pbs": (re.compile(_CLOCK), "a time is needed, as seconds, minutes:seconds or hours:minutes:seconds"),
-    "lsf": (re.compile(r"\d+(:\d+)?"), "a time is needed, as minutes or hours:minutes"),
-    "sge": (re.compile(r"\d+|\d*:\d*:\d*"), "a time is needed, as seconds or hours:minutes:seconds"),
+    "pbs": (lazy_pattern(_CLOCK), "a time is needed, as seconds, minutes:seconds or hours:minutes:seconds"),
+    "lsf": (lazy_pattern(r"\d+(:\d+)?"), "a time is needed, as minutes or hours:minutes"),
+    "sge": (lazy_pattern(r"\d+|\d*:\d*:\d*"), "a time is needed, as seconds or hours:minutes:seconds"),
 }
 
 
@@ -29,14 +31,14 @@ def walltime_problem(text: str, queue: str = "slurm") -> str:
 USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
 OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
 #: The controller is busy or being restarted: the same command works later.
-PASSING = re.compile(
+PASSING = lazy_pattern(
     r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
     r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
     re.IGNORECASE,
 )
 #: Of one machine or terminal; on another they would be wrong.
-OF_A_SESSION = re.compile(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
-SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
+OF_A_SESSION = lazy_pattern(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
+SECRET = lazy_pattern(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -24,6 +23,7 @@ from lofarpipe.executors.remote.order import (
 )
 from lofarpipe.executors.slurm.client import MIB_PER_GB, SlurmBusy, SlurmClient, SlurmFull, SlurmOptions, SlurmRefused
 from lofarpipe.jobs import Job, JobResult, Resources
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 ARRAYS = "slurm"  # directory of the files of arrays, below that of the orders

@@ -6,7 +6,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import write_end
@@ -27,6 +27,7 @@ from lofarpipe.executors.slurm.client import (
     unrecorded,
 )
 from lofarpipe.jobs import DoneCallback, JobResult, StartCallback
+from lofarpipe.support.dataclass import dataclass
 
 FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0
 GROWTH = 1.5

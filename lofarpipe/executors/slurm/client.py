@@ -10,13 +10,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order
 from lofarpipe.executors.remote.queue import PASSING, clean_environment, walltime_problem
 from lofarpipe.jobs import JobResult, Resources, ended_result
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class SlurmOptions:
         return problems | ({"walltime": problem} if problem else {})
 
 
-QOS_OPTION = re.compile(r"(?:--qos|-q)[= ]?(\S+)")
+QOS_OPTION = lazy_pattern(r"(?:--qos|-q)[= ]?(\S+)")
 DEFAULT_QOS = "normal"  # of Slurm, where an association has none
 
 
@@ -161,10 +163,10 @@ LOST = {
     "REVOKED": "lost: Slurm moved it to another cluster",
 }
 OUT_OF_MEMORY, TIMEOUT, CANCELLED = "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED"
-TOO_MUCH_MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill", re.IGNORECASE)
-USED_BYTES = re.compile(r"exceeded memory limit \((\d+) > \d+\)")
+TOO_MUCH_MEMORY = lazy_pattern(r"exceeded job memory limit|oom[-_ ]kill", re.IGNORECASE)
+USED_BYTES = lazy_pattern(r"exceeded memory limit \((\d+) > \d+\)")
 #: Reasons of pending jobs that do not pass without somebody changing the request.
-NEVER = re.compile(
+NEVER = lazy_pattern(
     r"PartitionConfig|BadConstraints|Partition(Node|Time)Limit|Account(NotAllowed)|InvalidAccount|InvalidQOS|"
     r"QOSNotAllowed|DependencyNeverSatisfied|(Assoc|QOS)Max\w*Per(Job|Node)\w*"
 )
@@ -235,13 +237,13 @@ ACCOUNTING_TIMEOUT_S = 20.0  # its database may be away for long
 CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
 MIB_PER_GB = 1e9 / 2**20
 #: The user, or the account, has as many jobs in the queue as may be: fewer are taken, now or later.
-TOO_MANY = re.compile(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
+TOO_MANY = lazy_pattern(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
 #: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
-LASTING = re.compile(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
+LASTING = lazy_pattern(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
 #: Also the jobs of other people count.
-OF_OTHERS = re.compile(r"Grp|PerAccount")
-UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
-NOT_SET_UP = re.compile(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
+OF_OTHERS = lazy_pattern(r"Grp|PerAccount")
+UNKNOWN_JOB = lazy_pattern(r"Invalid job id", re.IGNORECASE)
+NOT_SET_UP = lazy_pattern(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
 ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
 
 

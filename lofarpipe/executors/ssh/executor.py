@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -47,6 +47,7 @@ from lofarpipe.jobs import (
     result_of,
 )
 from lofarpipe.programs.logs import Lookout
+from lofarpipe.support.dataclass import dataclass
 
 GRACE_S = 30.0
 CONNECTING_S = 0.05  # between two looks at hosts that are being connected

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.queue import walltime_problem
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
 
 NO_SSH = "there is no ssh on PATH; install openssh-client, or set method = local in [remote] of pipeline.cfg"

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import casacore.tables
@@ -15,6 +15,7 @@ import numpy as np
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ata.session import with_tuples
 from lofarpipe.imaging.ata.uvh5 import ReadingNotes
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from lofarpipe.imaging.ata.averaged import SetFacts, facts_path, load_facts
 from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Scan, Session, parallactic_rad
 from lofarpipe.imaging.ata.uvh5 import load_notes
 from lofarpipe.imaging.calibration.flux_scale import polarised_stokes, primary_calibrator, unit_source
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import write_atomically
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Scan, Session, para
 from lofarpipe.imaging.calibration.flux_scale import polarised_stokes, primary_calibrator
 from lofarpipe.imaging.calibration.h5parm import gain_tables, write_h5parm
 from lofarpipe.imaging.ms.tables import opened
+from lofarpipe.support.dataclass import dataclass
 
 Task = tuple[str, dict[str, Any]]
 Complex = NDArray[np.complex128]

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lofarpipe.imaging.ata.calibrators import session_facts
 from lofarpipe.imaging.ata.session import Session
 from lofarpipe.imaging.plan.fft_size import smooth_even_size
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 Plane = NDArray[np.float32]

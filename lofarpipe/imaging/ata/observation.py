@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lofarpipe.imaging.ata.maps import field_names
 from lofarpipe.imaging.ata.session import FLUXCAL, LOWEST_DEG, PHASECAL, TARGET, Scan, Session, altitude_azimuth_deg
 from lofarpipe.imaging.quality.figures import STYLE, save_figure
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 DPI, TRACK_POINTS, MOST_UV_ROWS = 90, 9, 4000

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from lofarpipe.imaging.ata.images import (
 )
 from lofarpipe.imaging.ata.session import Scan, Session
 from lofarpipe.imaging.quality.sky_image import read_sky_image
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 LEAST_GAIN = 0.03  # of peak or dynamic range, for another round

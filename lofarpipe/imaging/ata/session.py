@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import PipelineError, counted, named, nearest
 from lofarpipe.imaging.calibration.flux_scale import is_position_name, is_primary, primary_calibrator
 from lofarpipe.support.data_map import DataMap
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of, write_atomically
 
-FOLDER = re.compile(r"uvh5_(\d+)_(\d+)_(\d+)_(.+)_(\d+)")
-NODE = re.compile(r"Lo([A-D])\.C(\d{4})")
+FOLDER = lazy_pattern(r"uvh5_(\d+)_(\d+)_(\d+)_(.+)_(\d+)")
+NODE = lazy_pattern(r"Lo([A-D])\.C(\d{4})")
 AUTO = "auto"
 FLUXCAL, PHASECAL, TARGET = "fluxcal", "phasecal", "target"
 SITE_DEG_M = (-121.470736, 40.817431, 1019.222)  # Source: headers of the telescope's uvh5 files

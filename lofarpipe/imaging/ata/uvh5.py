@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import named
 from lofarpipe.imaging.ata.session import NodeFile, SessionError, node_files, scan_folders, with_tuples
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 HUGE_FACTOR = 100.0  # above the median of |V|. Source: doc/spec/calibration.md, section 4

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from lofarpipe.imaging.ms.grouping import angle_between_rad
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened_set
+from lofarpipe.support.dataclass import dataclass
 
 MODE_KEYWORD, DIRECTION_KEYWORD = "LOFAR_APPLIED_BEAM_MODE", "LOFAR_APPLIED_BEAM_DIR"
 FULL, ARRAY_FACTOR, ELEMENT, NONE, UNSTATED = "Full", "ArrayFactor", "Element", "None", ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 
 import numpy as np
@@ -16,6 +16,7 @@ from lofarpipe.imaging.beam.width import formula_beam
 from lofarpipe.imaging.ms.measurement_set import SetMetadata
 from lofarpipe.imaging.weighting.pairs import ChannelRange, Stretch, weigh_pairs
 from lofarpipe.imaging.weighting.weights import ImageWeighting
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

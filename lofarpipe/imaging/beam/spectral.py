@@ -10,7 +10,7 @@ it from there to f0, and an error of it counts by the logarithm of the ratio of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 DEFAULT_INDEX = -0.7  # of synchrotron sources, as most are at these frequencies
 STEEPEST_INDEX = 5.0

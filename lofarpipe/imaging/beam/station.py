@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.applied import NONE, UNSTATED, read_applied_beam
 from lofarpipe.imaging.ms.messages import advised
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

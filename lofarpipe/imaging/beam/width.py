@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from lofarpipe.imaging.beam.station import (
     equal_pair_weights,
     make_grid,
 )
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from lofarpipe.imaging.ms.measurement_set import SetMetadata

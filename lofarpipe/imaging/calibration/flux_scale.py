@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import re
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -14,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError, named, nearest
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 Floats = NDArray[np.float64]
 
 # How calibrators are called after their position, B1950 or J2000.
-POSITION_NAME = re.compile(r"[BJ]?\d{4}[+-]\d{2,4}[A-Za-z]?")
+POSITION_NAME = lazy_pattern(r"[BJ]?\d{4}[+-]\d{2,4}[A-Za-z]?")
 REFERENCE_HZ = 1e9
 
 

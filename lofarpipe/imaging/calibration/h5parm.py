@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 SOLSET = "sol000"
 NAME_BYTES = 16  # of antennas; DP3 does not find names in a column as wide as the longest one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lofarpipe.imaging.cubes.header import (
 from lofarpipe.imaging.cubes.thumbnail import Thumbnail
 from lofarpipe.imaging.cubes.weights import plane_weight, write_weights
 from lofarpipe.imaging.quality.sky_image import Pixels, read_sky_image
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 MHZ = 1e6

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.imaging.cubes.beams import Beam, CommonBeamError, common_beam, is_usable
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import STOKES_NAMES, FitsHeader, read_header
 from lofarpipe.support.utilities import write_atomically
 

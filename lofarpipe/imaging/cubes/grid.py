@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 # Largest distance of an image from the middle of its plane, in planes, on a regular axis: frequencies in headers are
 # good to 1e-9 of themselves, and channels of 142 and 143 input channels are 3.5e-3 apart.

@@ -13,16 +13,17 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import Beam
 from lofarpipe.imaging.cubes.grid import FrequencyGrid
 from lofarpipe.support.fits_header import STOKES_NAMES
+from lofarpipe.support.patterns import lazy_pattern
 
 ANGLE_KEY = "HIERARCH INSTRUMENT_RECEPTOR_ANGLE"
 BEAMS, ORIGINAL_BEAMS, FREQUENCIES = "BEAMS", "ORIGINAL_BEAMS", "FREQUENCIES"
 STOKES_CODES = {name: code for code, name in STOKES_NAMES.items()}
 # Of a header, what is said anew of every file.
-_STRUCTURE = re.compile(r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|CHECKSUM|DATASUM")
+_STRUCTURE = lazy_pattern(r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|CHECKSUM|DATASUM")
 # Keywords of one axis, or of a pair. Source: FITS standard 4.0, table 22.
-_OF_AXIS = re.compile(r"(CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CNAME|CSYER|CRDER|CROTA|CZPHS|CPERI)([34])")
-_OF_PAIR = re.compile(r"(PC|CD)(\d)_(\d)")
-_OF_PARAMETER = re.compile(r"(PV|PS)([34])_(\d+)")
+_OF_AXIS = lazy_pattern(r"(CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CNAME|CSYER|CRDER|CROTA|CZPHS|CPERI)([34])")
+_OF_PAIR = lazy_pattern(r"(PC|CD)(\d)_(\d)")
+_OF_PARAMETER = lazy_pattern(r"(PV|PS)([34])_(\d+)")
 _BEAM_KEYS = ("BMAJ", "BMIN", "BPA", "CASAMBM")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
-_ROOT = re.compile(r"image\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})")
-_PRODUCT = re.compile(
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
+
+_ROOT = lazy_pattern(r"image\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})")
+_PRODUCT = lazy_pattern(
     r"(?P<product>image|weights)\.(?P<kind>restored|residual)\.(?P<stokes>[iquv])"
     r"\.(?P<field>.+)\.contcube\.beam(?P<beam>\d{2,})\.conv\.(?P<ending>fits|txt)"
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from lofarpipe.imaging.cubes.stokes_images import (
     recipe_in,
     recipe_of,
 )
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import unfinished_name
 
 if TYPE_CHECKING:  # it brings coordinates and units of the sky

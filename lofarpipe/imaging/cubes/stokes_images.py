@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,13 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.cube import image_unit
 from lofarpipe.imaging.quality.statistics import robust_rms
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 STOKES = "IQUV"
 RECIPE, EFFECTIVE, FLAGGED, ROBUST = "RECIPE", "EFFFREQ", "FLAGFRAC", "ROBUST"
 COPIED = ("BUNIT", "EQUINOX", "RADESYS", "TELESCOP", "OBSERVER", "DATE-OBS", "ORIGIN", "BMAJ", "BMIN", "BPA")
-SKY = re.compile(r"(NAXIS|CTYPE|CRPIX|CRVAL|CDELT|CUNIT)[12]|(PV|PC|CROTA)\d\S*|LONPOLE|LATPOLE")
+SKY = lazy_pattern(r"(NAXIS|CTYPE|CRPIX|CRVAL|CDELT|CUNIT)[12]|(PV|PC|CROTA)\d\S*|LONPOLE|LATPOLE")
 Floats32 = NDArray[np.float32]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.imaging.imager.errors import ImagerError
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.imager.averaging import Chunk
 from lofarpipe.imaging.imager.bands import BandRange
 from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 GRIDDER_AXES = (1, 0, 2)  # the first axis of an image is that of v

@@ -14,7 +14,7 @@ minor cycles go on down to the threshold, with the patches alone: without them a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +30,7 @@ from lofarpipe.imaging.imager.scales import gaussian_patch, scale_maps, stride
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.spectra import spectral_fits
 from lofarpipe.imaging.imager.stamps import add_patches
+from lofarpipe.support.dataclass import dataclass
 
 Plane = NDArray[np.float32]
 Cube = NDArray[np.float32]  # (pol, chan, y, x)

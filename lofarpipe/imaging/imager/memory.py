@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.sets import RowSource, read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
+from lofarpipe.support.dataclass import dataclass
 
 GB = 1e9
 PROGRAM_BYTES = 0.35e9  # libraries, kernels, and a block of rows as it is read

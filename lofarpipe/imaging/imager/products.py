@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from lofarpipe.imaging.imager.components import write_components
 from lofarpipe.imaging.imager.restore import RestoringBeam, restore
 from lofarpipe.imaging.ms.observation import observation_keywords
 from lofarpipe.imaging.ms.tables import opened
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,6 @@ difference is small, so that the sample's error is, and the patches cost the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.operators import Gridder
 from lofarpipe.imaging.imager.scales import smooth
+from lofarpipe.support.dataclass import dataclass
 
 Plane = NDArray[np.float32]
 

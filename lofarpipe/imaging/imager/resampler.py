@@ -11,11 +11,12 @@ Without it a dirty image of 512 pixels erred by 6e-3 of its peak at the edges, a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from ducc0 import fft
 from numpy.typing import NDArray
+
+from lofarpipe.support.dataclass import dataclass
 
 Plane = NDArray[np.float32]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

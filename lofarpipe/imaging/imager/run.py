@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from lofarpipe.imaging.imager.scales import automatic_scales
 from lofarpipe.imaging.imager.sets import common_column
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.visibilities import read_channels
+from lofarpipe.support.dataclass import dataclass
 
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 

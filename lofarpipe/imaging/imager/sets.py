@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_field, opened_set, visibility_columns
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

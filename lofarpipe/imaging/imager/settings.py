@@ -6,8 +6,9 @@ means: none, or automatic where the comment says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

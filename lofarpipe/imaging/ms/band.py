@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_F
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import choose_field, read_field_rows
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set, visibility_columns
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -28,7 +29,7 @@ SAMPLED_ROWS = 40_000  # of a window; of more, blocks of rows spread over the se
 BLOCKS = 40
 SAMPLED_VISIBILITIES = 20_000_000  # of a window with many channels: 5000 rows of 4096
 ROWS_AT_ONCE, VISIBILITIES_AT_ONCE = 20_000, 2_000_000  # 64 MB
-_PARALLACTIC = re.compile(r"\bparang\s*=\s*(True|False)", re.I)
+_PARALLACTIC = lazy_pattern(r"\bparang\s*=\s*(True|False)", re.I)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import Finding, PipelineError, findings_of, named
 from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import remove_unfinished, unfinished_name
 
 Floats = NDArray[np.float64]

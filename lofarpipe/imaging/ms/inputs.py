@@ -6,7 +6,6 @@ import functools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from lofarpipe.imaging.ms.names import AUTO, other_case_hint
 from lofarpipe.imaging.ms.rows import MOST_CELLS
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
 from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
+from lofarpipe.support.dataclass import dataclass
 
 PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
 AVERAGED_CORRELATIONS = 4

@@ -7,7 +7,6 @@ are alike one row of each is read; only of others all rows are, without their vi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lofarpipe.imaging.ms.tables import (
     selected_field,
     without_table,
 )
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.ms.tables import opened
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import LONGEST_TEXT
 
 MJD_BEGIN = datetime(1858, 11, 17)  # without a zone: TIME is UTC, and dates of FITS have none

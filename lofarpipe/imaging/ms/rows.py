@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import named
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.tables import MeasurementSetError
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

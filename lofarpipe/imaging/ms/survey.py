@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,8 @@ from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
 from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
 from lofarpipe.support.data_directories import user_cache
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 SCHEMA = 2  # to be raised when an entry's content, or what it means, changes
 RECENT_S = 2.0  # files written so recently may be written again without another time of change
@@ -143,7 +144,7 @@ ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for 
 NEEDED_SUBTABLES, NEEDED_COLUMNS = ("HISTORY",), ("FLAG_CATEGORY", "DATA")
 # A station of LOFAR that EveryBeam knows is called after its antennas, as in CS002HBA0; DP3's stationadder calls its
 # own ones ST001.
-STATION_NAME = re.compile(r"(LBA|HBA)[01]?", re.IGNORECASE)
+STATION_NAME = lazy_pattern(r"(LBA|HBA)[01]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

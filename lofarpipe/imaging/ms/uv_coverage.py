@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from lofarpipe.imaging.ms.measurement_set import read_metadata, sample_set
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.quality.figures import STYLE, save_figure
 from lofarpipe.imaging.weighting.noise import baselines_lambda
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from lofarpipe.imaging.weighting.weights import (
     rms_baseline_lambda,
     uniform_from_density,
 )
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

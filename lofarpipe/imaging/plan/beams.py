@@ -6,11 +6,11 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 
 STOKES = "IQUV"
 NONE = "none"

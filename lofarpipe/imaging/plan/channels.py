@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 LEAST_DIGITS = 3  # of the number of a channel in names

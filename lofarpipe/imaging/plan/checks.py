@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from lofarpipe.imaging.plan.losses import AveragingWish, least_image_side
 from lofarpipe.imaging.plan.options import parse_options
 from lofarpipe.imaging.plan.plan import plan_field
 from lofarpipe.imaging.plan.sizes import coarse_cells
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, is_file
 

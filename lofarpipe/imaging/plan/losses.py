@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from lofarpipe.imaging.plan.smearing import (
     worst_baseline_loss,
     worst_limits,
 )
+from lofarpipe.support.dataclass import dataclass
 
 MAX_CHANNEL_WIDTH_HZ = 2.0e6  # caps that protect tiny images, whose limits are loose
 MAX_TIMESTEP_S = 120.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.support.dataclass import dataclass
 
 # Smallest and largest value of each number that makes sense.
 RANGES: dict[str, tuple[float, float]] = {

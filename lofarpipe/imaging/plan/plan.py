@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from lofarpipe.imaging.plan.options import PlanError, PlanOptions
 from lofarpipe.imaging.plan.sizes import FieldAngles, FieldWidth, ImageSizes, coarse_cells, field_angles, image_sizes
 from lofarpipe.imaging.plan.smearing import AveragingLimits
 from lofarpipe.imaging.weighting.weights import ImageWeighting
+from lofarpipe.support.dataclass import dataclass
 
 if TYPE_CHECKING:
     from lofarpipe.imaging.ms.measurement_set import SetMetadata

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lofarpipe.imaging.plan.losses import AveragingStep, LossAt
 from lofarpipe.imaging.plan.plan import ImagingPlan
 from lofarpipe.imaging.plan.smearing import PeakLoss
 from lofarpipe.support.data_map import DataMap, DataProduct
+from lofarpipe.support.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from lofarpipe.imaging.plan import historical
 from lofarpipe.imaging.plan.fft_size import SMALLEST_IDG_SIDE, SMALLEST_SIDE, image_size, smooth_even_size
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
+from lofarpipe.support.dataclass import dataclass
 
 Size = tuple[int, int]
 

@@ -8,10 +8,11 @@ Source of every formula here: Bridle & Schwab 1999, ASP Conf. 180, ch. 18; Thomp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lofarpipe.errors import nearest
 from lofarpipe.imaging.ms.names import AUTO
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import split_list
 
 NONE = "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from lofarpipe.imaging.plan.channels import (
 from lofarpipe.imaging.plan.fft_size import image_size
 from lofarpipe.imaging.plan.stokes_options import BY_PLAN, StokesOptions
 from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights, rms_baseline_lambda
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0

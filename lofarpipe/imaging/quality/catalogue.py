@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.quality.sky_image import INDEX_KEY, SkyImage
 from lofarpipe.imaging.quality.statistics import ISLAND_SIGMA, PEAK_SIGMA
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import unfinished_directory
 
 # The head of a list without sources; PyBDSF writes none then.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lofarpipe.imaging.quality.reference import Reference, read_reference
 from lofarpipe.imaging.quality.sky_image import SkyImage, read_sky_image
 from lofarpipe.imaging.quality.statistics import PEAK_SIGMA, central_part, robust_rms
 from lofarpipe.imaging.simulation.sky import Source, Truth, separation_deg
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 HEADER = " source  distance   true flux  measured    +-    ratio   offset   offset  signal  width"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import FitsHeader, read_header
 
 TYPES = {-32: ">f4", -64: ">f8"}  # BITPIX -> pixels

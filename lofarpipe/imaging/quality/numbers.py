@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ from lofarpipe.imaging.quality.statistics import (
 )
 from lofarpipe.imaging.weighting.noise import NoiseUnknownError, expected_rms_jy, survey_rms_jy
 from lofarpipe.imaging.weighting.weights import ImageWeighting
+from lofarpipe.support.dataclass import dataclass
 
 CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
 SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights

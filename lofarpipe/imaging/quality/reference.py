@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.sky import TRUTH_FILE, read_truth
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

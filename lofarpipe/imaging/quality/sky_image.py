@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import HISTORY_BEGIN, HISTORY_END, STOKES_NAMES, other_history, printable_ascii
 
 Pixels = NDArray[np.float32]

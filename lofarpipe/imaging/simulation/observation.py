@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from lofarpipe.imaging.simulation.sky import (
 from lofarpipe.imaging.simulation.stations import ObservationSettings, Station, load_stations, station_uvw_m
 from lofarpipe.imaging.simulation.tables import SetLayout, array, put_row, write_subtables
 from lofarpipe.imaging.weighting.noise import station_sefd_jy
+from lofarpipe.support.dataclass import dataclass
 
 SKYMODEL_FILE = "sky.skymodel"
 UNFINISHED = ".unfinished"

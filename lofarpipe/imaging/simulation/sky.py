@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.simulation.stations import ObservationSettings
+from lofarpipe.support.dataclass import dataclass
 
 TRUTH_FILE = "truth.json"
 REFERENCE_FREQUENCY_HZ = 150e6

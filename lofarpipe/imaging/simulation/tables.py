@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import casacore.tables
 import numpy as np
 
 from lofarpipe.imaging.simulation.stations import SUBBAND_WIDTH_HZ, TILES, ObservationSettings, Station
+from lofarpipe.support.dataclass import dataclass
 
 POSITION = {"QuantumUnits": ["m", "m", "m"], "MEASINFO": {"type": "position", "Ref": "ITRF"}}
 EPOCH = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.beam.station import SPEED_OF_LIGHT_M_S, BeamError
 from lofarpipe.imaging.ms.measurement_set import Sample, SetMetadata, sample_visibilities
 from lofarpipe.imaging.weighting.weights import ImageWeighting, SampledTracks, sampled_briggs_weights
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 

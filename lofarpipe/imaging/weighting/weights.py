@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 EARTH_ROTATION_RAD_S = 7.2921159e-5  # 2 pi in a mean sidereal day, 86164.0905 s

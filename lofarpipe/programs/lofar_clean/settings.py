@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import radians
 from typing import Any
 
 from lofarpipe.imaging.imager.settings import KINDS, ImagerSettings, Weighting
 from lofarpipe.programs.lofar_clean.options import DEFAULT_NAME, angle_deg, option_number, polarizations
+from lofarpipe.support.dataclass import dataclass
 
 MAJORS_WITHOUT_LIMIT = 20
 GB = 1e9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lofarpipe.imaging.weighting.pairs import ChannelRange
 from lofarpipe.programs.base import BEAM, CORRECTED, EFFECTIVE_FREQUENCY
 from lofarpipe.programs.wsclean.beams import BEAM_HISTORY, ImageField, find_source
 from lofarpipe.programs.wsclean.outputs import CORRECTED_KINDS, Product, select
+from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from lofarpipe.imaging.weighting.pairs import ChannelRange
 from lofarpipe.imaging.weighting.weights import ImageWeighting
 from lofarpipe.programs.wsclean.options import given_options
 from lofarpipe.programs.wsclean.outputs import Product, option_products, select
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import HISTORY_BEGIN
 
 Plane = NDArray[np.float32]

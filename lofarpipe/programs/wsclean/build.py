@@ -9,7 +9,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
@@ -19,6 +18,8 @@ from lofarpipe.programs.find import quiet_environment
 from lofarpipe.programs.logs import explained
 from lofarpipe.programs.wsclean.log import MESSAGES
 from lofarpipe.programs.wsclean.options import Options, flag_name, number
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 ANSWER_TIMEOUT_S = 60
 QUESTIONS = ("-version", "-help")  # asked with two dashes; then so, as container engines have such options themselves
@@ -27,11 +28,11 @@ OLD_FLAGS = {"idg": "use-idg", "wgridder": "use-wgridder", "direct-ft": "direct-
 NEW_GRIDDERS = (*OLD_FLAGS, "tuned-wgridder")
 GRIDDER_FLAGS = frozenset(flag for flag in OLD_FLAGS.values() if flag)
 
-_VERSION = re.compile(r"WSClean version (\d+(?:\.\d+)*)")
-_PART = re.compile(r"^\s*(EveryBeam|IDG|WGridder)\b(?!.*\bnot\b).*\bavailable", re.MULTILINE)
-_HELP_LINE = re.compile(r"^-.*", re.MULTILINE)
-_METAVARIABLE = re.compile(r"<[^>]*>|\[[^\]]*\]")
-_OPTION = re.compile(rf"(?:^|(?<=[\s(]))-([A-Za-z][\w-]*)((?:\s+(?:{_METAVARIABLE.pattern}))*)")
+_VERSION = lazy_pattern(r"WSClean version (\d+(?:\.\d+)*)")
+_PART = lazy_pattern(r"^\s*(EveryBeam|IDG|WGridder)\b(?!.*\bnot\b).*\bavailable", re.MULTILINE)
+_HELP_LINE = lazy_pattern(r"^-.*", re.MULTILINE)
+_METAVARIABLE = lazy_pattern(r"<[^>]*>|\[[^\]]*\]")
+_OPTION = lazy_pattern(rf"(?:^|(?<=[\s(]))-([A-Za-z][\w-]*)((?:\s+(?:{_METAVARIABLE.pattern}))*)")
 # Options that take a value of which the help does not tell. Source: WSClean 3.1, every option tried.
 VALUE_NOT_IN_HELP = (
     *("beam-model", "beam-mode", "beam-normalisation-mode"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from lofarpipe.errors import WARNING, Suggestions
@@ -25,6 +24,7 @@ from lofarpipe.programs.wsclean.options import (
     without_flags,
     words,
 )
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import split_list
 
 MOST_REFUSALS = 8  # WSClean names one at a time; so often it is asked again

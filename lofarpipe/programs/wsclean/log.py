@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from lofarpipe.programs.base import Progress
 from lofarpipe.programs.logs import COUNT, HEAP, explained
+from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import flux_text
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ FLUX = r"([-+]?(?:nan|inf|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?)) ((?-i:
 _BEFORE_PEAK = (
     r"Initial peak:|Stopped on peak|Starting multi-scale cleaning\. Start peak=|Subimage [0-9]+ has maximum peak of"
 )
-_PEAK = re.compile(rf"^(?:{_BEFORE_PEAK}) ?{FLUX}", re.I)
-_ITERATION = re.compile(rf"^(?:\([0-9]+\) )?Iteration ([0-9]+)[^:]*: ?{FLUX}", re.I)
+_PEAK = lazy_pattern(rf"^(?:{_BEFORE_PEAK}) ?{FLUX}", re.I)
+_ITERATION = lazy_pattern(rf"^(?:\([0-9]+\) )?Iteration ([0-9]+)[^:]*: ?{FLUX}", re.I)
 
 
 def flux_jy(number: str, prefix: str) -> float:
@@ -53,11 +55,11 @@ def peak_in(line: str) -> float | None:
 
 # ---- how far it is
 
-_DECONVOLVING = re.compile(rf"^ ?== Deconvolving \(({COUNT})\) ==")
-_PHASE = re.compile(r"^ ?== (Constructing PSF|Constructing image|Converting model image to visibilities) ==")
-_PERFORMED = re.compile(r"^Performed (\d+) iterations in total")
-_MAJOR_ITERATIONS = re.compile(r"^(\d+) major iterations? (?:was|were) performed")
-_ROWS = re.compile(r"^(Gridding|Predicting) (\d+) rows")
+_DECONVOLVING = lazy_pattern(rf"^ ?== Deconvolving \(({COUNT})\) ==")
+_PHASE = lazy_pattern(r"^ ?== (Constructing PSF|Constructing image|Converting model image to visibilities) ==")
+_PERFORMED = lazy_pattern(r"^Performed (\d+) iterations in total")
+_MAJOR_ITERATIONS = lazy_pattern(r"^(\d+) major iterations? (?:was|were) performed")
+_ROWS = lazy_pattern(r"^(Gridding|Predicting) (\d+) rows")
 PHASES = {
     "Constructing PSF": "making the point spread function",
     "Constructing image": "gridding",
@@ -105,7 +107,7 @@ BAD_DATA = (
 KILO_JY, FAR = 1e3, 2.0
 RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
 
-_NOISE = re.compile(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
+_NOISE = lazy_pattern(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
 _LOCAL_NOISE = "Lowest RMS in image:"
 
 
@@ -243,9 +245,9 @@ MESSAGES: Messages = (
     (r"IDG can not yet make rectangular images", "set axis_stretch = 1.0, or gridder = wgridder"),
     (r"Image size has not been set", "set -size to a width and a height above 0"),
 )
-_COUNT = re.compile(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
-_UNDEFINED_PEAK = re.compile(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
-_NOISE_TEXT = re.compile(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
+_COUNT = lazy_pattern(r"^Gridded visibility count: ([0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?)", re.MULTILINE)
+_UNDEFINED_PEAK = lazy_pattern(r"^ ?Stopped on peak (-?(?:nan|inf)) Jy", re.MULTILINE | re.IGNORECASE)
+_NOISE_TEXT = lazy_pattern(r"^Estimated standard deviation of background noise: (\S+)", re.MULTILINE)
 
 
 def find_refusal(log_text: str) -> str | None:

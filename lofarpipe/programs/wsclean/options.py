@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.programs.argv import PATHS
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of
 
 # What a flag may be set to as a keyword: given, or not given.
 BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
 NOT_GIVEN = "none"  # a keyword that is this is left out
-_FLAG = re.compile(r"--?([A-Za-z][\w-]*)")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_FLAG = lazy_pattern(r"--?([A-Za-z][\w-]*)")
+_NUMBER = lazy_pattern(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def flag_name(argument: str) -> str:

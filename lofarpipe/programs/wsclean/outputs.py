@@ -21,10 +21,8 @@ from __future__ import annotations
 
 import glob
 import math
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import BinaryIO
@@ -41,7 +39,9 @@ from lofarpipe.programs.wsclean.options import (
     number,
     polarization_names,
 )
+from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import read_header
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of
 
 DEFAULT_ROOT = "wsclean"
@@ -60,7 +60,7 @@ WRITES_NO_IMAGES = frozenset({"dry-run", "predict", "restore", "restore-list", "
 # Spellings that WSClean takes as well.
 OTHER_SPELLINGS = {"channelsout": "channels-out", "intervalsout": "intervals-out"}
 _KINDS = "|".join(sorted((*OF_A_POLARISATION, *OF_THE_FIRST_POLARISATION, *OF_A_CHANNEL), key=len, reverse=True))
-_NAME = re.compile(
+_NAME = lazy_pattern(
     r"(?:-t(?P<interval>\d{4,}))?(?:-(?P<channel>\d{4,}|MFS))?(?:-(?P<stokes>[IQUV]|[XYRL]{2}i?))?"
     rf"-(?P<kind>{_KINDS})(?:-(?P<element>\d+))?\.fits|-(?P<text>sources(?:-pb)?)\.txt"
 )

@@ -6,10 +6,10 @@ Source of each choice: doc/spec/meerkat.md, section 2.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lofarpipe.programs.wsclean.outputs import read_products, select
+from lofarpipe.support.dataclass import dataclass
 
 STOKES = "IQUV"
 AUTO = "auto"

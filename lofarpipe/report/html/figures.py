@@ -12,7 +12,6 @@ import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from PIL import Image
 from lofarpipe.imaging.quality.figures import BLANK_COLOUR, STYLE, draw_beam, label_sky
 from lofarpipe.imaging.quality.statistics import averaged, central_part, robust_rms, tile_rms
 from lofarpipe.report.html.page import NoPictureError, data_uri, png_uri
+from lofarpipe.support.dataclass import dataclass
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
 SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear

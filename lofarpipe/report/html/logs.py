@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from lofarpipe.jobs import NOTE
 from lofarpipe.state.run_state import FAILED, JobState, RunState, StepState
+from lofarpipe.support.patterns import lazy_pattern
 
 BUDGET_BYTES = 3_000_000  # for all logs together
 LONGEST_BYTES, SHORTEST_BYTES = 48_000, 900  # of one log
@@ -18,8 +18,8 @@ COMMAND_CHARACTERS = 4_000  # of a long list of sets the middle is left out
 COMMANDS_BYTES = 1_500_000
 MOST_JOBS = 3_000  # on the page
 HEAD_PART = 0.3  # of a log that is cut; the end tells more
-COUNTERS = re.compile(r"(@\d+)+/")  # of loops, in the name of a job
-UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+COUNTERS = lazy_pattern(r"(@\d+)+/")  # of loops, in the name of a job
+UNPRINTABLE = lazy_pattern(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class LogText(NamedTuple):

@@ -5,20 +5,20 @@ They are in files ``*.cubes.json`` of the job directory, one for each beam, or r
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lofarpipe.state.run_state import FAILED, JobState, RunState
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import flux_text
 
 CHART = (560, 200)  # width and height
 HIGHEST_OF_MEDIAN, HEADROOM = 4.0, 1.1
 COLOURS, OTHER_COLOUR = {"I": "#1b3a6b", "Q": "#c8102e", "U": "#2e8b57", "V": "#b8860b"}, "#8a94a6"
 COLOURS |= {"major": COLOURS["I"], "minor": COLOURS["Q"]}
-_BEAM = re.compile(r"beam(\d\d)(?!\d)")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BEAM = lazy_pattern(r"beam(\d\d)(?!\d)")
+_BASE64 = lazy_pattern(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from importlib.util import find_spec
 from types import CodeType
 from typing import Any
 
+from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.python2.imports import STANDS_FOR
 
 # In Python 2 a tab goes on to the next multiple of 8; Python 3 refuses tabs mixed with blanks. Only indentation counts.
-INDENTATION = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
+INDENTATION = lazy_pattern(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 # A plugin is no package, so what it imports is never relative. Modules are found by ``python2_imports``; builtins that
 # gave lists are there as such: a translation to ``list(map(...))`` would lose what is special about None and text.
 UNWANTED = "filter import imports imports2 execfile intern itertools itertools_imports map reduce reload types urllib"
@@ -41,7 +42,7 @@ MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
 COPIED = {"DataMap", "DataProduct"}
 #: Whoever imports these writes for both; data frames had methods of those names with Python 3.
 BRIDGES = {"builtins", "future", "pandas", "past", "six"}
-VERSION = re.compile("py_?[23]|version|hasattr", re.IGNORECASE)
+VERSION = lazy_pattern("py_?[23]|version|hasattr", re.IGNORECASE)
 ONLY_PYTHON3 = (ast.AnnAssign, ast.AsyncFunctionDef, ast.Await, ast.JoinedStr, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
 
 
