@@ -12,14 +12,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job
 from lofarpipe.state.events import JobSetAside, JobSettled, step_of
 from lofarpipe.state.fingerprints import starting_with
-from lofarpipe.state.journal import Stream
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import io_problem
+
+if TYPE_CHECKING:
+    from lofarpipe.state.journal import Stream
 
 LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
 

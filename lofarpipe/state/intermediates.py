@@ -6,11 +6,14 @@ import fnmatch
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lofarpipe.state.events import FilesRemoved, JobAdopted, step_of
 from lofarpipe.state.former_outputs import remove
-from lofarpipe.state.journal import Stream
 from lofarpipe.state.work import Work
+
+if TYPE_CHECKING:
+    from lofarpipe.state.journal import Stream
 
 ALL, PRODUCTS, IMAGES = "all", "products", "images"
 KEEP = (ALL, PRODUCTS, IMAGES)

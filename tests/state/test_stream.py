@@ -95,7 +95,7 @@ def test_quiet_stream_still_reports_job_ends(silent: JobResult, monkeypatch: pyt
     monkeypatch.setattr(module, "WAIT_S", 0.2)
     hearer = Hearer()
     told = Stream(reporters=[hearer])
-    told._told_s = 1e12  # as if it were now
+    told._last_report_s = 1e12  # as if it were now
     monkeypatch.setattr(module.time, "time", lambda: 1e12)
     told.emit(job_end("s", silent))
     assert hearer.told == []
@@ -211,7 +211,7 @@ def late(reporter: Hearer, silent: JobResult, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "WAIT_S", 0.01)
     monkeypatch.setattr(module.time, "time", lambda: 1e12)
     told = Stream(reporters=[reporter])
-    told._told_s = 1e12
+    told._last_report_s = 1e12
     told.emit(job_end("s", silent))
     assert reporter.is_told.wait(LONG_S)
     return told
@@ -309,7 +309,7 @@ def test_threads_lose_no_job_end(silent: JobResult, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module.time, "time", lambda: 1e12)
     counters = [Counter(), Counter()]
     told = Stream(reporters=counters)
-    told._told_s = 1e12
+    told._last_report_s = 1e12
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
