@@ -161,7 +161,7 @@ def test_cluster_file_sets_slurm_options(here: Path) -> None:
         (["--num_beems", "1", "a", "b"], "unrecognized arguments: --num_beems b; did you mean '--num_beams'?"),
         (["--num", "1", "a", "b"], "unrecognized arguments: --num b"),
         (["a"], "the following arguments are required: datadir"),
-        (["a", "b", "c"], "unrecognized arguments: c\n"),
+        (["a", "b", "c"], "error: unrecognized arguments: c; see spice_image --help\n"),
         (["--hosted_wsclean", "docker://a", "--local_wsclean", "x", "a", "b"], "not allowed with argument"),
         (["--dry_run", "--check", "a", "b"], "not allowed with argument"),
     ],
