@@ -25,9 +25,9 @@ Counts = NDArray[np.int64]
 LINEAR, CIRCULAR = ("XX", "XY", "YX", "YY"), ("RR", "RL", "LR", "LL")
 SUFFIXES = (".ms", ".mms")
 CALIBRATED, RECORDED = "CORRECTED_DATA", "DATA"
-SAMPLED_ROWS = 40_000  # of a window; of more, blocks of rows spread over the set
+SAMPLED_ROWS = 40_000  # per window; larger windows are sampled in blocks spread over the set
 BLOCKS = 40
-SAMPLED_VISIBILITIES = 20_000_000  # of a window with many channels: 5000 rows of 4096
+SAMPLED_VISIBILITIES = 20_000_000  # limit for windows with many channels: 5000 rows of 4096
 ROWS_AT_ONCE, VISIBILITIES_AT_ONCE = 20_000, 2_000_000  # 64 MB
 _PARALLACTIC = lazy_pattern(r"\bparang\s*=\s*(True|False)", re.I)
 
@@ -45,10 +45,10 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class BandSet:
-    """A measurement set as full-Stokes imaging sees it.
+    """Properties of a measurement set for full-Stokes imaging.
 
-    ``parallactic`` is ``corrected``, ``not corrected`` or ``not recorded``: by whether ``parang`` in CASA's HISTORY was
-    set when the calibration was applied. ``receptor_angles_deg`` are the distinct ones of the FEED table.
+    ``parallactic`` is ``corrected``, ``not corrected`` or ``not recorded``: the ``parang`` setting of the applied
+    calibration in CASA's HISTORY. ``receptor_angles_deg`` are the distinct receptor angles in the FEED table.
     """
 
     path: str
@@ -81,13 +81,13 @@ def base_name(path: str) -> str:
 
 
 def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
-    """Return the description of a measurement set; of its main table only column names and numbers of rows are read.
+    """Return the properties of a measurement set; reads no more of the main table than column names and row counts.
 
     Raises
     ------
     MeasurementSetError
-        If it cannot be read, has not four correlations of one kind of feed, lacks the column, or several fields and
-        none was chosen.
+        If the set cannot be read, does not have four correlations of one feed type, lacks the column, or has several
+        fields and none was selected.
     """
     with opened_set(path) as table:
         columns = frozenset(table.colnames())
@@ -121,12 +121,12 @@ def read_band(path: str, data_column: str = AUTO, field: str = AUTO) -> BandSet:
 
 
 def choose_column(path: str, visibilities: Sequence[str], choice: str) -> str:
-    """Return the column of the visibilities: the calibrated one where the set has it, or the one that is wanted.
+    """Return the visibility column: the requested one, or by default the calibrated one if present.
 
     Raises
     ------
     MeasurementSetError
-        If the set does not have it.
+        If the set lacks the column.
     """
     name = choice if choice != AUTO else CALIBRATED if CALIBRATED in visibilities else RECORDED
     if name not in visibilities:
@@ -190,7 +190,7 @@ def _correlations(path: str, windows: Sequence[Window]) -> tuple[str, ...]:
 
 
 def _feeds(path: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return kinds and angles (deg) of the receptors; none where the FEED table is empty or not there."""
+    """Return types and angles (deg) of the receptors; empty without a FEED table or rows in it."""
     try:
         with opened(f"{path}::FEED") as feeds:
             if not feeds.nrows():
@@ -221,9 +221,9 @@ def _parallactic(path: str) -> str:
 
 # ------------------------------------------------------------------------------------------------ what can be imaged
 def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[Counts]:
-    """Return for each window the number of usable visibilities of each channel, (chan,), in a sample of the rows.
+    """Return the number of usable visibilities per channel, (chan,), of each window in a sample of rows.
 
-    ``most_rows`` 0 reads all rows; of many channels fewer are read.
+    ``most_rows`` 0 reads all rows; windows with many channels are sampled with fewer rows.
     """
     with opened_set(band.path) as table:
         counts = []

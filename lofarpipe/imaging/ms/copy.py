@@ -1,7 +1,8 @@
-"""A copy of a measurement set that DP3 can read and averages rightly, where it cannot with the set itself.
+"""Corrected copies of measurement sets that DP3 cannot read, or would average incorrectly.
 
-DP3 6.6 takes the baselines and the INTERVAL of the first slot for those of all, wants one row in FIELD and a column
-FLAG_CATEGORY, joins rising channels only, and averages negative weights as they are. The set itself is never changed.
+DP3 6.6 assumes the baselines and the INTERVAL of the first slot for all slots, requires one row in FIELD and a column
+FLAG_CATEGORY, concatenates ascending channels only, and averages negative weights unchanged. The original set is never
+modified.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from lofarpipe.imaging.ms.uv_sample import rotate_uvw
 Numbers = NDArray[np.int64]
 
 VISIBILITIES_PER_BLOCK = 2_000_000
-COMPARED_ROWS = 500  # that repeat others, of a set
+COMPARED_ROWS = 500  # duplicate rows compared per set
 WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 
 
 def why_copied(survey: SetSurvey) -> list[str]:
-    """Return why DP3 gets a copy of a set, and the changes in the copy; empty if it gets the set itself."""
+    """Return the changes that DP3 needs in a copy of a set; empty if DP3 can read the original."""
     metadata, times, layout = survey.metadata, survey.times, survey.layout
     reasons = []
     if metadata.nfields != 1:
@@ -54,7 +55,7 @@ def why_copied(survey: SetSurvey) -> list[str]:
         reasons.append(f"{counted(missing, 'row')} are missing in some of the slots: flagged ones take their place")
     if not (reasons or layout.same_order):
         reasons.append("the baselines are in another order in some slots: they are sorted")
-    if not abs(times.first_interval_s - times.step_s) <= INTERVAL_TOLERANCE_S:  # which may be no number
+    if not abs(times.first_interval_s - times.step_s) <= INTERVAL_TOLERANCE_S:  # INTERVAL may be NaN
         reasons.append(
             f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: it is "
             "that in all rows"
@@ -87,7 +88,7 @@ def _why_values_change(survey: SetSurvey) -> list[str]:
 
 
 def repeats_differ(survey: SetSurvey, data_column: str) -> bool:
-    """Whether rows that have time and baseline of another row have other values, so that none can be left out."""
+    """Whether duplicate rows (same time and baseline) differ in their values, so that none can be dropped."""
     metadata = survey.metadata
     with opened_field(metadata.path, metadata.field_id) as table:
         times_s = table.getcol("TIME")
@@ -100,14 +101,14 @@ def repeats_differ(survey: SetSurvey, data_column: str) -> bool:
 
 
 def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
-    """Write a copy of a set that DP3 averages rightly; return the changes in it.
+    """Write a corrected copy of a set for DP3; return the changes.
 
-    ``target`` is there only once it is complete.
+    ``target`` appears only when complete.
 
     Raises
     ------
     MeasurementSetError
-        If the set cannot be read, or the copy not be written.
+        If the set cannot be read, or the copy cannot be written.
     """
     survey = survey_set(source, field=field, every_row=True)
     unfinished = Path(f"{target}.unfinished")
@@ -125,7 +126,7 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
 
 
 def copy_first_slots(metadata: SetMetadata, target: str) -> None:
-    """Write the first time slots of the field of a set, with one row in FIELD; two, as Dysco aborts at a single one."""
+    """Write the first two time slots of a field, with one row in FIELD; Dysco aborts on a single slot."""
     with opened_field(metadata.path, metadata.field_id) as table:
         times_s = table.getcol("TIME", 0, min(metadata.layout.rows, 2 * metadata.layout.most_rows))
         with closing(table.selectrows(np.flatnonzero(times_s <= np.unique(times_s)[:2][-1]))) as slot:
@@ -135,7 +136,7 @@ def copy_first_slots(metadata: SetMetadata, target: str) -> None:
 
 
 def _copy_rows(survey: SetSurvey, target: str) -> NDArray[np.bool_]:
-    """Copy the rows that the copy is to have, in its order; return which of them only fill a place."""
+    """Copy the selected rows in the target's order; return which of them are fillers."""
     metadata, layout = survey.metadata, survey.layout
     with opened_field(metadata.path, metadata.field_id) as table:
         if layout.is_regular and survey.times.backward_row < 0:
@@ -148,9 +149,9 @@ def _copy_rows(survey: SetSurvey, target: str) -> NDArray[np.bool_]:
 
 
 def complete_rows(times_s: NDArray[np.float64], baselines: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Return rows for every baseline in every slot, and which of them are from another slot, for want of their own.
+    """Return one row per baseline and slot, and which of them are fillers from another slot.
 
-    Of rows that repeat others the first is taken; in place of a missing one that of the slot before, or the next one.
+    The first of duplicate rows is kept; a missing row is filled from the previous slot, or else the next one.
     """
     slots, slot = np.unique(times_s, return_inverse=True)
     pairs, pair = np.unique(baselines, return_inverse=True)
@@ -165,7 +166,7 @@ def complete_rows(times_s: NDArray[np.float64], baselines: Numbers) -> tuple[Num
 
 
 def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
-    """Change a copy so that DP3 takes it as it is meant."""
+    """Apply the corrections for DP3 to a copy."""
     metadata = survey.metadata
     if metadata.nfields != 1:
         _keep_field(table, metadata.field_id)
@@ -187,16 +188,16 @@ def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
 
 
 def _keep_field(table: Any, field_id: int) -> None:
-    """Leave one row in FIELD, to which all rows point."""
+    """Reduce FIELD to one row, referenced by all rows of the main table."""
     with closing(casacore.tables.table(table.getkeyword("FIELD"), readonly=False, ack=False)) as fields:
         fields.removerows([number for number in range(int(fields.nrows())) if number != field_id])
     table.putcol("FIELD_ID", np.zeros(int(table.nrows()), np.int32))
 
 
 def _fill_places(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
-    """Flag the rows that fill a place, and give them the time of their slot, and the baseline as it stands then."""
+    """Flag the filler rows, and set their time and UVW to those of their slot."""
     slots_s = table.getcol("TIME").reshape(survey.times.slots, -1)
-    true_rows = np.argmin(filling.reshape(slots_s.shape), axis=1)  # a slot is one only if a row is its own
+    true_rows = np.argmin(filling.reshape(slots_s.shape), axis=1)  # each slot has at least one row of its own
     true_s = np.repeat(slots_s[np.arange(len(slots_s)), true_rows], slots_s.shape[1])
     later_s, declination_rad = true_s - slots_s.ravel(), survey.metadata.phase_centre_rad[1]
     for first, rows in _blocks(table, len(survey.metadata.frequencies_hz)):
@@ -213,7 +214,7 @@ def _fill_places(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> N
 
 
 def _sort_window(table: Any, order: Numbers) -> None:
-    """Sort the channels of the spectral window; widths are positive from here on."""
+    """Sort the channels of the spectral window in ascending order, with positive widths."""
     with closing(casacore.tables.table(table.getkeyword("SPECTRAL_WINDOW"), readonly=False, ack=False)) as window:
         for name in WINDOW_COLUMNS:
             window.putcell(name, 0, np.abs(np.asarray(window.getcell(name, 0))[order]))
@@ -227,7 +228,7 @@ def _blocks(table: Any, nchan: int) -> Iterator[tuple[int, int]]:
 
 
 def _mend_channels(table: Any, first: int, rows: int, order: Numbers) -> None:
-    """Sort the channels of some rows, flag weights and UVW that are no numbers, and give cross hands a weight."""
+    """Sort the channels of some rows, flag invalid weights and UVW, and fill missing cross-hand weights."""
     columns = {}
     for name in table.colnames():
         cell: tuple[int, ...] = np.shape(table.getcell(name, first)) if table.iscelldefined(name, first) else ()

@@ -1,8 +1,8 @@
-"""ASKAP's beams as other imagers expect them: direction of the beam, and correlations of an equatorial receptor.
+"""Conversion of ASKAP sets for other imagers: the beam's direction, and correlations of an equatorial receptor.
 
-One set holds one beam. Its FIELD has the direction of the whole array feed, and its correlations have the angle of
-the feed. Directions are put right in FIELD and FEED, from copies of both; correlations in a column of their own, so
-that DATA is never written. A second pass changes nothing, and an interrupted one is done again.
+One set holds one beam. Its FIELD has the direction of the whole phased-array feed, and its correlations are in the
+frame of the feed. Directions are corrected in FIELD and FEED, from backups of both; corrected correlations go into a
+separate column, so that DATA is never written. A second pass changes nothing; an interrupted pass is repeated.
 
 Source: doc/spec/cubes.md, section 1; compared with PyPI's fixms 0.4.1 in tests/imaging/ms/test_fix_ms.py.
 """
@@ -32,19 +32,19 @@ RECORDED, CORRECTED = "DATA", "CORRECTED_DATA"
 MOUNT = "equatorial"
 LINEAR = (9, 10, 11, 12)  # XX, XY, YX, YY in POLARIZATION.CORR_TYPE. Source: casacore, class Stokes
 DIRECTIONS = ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR")
-COPIED_TABLES = ("FIELD", "FEED")  # with the ending _OLD
+COPIED_TABLES = ("FIELD", "FEED")  # backed up as NAME_OLD
 ANGLE, INSTRUMENT_ANGLE = "RECEPTOR_ANGLE", "INSTRUMENT_RECEPTOR_ANGLE"
 EQUATORIAL_RAD = math.pi / 4  # the receptor angle of the corrected column
-SAME_RAD = 1e-13  # angles that differ less are the same: fixms and ours round differently
-UNFINISHED_KEYWORD = "FIX_UNFINISHED"  # keyword of the column while it is written
+SAME_RAD = 1e-13  # tolerance of angle comparisons: fixms rounds differently
+UNFINISHED_KEYWORD = "FIX_UNFINISHED"  # keyword of an incomplete column
 ROTATED_PER_BLOCK = 250_000
-BLOCK_ROWS = 1_000_000  # of a column with one number per row
-TILE_VISIBILITIES = 32_768  # of a tile of the new column: 1 MB
+BLOCK_ROWS = 1_000_000  # block size for scalar columns
+TILE_VISIBILITIES = 32_768  # per tile of the new column: 1 MB
 
 
 @dataclass(frozen=True)
 class SetBeam:
-    """The beam that a set holds: FEED1, and the name of its one field; ``channels`` of its first window."""
+    """The beam of a set: its FEED1 and field name; ``channels`` of the first window."""
 
     beam: int
     field: str
@@ -57,7 +57,7 @@ def read_beam(path: str) -> SetBeam:
     Raises
     ------
     MeasurementSetError
-        If it cannot be read, or has more than one feed, or more than one field.
+        If the set cannot be read, or has several feeds or fields.
     """
     with opened_set(path) as table:
         beam = _feed_number(path, table)
@@ -70,9 +70,9 @@ def read_beam(path: str) -> SetBeam:
 
 
 def findings(path: str, column: str = CORRECTED, skip: bool = False) -> list[Finding]:
-    """Return why a set cannot be put right, all reasons together; nothing is changed.
+    """Return all reasons why a set cannot be corrected; changes nothing.
 
-    With ``skip`` the set is imaged as it is, and the column must be there.
+    With ``skip`` the set is imaged unchanged, and the column must exist.
     """
     try:
         with opened_set(path) as table:
@@ -133,7 +133,7 @@ def _feed_problem(path: str, feed: int, skip: bool) -> str:
 
 
 def _is_fixed(table: Any) -> bool:
-    """Whether FEED has the angles of the receptors as they were, which are written when a column is whole."""
+    """Whether FEED records the original receptor angles, which are written once a column is complete."""
     with opened(f"{table.name()}::FEED") as feeds:
         return INSTRUMENT_ANGLE in feeds.colnames()
 
@@ -161,12 +161,12 @@ def _feed_number(path: str, table: Any) -> int:
 
 
 def fix_ms(path: str, column: str = CORRECTED) -> list[str]:
-    """Put directions and correlations of a set right; return the changes, one text each.
+    """Correct directions and correlations of a set; return one text per change.
 
     Raises
     ------
     MeasurementSetError
-        If it cannot be: see `findings`.
+        If the set cannot be corrected: see `findings`.
     """
     if problems := findings(path, column):
         raise MeasurementSetError("\n".join(map(str, problems)))
@@ -179,12 +179,12 @@ def fix_ms(path: str, column: str = CORRECTED) -> list[str]:
 
 
 def restore_ms(path: str) -> list[str]:
-    """Put directions and offsets back as they were; the corrected column and the angles stay.
+    """Restore the original directions and offsets; the corrected column and the angles stay.
 
     Raises
     ------
     MeasurementSetError
-        If there are no copies of them.
+        If there are no backups.
     """
     with opened_set(path):
         pass
@@ -199,7 +199,7 @@ def restore_ms(path: str) -> list[str]:
 
 
 def _keep_copy(path: str, name: str) -> None:
-    """Copy a subtable to one with the ending _OLD, once."""
+    """Back up a subtable as NAME_OLD, once."""
     target = Path(path, f"{name}_OLD")
     if (target / "table.dat").is_file():
         return
@@ -211,7 +211,7 @@ def _keep_copy(path: str, name: str) -> None:
 
 
 def _put_columns(path: str, subtable: str, values: dict[str, Any]) -> list[str]:
-    """Write columns of a subtable, but those that are so already; return the changes."""
+    """Write the columns of a subtable that differ; return the changes."""
     with opened(f"{path}::{subtable}") as table:
         other = [
             name for name, new in values.items() if not np.allclose(table.getcol(name), new, rtol=0, atol=SAME_RAD)
@@ -224,7 +224,7 @@ def _put_columns(path: str, subtable: str, values: dict[str, Any]) -> list[str]:
 
 
 def beam_direction(centre_rad: tuple[float, float], offset_rad: tuple[float, float]) -> tuple[float, float]:
-    """Return right ascension, from -pi to pi, and declination of a beam at an offset from the centre of the feed.
+    """Return right ascension (-pi to pi) and declination of a beam offset from the feed's centre.
 
     Source: doc/spec/cubes.md, section 1; fixms 0.4.1 turns vectors about three axes, with the same result to 2e-15.
     """
@@ -235,7 +235,7 @@ def beam_direction(centre_rad: tuple[float, float], offset_rad: tuple[float, flo
 
 
 def _write_directions(path: str, beam: int) -> list[str]:
-    """Write the direction of the beam into FIELD, and no offset into FEED; return the changes."""
+    """Write the beam's direction into FIELD and zero offsets into FEED; return the changes."""
     offsets_rad = _field_offsets(path, beam)
     with opened(f"{path}/FIELD_OLD") as fields:
         directions = np.array(fields.getcol("PHASE_DIR"), np.float64)
@@ -277,10 +277,10 @@ def _first_times(path: str) -> dict[int, float]:
 
 
 def correlation_matrix(receptor_rad: float) -> Floats:
-    """Return the matrix, (4, 4), that turns XX, XY, YX, YY of a receptor into those that imagers expect.
+    """Return the (4, 4) matrix that rotates XX, XY, YX, YY to an equatorial receptor, scaled for imagers.
 
-    It is 2 kron(R, R) of the rotation R by the angle, written with twice the angle P as fixms has it, so that both
-    round alike. The 2 is for Stokes I, which is XX + YY of ASKAP and half of it for imagers.
+    It is 2 kron(R, R) with R the rotation by the angle, expressed in 2 P as in fixms for identical rounding. The factor
+    2: Stokes I is XX + YY for ASKAP, and (XX + YY) / 2 for imagers.
 
     Source: doc/spec/cubes.md, section 1.
     """
@@ -297,7 +297,7 @@ def correlation_matrix(receptor_rad: float) -> Floats:
 
 
 def _write_column(path: str, column: str, beam: int) -> list[str]:
-    """Write the corrected column, then the angles; the keyword of an unfinished column goes last."""
+    """Write the corrected column, then the angles; remove the incomplete-column keyword last."""
     angles_rad, receptor_rad = _instrument_angles(path, beam)
     matrix = correlation_matrix(receptor_rad)
     with opened(path, readonly=False) as table:
@@ -329,7 +329,7 @@ def _add_column(table: Any, column: str) -> None:
 
 
 def _instrument_angles(path: str, beam: int) -> tuple[Floats, float]:
-    """Return the receptor angles of all rows of FEED as they were before any pass, and that of the beam's first row."""
+    """Return the original receptor angles of all rows of FEED, and that of the beam's first row."""
     with opened(f"{path}/FEED_OLD") as feeds:
         name = INSTRUMENT_ANGLE if INSTRUMENT_ANGLE in feeds.colnames() else ANGLE
         angles_rad = np.array(feeds.getcol(name), np.float64)
@@ -348,12 +348,12 @@ def _write_angles(path: str, angles_rad: Floats, receptor_rad: float) -> list[st
 
 
 def receptor_angle(path: str) -> float:
-    """Return the angle P of the receptors against the sky, degrees: 45 less the receptor angle of the set's feed.
+    """Return the position angle P of the receptors, degrees: 45 minus the receptor angle of the set's feed.
 
     Raises
     ------
     MeasurementSetError
-        If the set cannot be read, or FEED has no row for its feed.
+        If the set cannot be read, or FEED lacks a row for its feed.
     """
     with opened_set(path) as table:
         beam = _feed_number(path, table)

@@ -1,4 +1,4 @@
-"""Which sets belong together: the same subband at several times, or the same time at several frequencies."""
+"""Grouping of measurement sets by subband and by time block, and checks of their consistency."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lofarpipe.imaging.ms.tables import MeasurementSetError
 
 SAME_DIRECTION_RAD = 5e-7  # 0.1 arcsec
 SAME_RELATIVE_WIDTH = 1e-6
-SAME_PLACE_M = 1.0  # coordinate frames of copies differ by less once a common shift is taken away
+SAME_PLACE_M = 1.0  # coordinate frames of copies differ by less, apart from a common shift
 
 
 def frequency_key(metadata: SetMetadata) -> tuple[int, int]:
-    """Return the identity of a subband, which also orders them: lowest and highest channel in whole Hz."""
+    """Return the sort key of a subband: lowest and highest channel in whole Hz."""
     return round(float(metadata.frequencies_hz.min())), round(float(metadata.frequencies_hz.max()))
 
 
@@ -59,10 +59,10 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
 
 
 def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[str] = ()) -> list[list[SetMetadata]]:
-    """Return the sets of each time block in groups that DP3 can read at once, in the order of their first sets.
+    """Return the sets of each time block in groups that DP3 can concatenate, ordered by their first sets.
 
-    It wants the same times and baselines of them, and no gap; a set that has one is averaged alone. WSClean joins the
-    sets of DP3. Of the sets whose paths are ``copied`` a copy with sorted rows and the true INTERVAL is read.
+    DP3 needs the same times and baselines without gaps; a set with a gap is averaged alone, and WSClean combines the
+    averaged sets. For paths in ``copied`` DP3 reads a copy with sorted rows and the true INTERVAL.
 
     Source: DP3 6.6, which compares first and last time and INTERVAL with casacore's near() (tried).
     """
@@ -77,17 +77,17 @@ def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[st
 
 
 def _concat_key(one: SetMetadata, is_copied: bool) -> tuple[object, ...]:
-    """Return the common properties of sets that are read at once."""
+    """Return the grouping key of a set: properties shared by the sets that DP3 concatenates."""
     times, layout = one.times, one.layout
     if not times.is_contiguous:
         return (one.path,)
-    interval_s = round(times.step_s if is_copied else times.first_interval_s, 12)  # near() takes 1e-13 of it
+    interval_s = round(times.step_s if is_copied else times.first_interval_s, 12)  # relative tolerance of near(): 1e-13
     digest = layout.sorted_digest if is_copied and not layout.is_regular else layout.digest
     return round(times.first_s, 4), round(times.last_s, 4), interval_s, digest, one.antenna_set
 
 
 def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:
-    """Raise if two sets of a time block would be concatenated on top of each other."""
+    """Raise if two sets of a time block cover the same subband or overlap in frequency."""
     for group in frequency_groups(block):
         if len(group) > 1:
             raise MeasurementSetError(
@@ -97,9 +97,9 @@ def _check_subbands_differ(block: Sequence[SetMetadata]) -> None:
 
 
 def _check_bands_are_apart(block: Sequence[SetMetadata]) -> None:
-    """Raise if channels of two sets of a time block overlap: DP3 would put all of them into the one set.
+    """Raise if channels of two sets of a time block overlap: DP3 would merge them.
 
-    The channels of one may lie between those of another: averaged subbands are, where some were averaged apart.
+    Interleaved channels are allowed: subbands averaged separately have them.
     """
     frequencies_hz = np.concatenate([one.frequencies_hz for one in block])
     order = np.argsort(frequencies_hz, kind="stable")
@@ -119,10 +119,10 @@ def _lowest_hz(one: SetMetadata) -> float:
 
 
 def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
-    """Return one line for each way in which a set cannot be imaged together with the others; empty if all agree.
+    """Return one line per inconsistency of a set with the others; empty if all agree.
 
-    Compared are telescope, phase centre, number and width of channels, time step, correlations, antennas and their
-    places, each with the value of most sets. A set of another telescope has no other finding.
+    Telescope, phase centre, number and width of channels, time step, correlations, antennas and their positions are
+    compared with the most common values. For a set of another telescope only the telescope is reported.
     """
     if not sets:
         return []
@@ -141,7 +141,7 @@ def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
 
 
 def _usual(sets: Sequence[SetMetadata], key: Callable[[SetMetadata], Any]) -> SetMetadata:
-    """Return the first of the sets with the properties of most sets."""
+    """Return the first set that has the most common properties."""
     counts = Counter(key(one) for one in sets)
     most = max(counts.values())
     return next(one for one in sets if counts[key(one)] == most)
@@ -190,8 +190,8 @@ def _compare_antennas(one: SetMetadata, usual: SetMetadata) -> str:
 
 
 def _compare_positions(one: SetMetadata, usual: SetMetadata) -> str:
-    """Compare the baselines: sets that become one get the UVW of the first of them."""
-    used = sorted({*one.layout.antennas} & {*usual.layout.antennas})  # others may be anywhere
+    """Compare antenna positions: concatenated sets get the UVW of the first set."""
+    used = sorted({*one.layout.antennas} & {*usual.layout.antennas})  # unused antennas may have any position
     if one is usual or not used:
         return ""
     shifts_m = one.antenna_positions_m[used] - usual.antenna_positions_m[used]
@@ -205,7 +205,7 @@ def _compare_positions(one: SetMetadata, usual: SetMetadata) -> str:
     )
 
 
-# How two sets are compared, and what the most usual value is counted by.
+# Comparison of two sets, and the key by which the most common value is counted.
 _COMPARISONS: tuple[tuple[Callable[[SetMetadata, SetMetadata], str], Callable[[SetMetadata], Any]], ...] = (
     (_compare_centres, lambda one: tuple(round(angle / SAME_DIRECTION_RAD) for angle in one.phase_centre_rad)),
     (_compare_channels, lambda one: (len(one.frequencies_hz), round(one.channel_width_hz))),

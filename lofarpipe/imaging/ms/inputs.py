@@ -1,4 +1,4 @@
-"""Whether measurement sets can be imaged, each alone and together; every problem found, not the first one only."""
+"""Checks of measurement sets before imaging, individually and together; reports all problems."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
 from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
 from lofarpipe.support.dataclass import dataclass
 
-PLACEHOLDER = "{set}"  # stands for the path of the set in a finding
+PLACEHOLDER = "{set}"  # placeholder of the set's path in a finding
 AVERAGED_CORRELATIONS = 4
 ORDERS = (("XX", "XY", "YX", "YY"), ("RR", "RL", "LR", "LL"))
-LONGEST_NAMES = 150  # characters of names of other sets that have the same fault
+LONGEST_NAMES = 150  # characters for the names of further sets with the same problem
 ELEVATION_TIMES = 9
 MOST_FILLED_ROWS = 20_000_000
-FIRST_MJD_S, LAST_MJD_S = 26500 * 86400.0, 88070 * 86400.0  # of 1931, when radio astronomy began, and of 2100
+FIRST_MJD_S, LAST_MJD_S = 26500 * 86400.0, 88070 * 86400.0  # years 1931 (first radio astronomy) and 2100
 
 
 @dataclass(frozen=True)
 class SetFinding:
-    """A problem of one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of a kind are shown once."""
+    """A problem of one set; ``PLACEHOLDER`` in ``what`` stands for its path. Findings of one kind are merged."""
 
     path: str
     what: str
-    kind: str = ""  # of findings that differ in a number only; else the text itself
+    kind: str = ""  # shared by findings that differ only in a number; default: the text itself
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what.replace(PLACEHOLDER, self.path)}"
 
 
 def told_once(findings: Iterable[SetFinding]) -> list[str]:
-    """Return one line for each kind of finding: the first set that has it, and how many others do."""
+    """Return one line per kind of finding: the first affected set, and the number of others."""
     kinds: dict[str, list[SetFinding]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind or finding.what, []).append(finding)
@@ -61,18 +61,18 @@ def _of_kind(same: Sequence[SetFinding]) -> str:
 def check_sets(
     paths: Sequence[str], data_column: str = "", station_diameter_m: float = 0.0, field: str = AUTO
 ) -> tuple[list[SetSurvey], list[str]]:
-    """Return surveys of the sets that can be read, and one line for each problem, which starts with a set's path.
+    """Return surveys of the readable sets, and one line per problem, starting with the set's path.
 
     Parameters
     ----------
     paths
         Absolute paths of measurement sets.
     data_column
-        Column that all must have; empty for no check.
+        Column required in all sets; empty: not checked.
     station_diameter_m
-        Diameter of a station that takes the place of ANTENNA.DISH_DIAMETER; 0 if none does.
+        Station diameter that overrides ANTENNA.DISH_DIAMETER; 0: not overridden.
     field
-        Number or name of the field that is imaged, where sets hold several.
+        Number or name of the field to image, for sets with several.
     """
     if "HOME" not in os.environ:
         return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
@@ -97,10 +97,10 @@ def check_sets(
 
 
 def _why_unreadable(path: str) -> str:
-    """Return why DP3 cannot be given a path; "" if it can.
+    """Return why DP3 cannot parse a path; "" if it can.
 
-    Source: tried with DP3 6.6, which reads a path as it reads any value of a parset: , separates two; quotes are taken
-    off; brackets have to be in pairs, and [] or {} in the name of a single set are a pattern.
+    Source: tests with DP3 6.6, which parses paths as parset values: a comma separates two; quotes are removed; brackets
+    must be balanced, and [] or {} in the name of a single set are a pattern.
     """
     if "," in path:
         return "a comma in a name separates two sets for DP3"
@@ -111,7 +111,7 @@ def _why_unreadable(path: str) -> str:
 
 
 def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return each set once, whichever way its path was written, and a finding for each repetition."""
+    """Return the distinct sets, however their paths are written, and a finding per duplicate."""
     first: dict[str, str] = {}
     findings = []
     for path in paths:
@@ -159,7 +159,7 @@ def _column_finding(survey: SetSurvey, data_column: str) -> SetFinding:
 
 
 def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
-    """Yield problems of the tables that DP3 or EveryBeam would meet."""
+    """Yield problems of the tables for DP3 or EveryBeam."""
     path, metadata = survey.path, survey.metadata
     for name in survey.dangling_subtables:
         yield SetFinding(
@@ -199,7 +199,7 @@ def _table_findings(survey: SetSurvey) -> Iterator[SetFinding]:
 
 
 def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
-    """Yield the stations for which EveryBeam has no beam."""
+    """Yield findings about stations without a beam in EveryBeam."""
     path = survey.path
     if survey.phased_up and len(survey.phased_up) == len(survey.metadata.antenna_names):
         yield SetFinding(
@@ -219,7 +219,7 @@ def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
 
 
 def _missing_columns(survey: SetSurvey) -> Iterator[SetFinding]:
-    """Yield the columns that subtables lack. Source: casacore, whose classes of these tables refuse them without."""
+    """Yield missing columns of subtables. Source: casacore, whose classes of these tables require them."""
     for name in SUBTABLES:
         with opened(f"{survey.path}::{name}") as subtable:
             missing = required_columns(name) - set(subtable.colnames())
@@ -234,7 +234,7 @@ def _missing_columns(survey: SetSurvey) -> Iterator[SetFinding]:
 
 @functools.cache
 def required_columns(subtable: str) -> frozenset[str]:
-    """Return the columns that the measurement set standard asks of a subtable."""
+    """Return the columns that the measurement set standard requires in a subtable."""
     from casacore.tables import required_ms_desc
 
     return frozenset(name for name in required_ms_desc(subtable) if not name.startswith("_"))
@@ -275,7 +275,7 @@ def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
 
 
 def _diameter_findings(survey: SetSurvey) -> Iterator[SetFinding]:
-    """Yield the antennas that have data and no size; those without data matter to nobody."""
+    """Yield antennas with data but without a diameter; antennas without data are ignored."""
     metadata = survey.metadata
     without = [metadata.antenna_names[one] or f"antenna {one}" for one in survey.antennas if not _has_size(survey, one)]
     if without:
@@ -292,7 +292,7 @@ def _has_size(survey: SetSurvey, antenna: int) -> bool:
 
 
 def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
-    """Return the differences of the sets, or else those that cover the same time and frequency."""
+    """Return inconsistencies between the sets, or else sets that cover the same time and frequency."""
     findings = [SetFinding(*line.split(": ", 1)) for line in set_disagreements(sets)]
     if findings:
         return findings
@@ -304,14 +304,14 @@ def _joint_findings(sets: Sequence[SetMetadata]) -> list[SetFinding]:
 
 
 def _beam_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
-    """Yield the sets that were corrected for another beam than the first: one image has one correction."""
+    """Yield sets whose applied beam differs from the first set's: an image has one correction."""
     for survey in surveys[1:]:
         if conflict := survey.applied_beam.conflict(surveys[0].applied_beam, surveys[0].path):
             yield SetFinding(survey.path, conflict, "beam")
 
 
 def _horizon_findings(surveys: Sequence[SetSurvey]) -> Iterator[SetFinding]:
-    """Yield the sets during which the field is not up; sets of the same times are looked at once."""
+    """Yield sets during which the field is below the horizon; sets with the same times are checked once."""
     lowest_rad: dict[object, float] = {}
     for survey in surveys:
         one = survey.metadata

@@ -1,7 +1,7 @@
-"""Measurement sets: their metadata, and samples of them. With tables.py the only door to casacore.
+"""Metadata and samples of measurement sets. Only this module and tables.py use casacore.
 
-Nothing here reads the visibilities of a whole main table, except where the name shows it. Of a set whose time slots
-are alike one row of each is read; only of others all rows are, without their visibilities.
+No function reads all visibilities of a main table, unless its name says so. If all time slots have the same layout, one
+row per slot is read; otherwise all rows, without visibilities.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ CORRELATION_NAMES = {
     12: "YY",
 }
 EQUATORIAL_FRAMES = ("J2000", "ICRS")
-# Usual weights of a set must be within these, so that their sums and products are floats. Source: WSClean 3.1 with
+# Range of typical weights for which sums and products do not overflow float32. Source: WSClean 3.1 with
 # 10^-38 to 10^37: it images nothing from 1e-25 on, and wrong fluxes at 1e35; with IDG tried from 1e-15 to 1e20.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-15, 1e20
 
-LEAST_SHARE = np.float32(1e-3)  # of the weight of the parallel hands: a cross hand with less has none
+LEAST_SHARE = np.float32(1e-3)  # of the parallel-hand weight: a cross-hand weight below counts as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +57,16 @@ class SetMetadata:
     """Metadata of a measurement set.
 
     Frequencies are channel centres, shape (chan,); positions are ITRF, shape (antenna, 3); times are MJD UTC in
-    seconds, ``start_s`` and ``end_s`` at the edges of the first and the last time slot. ``ntimes`` counts the slots
-    between those edges, whether rows exist for them or not. Times and rows are those of the field that is imaged.
+    seconds, ``start_s`` and ``end_s`` at the edges of the first and the last time slot. ``ntimes`` counts all slots
+    between those edges, including missing ones. Times and rows are those of the imaged field.
     """
 
     path: str
     telescope: str
-    antenna_set: str  # e.g. HBA_DUAL_INNER; empty where the set does not say
+    antenna_set: str  # e.g. HBA_DUAL_INNER; empty if unknown
     frequencies_hz: Floats
     channel_width_hz: float
-    ref_frequency_hz: float  # REF_FREQUENCY, or the middle of the channels where it is not among them
+    ref_frequency_hz: float  # REF_FREQUENCY, or the band centre if that is out of the band
     phase_centre_rad: tuple[float, float]
     antenna_names: tuple[str, ...]
     antenna_positions_m: Floats
@@ -87,12 +87,12 @@ class SetMetadata:
 
     @property
     def name(self) -> str:
-        """The last part of the path, as a person names the set."""
+        """The last part of the path."""
         return Path(self.path).name
 
     @property
     def diameter_m(self) -> float:
-        """The usual DISH_DIAMETER of the antennas that have rows, m; 0 where they have none."""
+        """The typical DISH_DIAMETER of the antennas with rows, m; 0 if unknown."""
         known_m = [size_m for one in self.layout.antennas if (size_m := float(self.dish_diameters_m[one])) > 0]
         return float(np.median(known_m)) if known_m else 0.0
 
@@ -104,13 +104,12 @@ class SetMetadata:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Cross-correlation rows of some whole time slots, evenly spread over a set.
+    """Cross-correlations of complete time slots, evenly spread over a set.
 
     ``uvw_m`` (row, 3); ``antenna1``, ``antenna2``, ``time_s`` (row,); ``weights`` (row, chan), the natural weight of
-    Stokes I, 0 where a visibility cannot be used; ``flags`` (row, chan), True where it cannot: any correlation or the
-    row is flagged, the weight is not a positive number, or, where they were read, the values are not finite.
-    ``exposure_s`` is the mean of the rows. ``fraction`` is the part of the set's rows that was looked at, and
-    ``slots`` the number of time slots.
+    Stokes I, 0 for unusable visibilities; ``flags`` (row, chan), True for unusable ones: any correlation or the row is
+    flagged, the weight is not a positive number, or, if values were read, they are not finite. ``exposure_s`` is the
+    mean of the rows. ``fraction`` is the sampled part of the set's rows, ``slots`` the number of sampled time slots.
     """
 
     uvw_m: Floats
@@ -125,14 +124,14 @@ class Sample:
 
 
 def _cell(table: Any, column: str, row: int) -> Any:
-    """Return one cell of a subtable, or None where there is no such column or value."""
+    """Return one cell of a subtable; None without the column or a value."""
     if column not in table.colnames() or not table.iscelldefined(column, row):
         return None
     return table.getcell(column, row)
 
 
 def _read_observation(path: str) -> dict[str, Any]:
-    """Return telescope and antenna set; empty where the set has none."""
+    """Return telescope and antenna set; empty if not recorded."""
     with opened(f"{path}::OBSERVATION") as table:
         if table.nrows() == 0:
             return {"telescope": "", "antenna_set": ""}
@@ -143,7 +142,7 @@ def _read_observation(path: str) -> dict[str, Any]:
 
 
 def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
-    """Return the channels and correlations that one DATA_DESCRIPTION row points at."""
+    """Return the channels and correlations of the DATA_DESCRIPTION row."""
     with opened(f"{path}::DATA_DESCRIPTION") as table:
         if table.nrows() != 1:
             raise MeasurementSetError(
@@ -160,7 +159,8 @@ def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
             f"{path}: channel width {width_hz} Hz and lowest frequency {frequencies_hz.min()} Hz; both must be positive"
         )
     if not frequencies_hz.min() - width_hz <= reference_hz <= frequencies_hz.max() + width_hz:
-        reference_hz = float(frequencies_hz.min() + frequencies_hz.max()) / 2  # it is 0 in some sets, or of others
+        reference_hz = float(frequencies_hz.min() + frequencies_hz.max()) / 2  # REF_FREQUENCY is 0 or outside the band
+        in some sets
     with opened(f"{path}::POLARIZATION") as table:
         codes = table.getcell("CORR_TYPE", polarization)
     names = tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes)
@@ -224,22 +224,22 @@ def _read_times(path: str, table: Any, nantennas: int) -> dict[str, Any]:
 
 
 def read_metadata(path: str, field: str = AUTO) -> SetMetadata:
-    """Return the metadata of a measurement set, and of the rows of one field.
+    """Return the metadata of a measurement set and of one of its fields.
 
-    ``field`` is its number or name, where the set has rows of several.
+    ``field`` is the number or name of the field, for sets with several.
 
     Raises
     ------
     MeasurementSetError
-        If the path does not exist, is not a measurement set, has no rows, more than one spectral window, a phase
-        centre in a frame other than J2000 or ICRS, or several fields, and none was chosen.
+        If the path does not exist, is not a measurement set, has no rows, more than one spectral window, a phase centre
+        in a frame other than J2000 or ICRS, or several fields and none was selected.
     """
     with opened_set(path) as table:
         return metadata_of(path, table, field)
 
 
 def _check_antennas(path: str, layout: RowLayout, positions_m: Floats) -> None:
-    """Raise if there are no baselines, or one of antennas that the ANTENNA table does not have, or not place."""
+    """Raise without baselines, or for antennas that ANTENNA lacks or has no position for."""
     if not layout.antennas:
         raise MeasurementSetError(f"{path}: has no cross-correlations, so there is nothing to image; leave it out")
     if stray := [one for one in layout.antennas if not 0 <= one < len(positions_m)]:
@@ -252,7 +252,7 @@ def _check_antennas(path: str, layout: RowLayout, positions_m: Floats) -> None:
 
 
 def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
-    """Return the same of a main table that is open."""
+    """Return the metadata of an open main table."""
     if any(name.startswith("BDA_") for name in table.keywordnames()):
         raise MeasurementSetError(
             f"{path}: its time slots depend on the baseline (baseline-dependent averaging), and DP3 cannot average it "
@@ -275,25 +275,25 @@ def metadata_of(path: str, table: Any, field: str = AUTO) -> SetMetadata:
 
 
 def is_good_weight(weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether weights are positive numbers, not so large that they could not be worked with."""
+    """Whether weights are positive and small enough not to overflow."""
     return np.asarray((weights > 0) & (weights <= LARGEST_WEIGHT))
 
 
 def lacks_cross_weight(weights: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether the weight of a cross hand is no weight beside that of the parallel ones, (..., cross hand).
+    """Whether cross-hand weights are negligible beside the parallel hands, (..., cross hand).
 
-    Dysco keeps the lowest weight for all correlations, and would drop the visibility.
+    Dysco stores the lowest weight for all correlations, and would drop the visibility.
     """
     parallel, cross = np.minimum(weights[..., 0], weights[..., -1])[..., None], weights[..., 1:-1]
     return np.asarray((parallel > 0) & ~(is_good_weight(cross) & (cross >= LEAST_SHARE * parallel)))
 
 
 def stokes_i_weight(weights: NDArray[Any]) -> Floats:
-    """Return the natural weight of Stokes I, (..., ) from weights (..., corr); NaN where either hand's is no number.
+    """Return the natural weight of Stokes I, (...), from weights (..., corr); NaN if either hand's is NaN.
 
     The smaller of the weights of the parallel hands, the first and the last correlation, as WSClean weights Stokes I
-    (4 w_xx w_yy / (w_xx + w_yy) would follow from the errors; they are the same where both hands weigh the same). With
-    one correlation its weight is returned. A weight above LARGEST_WEIGHT counts as none.
+    (error propagation gives 4 w_xx w_yy / (w_xx + w_yy), the same for equal weights). With one correlation its weight
+    is returned. A weight above LARGEST_WEIGHT counts as invalid.
 
     Source: compared with the weights in WSClean 3.1's images, equal to 5e-9.
     """
@@ -303,7 +303,7 @@ def stokes_i_weight(weights: NDArray[Any]) -> Floats:
 
 
 def _slot_rows(table: Any, row: int, max_slot_rows: int) -> tuple[int, int]:
-    """Return first row and number of rows of the time slot that ``row`` is in."""
+    """Return first row and number of rows of the time slot of ``row``."""
     first = max(0, row - max_slot_rows)
     times_s = table.getcol("TIME", first, min(2 * max_slot_rows, table.nrows() - first))
     same = np.flatnonzero(times_s == times_s[row - first])
@@ -311,7 +311,7 @@ def _slot_rows(table: Any, row: int, max_slot_rows: int) -> tuple[int, int]:
 
 
 def _slots_to_read(table: Any, max_rows: int, nantennas: int) -> list[tuple[int, int]]:
-    """Return (first row, rows) of whole time slots, evenly spread, together at most about ``max_rows``."""
+    """Return (first row, rows) of complete, evenly spread time slots, about ``max_rows`` in total."""
     nrows = int(table.nrows())
     if nrows <= max_rows:
         return [(0, nrows)]
@@ -338,24 +338,24 @@ def read_flags(table: Any, first: int, rows: int) -> NDArray[np.bool_]:
 
 
 def weight_column(table: Any) -> str:
-    """Return the column that holds the weights of the visibilities."""
+    """Return the weight column."""
     has_spectrum = "WEIGHT_SPECTRUM" in table.colnames() and table.iscelldefined("WEIGHT_SPECTRUM", 0)
     return "WEIGHT_SPECTRUM" if has_spectrum else "WEIGHT"
 
 
 def read_all_weights(table: Any, first: int, rows: int) -> NDArray[Any]:
-    """Return (row, chan, corr) of the weights; one channel stands for all where the set has no WEIGHT_SPECTRUM."""
+    """Return weights (row, chan, corr); without WEIGHT_SPECTRUM with a single channel."""
     weights = np.asarray(table.getcol(weight_column(table), first, rows))
     return weights if weights.ndim == 3 else weights[:, None, :]
 
 
 def read_weights(table: Any, first: int, rows: int, nchan: int) -> Floats:
-    """Return (row, chan): the natural weight of Stokes I, NaN where it is no number."""
+    """Return the natural weight of Stokes I (row, chan), NaN if invalid."""
     return np.broadcast_to(stokes_i_weight(read_all_weights(table, first, rows)), (rows, nchan))
 
 
 def read_uvw(table: Any, first: int, rows: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return UVW of ``rows`` rows, (row, 3), m, and where they are no numbers, (row,); there they are returned as 0."""
+    """Return UVW (row, 3), m, of ``rows`` rows, and a mask (row,) of invalid ones, which are set to 0."""
     uvw_m = np.asarray(table.getcol("UVW", first, rows), float)
     missing = ~np.isfinite(uvw_m).all(axis=1)
     return np.where(missing[:, None], 0.0, uvw_m), missing
@@ -364,11 +364,10 @@ def read_uvw(table: Any, first: int, rows: int) -> tuple[Floats, NDArray[np.bool
 def read_unusable(
     table: Any, first: int, rows: int, flags: NDArray[np.bool_], data_column: str = ""
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Return (row, chan): whether a visibility cannot be used, and the natural weight of Stokes I, 0 where it cannot.
+    """Return the mask of unusable visibilities and the natural Stokes I weight (0 if unusable), both (row, chan).
 
-    The one definition for plan, quality numbers, pictures and beam: unflagged in all correlations and in its row, with
-    finite UVW, a weight that is a positive finite number, and, where ``data_column`` is given, with finite values.
-    ``flags`` (row, chan) are those of the set, and of rows without UVW.
+    The single definition of usable for plan, quality, plots and beam: no flag of row or correlations, finite UVW, a
+    positive finite weight, and, with ``data_column``, finite values. ``flags`` (row, chan) include rows without UVW.
     """
     weights = read_weights(table, first, rows, flags.shape[1])
     unusable = flags | ~(weights > 0)
@@ -397,7 +396,7 @@ def _read_rows(table: Any, first: int, rows: int, data_column: str) -> dict[str,
 
 
 def sample_set(metadata: SetMetadata, max_rows: int, data_column: str = "") -> Sample:
-    """Return uvw, weights and flags of some whole time slots of the field of a set, in whatever order its rows are."""
+    """Return uvw, weights and flags of sampled time slots of a field; rows may be in any order."""
     in_order = metadata.times.backward_row < 0
     return sample_visibilities(metadata.path, max_rows, metadata.field_id, data_column, in_order)
 
@@ -405,12 +404,11 @@ def sample_set(metadata: SetMetadata, max_rows: int, data_column: str = "") -> S
 def sample_visibilities(
     path: str, max_rows: int = 20_000, field_id: int = 0, data_column: str = "", in_order: bool = True
 ) -> Sample:
-    """Return uvw, weights and flags of some whole time slots of one field.
+    """Return uvw, weights and flags of complete, sampled time slots of one field.
 
-    The visibilities themselves are read where ``data_column`` is given: those that are not finite count as flagged. The
-    slots are evenly spread over the rows, about ``max_rows`` rows together (at least one slot), and each is one
-    contiguous read, so the cost depends on ``max_rows`` and not on the set. A set with fewer rows is read entirely.
-    Autocorrelations are left out.
+    With ``data_column`` the visibilities are read, and non-finite ones count as flagged. The slots are evenly spread
+    over the rows, about ``max_rows`` rows in total (at least one slot), each one contiguous read, so the cost depends
+    on ``max_rows`` and not on the set. A set with fewer rows is read entirely. Autocorrelations are excluded.
 
     Raises
     ------
@@ -429,9 +427,9 @@ def sample_visibilities(
 
 
 def usable_exposure_s(metadata: SetMetadata, sample: Sample) -> float:
-    """Return the integration time, seconds: EXPOSURE of all slots that exist, times the part that can be used.
+    """Return the integration time, seconds: EXPOSURE of all existing slots times the usable fraction.
 
-    Rows that are missing in some of the slots cannot be.
+    Missing rows count as unusable.
     """
     times, layout = metadata.times, metadata.layout
     present = (layout.rows - layout.repeated) / (times.slots * layout.pairs)
@@ -439,7 +437,7 @@ def usable_exposure_s(metadata: SetMetadata, sample: Sample) -> float:
 
 
 def dangling_subtables(path: str) -> list[str]:
-    """Return the keywords of a set that name a subtable which does not exist; DP3 cannot copy such a set."""
+    """Return the keywords of a set that refer to missing subtables; DP3 cannot copy such a set."""
     with opened_set(path) as table:
         return without_table(table)
 
