@@ -159,8 +159,7 @@ def _read_spectrum(path: str, description_id: int) -> dict[str, Any]:
             f"{path}: channel width {width_hz} Hz and lowest frequency {frequencies_hz.min()} Hz; both must be positive"
         )
     if not frequencies_hz.min() - width_hz <= reference_hz <= frequencies_hz.max() + width_hz:
-        reference_hz = float(frequencies_hz.min() + frequencies_hz.max()) / 2  # REF_FREQUENCY is 0 or outside the band
-        in some sets
+        reference_hz = float(frequencies_hz.min() + frequencies_hz.max()) / 2  # it is 0 or out of band in some sets
     with opened(f"{path}::POLARIZATION") as table:
         codes = table.getcell("CORR_TYPE", polarization)
     names = tuple(CORRELATION_NAMES.get(int(code), str(code)) for code in codes)
