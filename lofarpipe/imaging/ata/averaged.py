@@ -1,4 +1,4 @@
-"""The averaged set of a scan: it is verified before the full-resolution one is removed, and its flags are counted."""
+"""Averaged measurement sets of scans: verification before the full-resolution set is removed, and flag statistics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lofarpipe.support.utilities import write_atomically
 
 
 class AveragingError(PipelineError):
-    """An averaged set is not as expected."""
+    """An averaged set is incomplete, invalid or unreadable."""
 
 
 @dataclass(frozen=True)
 class SetFacts:
-    """Size and flags of the cross-correlations of a set; fractions are those of visibilities."""
+    """Size and flags of the cross-correlations of a set; fractions count visibilities."""
 
     rows: int  # with autocorrelations
     times_s: tuple[float, ...]  # middle of each integration, MJD
@@ -37,7 +37,7 @@ class SetFacts:
     flagged: float
     flagged_by_antenna: tuple[float, ...]
     flagged_by_channel: tuple[float, ...]
-    uv_m: tuple[float, float]  # shortest and longest baseline with unflagged data, projected; zeros where there is none
+    uv_m: tuple[float, float]  # shortest and longest projected baseline with unflagged data; zeros without such data
 
     @property
     def is_usable(self) -> bool:
@@ -46,23 +46,23 @@ class SetFacts:
 
 
 def facts_path(ms: str | Path) -> Path:
-    """Return the file of the facts of a set, beside it."""
+    """Return the path of the facts file beside a set."""
     return Path(f"{str(ms).removesuffix('.ms')}.json")
 
 
 def load_facts(ms: str | Path) -> SetFacts:
-    """Return the facts that were written when a set was verified."""
+    """Load the facts written by `verify_averaged`."""
     entry = with_tuples(json.loads(facts_path(ms).read_text()))
     return SetFacts(**entry | {"positions_m": tuple(tuple(place) for place in entry["positions_m"])})
 
 
 def measure_facts(ms: str) -> SetFacts:
-    """Return the facts of a measurement set with one window.
+    """Return the facts of a measurement set with one spectral window.
 
     Raises
     ------
     AveragingError
-        If it cannot be read.
+        If the set cannot be read.
     """
     try:
         with closing(casacore.tables.table(ms, ack=False)) as table:
@@ -96,18 +96,18 @@ def measure_facts(ms: str) -> SetFacts:
 
 
 def verify_averaged(ms: str, notes: ReadingNotes, channels: int, times: int) -> SetFacts:
-    """Return the facts of an averaged set, and write them beside it, if it has all that the full set had.
+    """Check an averaged set against the full-resolution set; write its facts beside it and return them.
 
     Parameters
     ----------
-    notes: of the full-resolution set.
-    channels, times: how many were averaged into one.
+    notes: reading notes of the full-resolution set.
+    channels, times: numbers of input channels and integrations per averaged one.
 
     Raises
     ------
     AveragingError
-        If rows, channels or times are missing, or visibilities are no numbers. A set that is flagged throughout, as of
-        a source that was not up, is complete.
+        If rows, channels or times are missing, or unflagged visibilities are not finite. A fully flagged set, such as
+        that of a source below the horizon, is complete.
     """
     facts = measure_facts(ms)
     expected = {
@@ -130,7 +130,7 @@ def verify_averaged(ms: str, notes: ReadingNotes, channels: int, times: int) -> 
 
 
 def remove_set(ms: Path) -> bool:
-    """Remove a measurement set, and return whether it was there; it loses its name before its first file goes."""
+    """Remove a measurement set; return whether it existed. It is renamed first, so no partial set has its name."""
     if not ms.is_dir():
         return False
     removed = ms.with_name(f".{ms.name}.removed")

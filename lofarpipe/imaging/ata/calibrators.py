@@ -1,4 +1,4 @@
-"""Calibrators of a session: whether they can be solved for, their sky models, and the names of the tables."""
+"""Calibrators of a session: checks of their data, sky models, and names of solution tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lofarpipe.support.utilities import write_atomically
 
 TABLES = "caltables"
 AVERAGED, CALIBRATED = "_averaged", "_calibrated"
-CLEARLY_POLARISED = 0.01  # fraction, above which the bias of XX and YY is said
+CLEARLY_POLARISED = 0.01  # fraction above which a warning gives the bias of XX and YY
 
 
 class CalibrationError(PipelineError):
@@ -35,11 +35,11 @@ class Tables:
 
     @property
     def directory(self) -> str:
-        """The directory of all of them."""
+        """The directory of the tables and sky models."""
         return f"{self.session.outdir}/{TABLES}"
 
     def table_path(self, tuning: str, ending: str) -> str:
-        """Return a product: ``K0`` and the like of a tuning."""
+        """Return the path of a table of a tuning; ``ending`` is K0, G0, B0 and so on."""
         return f"{self.directory}/{self.session.roles.fluxcal}_{tuning}.{ending}.h5"
 
     def model(self, scan: Scan) -> str:
@@ -47,16 +47,16 @@ class Tables:
         return f"{self.directory}/models/{scan.name}.skymodel"
 
     def solved(self, scan: Scan, tuning: str, kind: str) -> str:
-        """Return the solutions of DP3, ``bandpass`` or ``gain``: beside the sets, for it makes no directory."""
+        """Return the path of DP3's solutions, ``bandpass`` or ``gain``; beside the sets, as DP3 makes no directories."""
         return f"{self.session.set_path(scan, tuning).removesuffix('.ms')}.{kind}.h5"
 
     def applied(self, scan: Scan, tuning: str) -> str:
-        """Return the gains at the times of a scan."""
+        """Return the path of the gains interpolated to the times of a scan."""
         return f"{self.directory}/applied/{scan.name}_{tuning}.h5"
 
 
 def present_sets(session: Session) -> list[tuple[Scan, str]]:
-    """Return scans and tunings whose averaged set is there and was verified."""
+    """Return the scans and tunings with a verified averaged set."""
     return [
         (scan, tuning)
         for scan in session.scans
@@ -68,20 +68,20 @@ def present_sets(session: Session) -> list[tuple[Scan, str]]:
 
 
 def session_facts(session: Session) -> dict[tuple[str, str], SetFacts]:
-    """Return the facts of all averaged sets that are there, by folder and tuning."""
+    """Return the facts of all verified averaged sets, by folder and tuning."""
     present = present_sets(session)
     return {(scan.name, tuning): load_facts(session.set_path(scan, tuning, AVERAGED)) for scan, tuning in present}
 
 
 def dead_antennas(session: Session) -> list[str]:
-    """Return the antennas that are exactly 0 in all nodes of all tunings of all scans."""
+    """Return the antennas with exactly zero data in all nodes, tunings and scans."""
     notes = [load_notes(facts_path(session.set_path(scan, tuning))) for scan, tuning in present_sets(session)]
     dead = set.intersection(*(one.dead for one in notes)) if notes else set()
     return sorted(dead)
 
 
 def reading_problems(session: Session) -> list[str]:
-    """Return the notes on the files: findings and changes."""
+    """Return the findings in the files of a session, and the changes made when reading them."""
     lines: list[str] = []
     silent: dict[tuple[str, str, str], list[str]] = {}
     garbage = bad = 0
@@ -155,13 +155,13 @@ def _require_data(session: Session, facts: Mapping[tuple[str, str], SetFacts], k
 
 @dataclass(frozen=True)
 class SolvingScans:
-    """The sets that DP3 solves: scans of calibrators that have unflagged data, by tuning."""
+    """Calibrator scans with unflagged data, by tuning: the input of DP3's solves."""
 
     session: Session
     facts: Mapping[tuple[str, str], SetFacts]
 
     def of(self, kinds: Sequence[str], tuning: str) -> list[Scan]:
-        """Return the scans of some kinds."""
+        """Return the solvable scans of some kinds of field."""
         tables = Tables(self.session)
 
         def solved(scan: Scan) -> set[str]:
@@ -184,17 +184,17 @@ def unflagged_by_antenna(facts: Sequence[SetFacts], names: Sequence[str]) -> NDA
 
 
 def bandpass_summary_path(session: Session) -> Path:
-    """Return the file with the choices of the bandpass step for the gains."""
+    """Return the path of the bandpass step's summary, read by the gain step."""
     return Path(Tables(session).directory, "bandpass.json")
 
 
 def polarisation_of(text: str) -> tuple[float, float]:
-    """Return fraction and position angle, degrees, of an option such as ``[0.095, 33]``; zeros where it is empty.
+    """Parse an option such as ``[0.095, 33]``: polarised fraction and position angle, degrees; zeros if empty.
 
     Raises
     ------
     CalibrationError
-        If it is anything else.
+        If the text is not such a pair, or out of range.
     """
     parts = split_list(text)
     if not parts:

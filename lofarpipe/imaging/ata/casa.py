@@ -1,4 +1,4 @@
-"""Calibrators of a session solved by tasks of CASA, and their tables as the solutions that DP3 would have written."""
+"""Calibration by CASA tasks, and conversion of CASA's tables to DP3's form of solutions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from lofarpipe.support.dataclass import dataclass
 Task = tuple[str, dict[str, Any]]
 Complex = NDArray[np.complex128]
 
-ORDER = ("K0", "G0", "B0", "G1", "fluxscale")  # of the tables; each is solved with those before it applied
+ORDER = ("K0", "G0", "B0", "G1", "fluxscale")  # of the tables; each solve applies all earlier ones
 
 
 @dataclass(frozen=True)
 class CalibratorSet:
-    """The calibrator scans of a tuning in one measurement set, in which tasks write models."""
+    """Measurement set of all calibrator scans of a tuning; CASA tasks write models into it."""
 
     session: Session
     tuning: str
@@ -48,21 +48,21 @@ class CalibratorSet:
 
     @property
     def scans(self) -> list[Scan]:
-        """All scans, in order of time: their places are their numbers in the set."""
+        """All scans in order of time; a scan's index is its number in the set."""
         return sorted([*self.flux_scans, *self.phase_scans], key=lambda scan: scan.start_jd)
 
     def table(self, ending: str) -> str:
-        """Return a table of CASA: as the H5parm of the same content, without its ending."""
+        """Return the path of a CASA table: that of the equivalent H5parm, without its suffix."""
         return Tables(self.session).table_path(self.tuning, ending).removesuffix(".h5")
 
 
 def calibrator_sets(session: Session) -> list[CalibratorSet]:
-    """Return the sets of all tunings.
+    """Return the calibrator sets of all tunings.
 
     Raises
     ------
     CalibrationError
-        If a calibrator has no unflagged data in one of them.
+        If a calibrator has no unflagged data in a tuning.
     """
     facts, sets = session_facts(session), []
     for tuning in session.tunings:
@@ -76,7 +76,7 @@ def calibrator_sets(session: Session) -> list[CalibratorSet]:
 
 
 def write_set(one: CalibratorSet) -> None:
-    """Write the measurement set of the calibrator scans; a scan number for each."""
+    """Write the measurement set of the calibrator scans, numbered from 0."""
     combine_sets([[one.session.set_path(scan, one.tuning, AVERAGED)] for scan in one.scans], Path(one.ms))
     fix_scans(one.ms)
 
@@ -87,7 +87,7 @@ def remove_calibrator_set(one: CalibratorSet) -> None:
 
 
 def preferred_antennas(session: Session, requested: Sequence[str]) -> list[str]:
-    """Return antennas in the order in which they may be the reference: those asked for, then those with most data."""
+    """Return candidate reference antennas: the requested ones, then the others by unflagged data, most first."""
     facts = list(session_facts(session).values())
     names = list(facts[0].antennas)
     unflagged = unflagged_by_antenna(facts, names)
@@ -98,8 +98,8 @@ def preferred_antennas(session: Session, requested: Sequence[str]) -> list[str]:
 def solving_tasks(one: CalibratorSet, references: Sequence[str], polarisation: tuple[float, float]) -> list[Task]:
     """Return the tasks that solve a tuning: models, K0, G0, B0, G1, fluxscale.
 
-    Antennas go by their numbers: CASA takes names such as 2a for distances. Delays are solved before phases, so that
-    no channels are averaged that turn against each other.
+    Antennas are given by number: CASA reads names such as 2a as distances. Delays are solved before phases, so that
+    channels are averaged in phase.
 
     Source: doc/spec/calibration.md, section 5.
     """
@@ -134,7 +134,7 @@ def solving_tasks(one: CalibratorSet, references: Sequence[str], polarisation: t
 
 
 def _model_tasks(one: CalibratorSet, fields: tuple[str, str], polarisation: tuple[float, float]) -> list[Task]:
-    """Return the tasks that write models: the flux calibrator's scan by scan, as its polarisation turns.
+    """Return the tasks that write models; the flux calibrator has one per scan, as its parallactic angle changes.
 
     ``fields`` are the numbers of the flux and the phase calibrator.
     """
@@ -161,9 +161,9 @@ def _names(ms: str, table: str) -> list[str]:
 
 
 def export_solutions(one: CalibratorSet) -> list[str]:
-    """Write the solutions of every scan of a tuning, and return their names.
+    """Write the solutions of every scan of a tuning; return the paths.
 
-    The gains of the flux calibrator per channel are the product of K0, G0 and B0; those of each scan are G1.
+    The gains of the flux calibrator per channel are the product of K0, G0 and B0; the gains of each scan are G1.
     """
     facts, tables = session_facts(one.session), Tables(one.session)
     band, frequencies_hz = bandpass_gains(*(one.table(ending) for ending in ("K0", "G0", "B0")))
@@ -185,7 +185,7 @@ def export_solutions(one: CalibratorSet) -> list[str]:
 
 
 def _write(path: str, gains: Complex, frequencies_hz: Any, names: Sequence[str], facts: SetFacts) -> None:
-    """Write gains (chan, ant, pol) of a scan; antennas that CASA has and the scan has not are left out."""
+    """Write gains (chan, ant, pol) of a scan, for the antennas of that scan only."""
     places_m: Mapping[str, Any] = dict(zip(facts.antennas, facts.positions_m, strict=True))
     places = [place for place, name in enumerate(names) if name in places_m]
     ants = [names[place] for place in places]
@@ -196,7 +196,7 @@ def _write(path: str, gains: Complex, frequencies_hz: Any, names: Sequence[str],
 def bandpass_gains(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float64]]:
     """Return the product of delays, phases and bandpass (ant, pol, chan), NaN where flagged, and frequencies, Hz.
 
-    CASA counts the phase of a delay (ns) from the frequency that the table's window has.
+    CASA's delays (ns) have zero phase at the frequency of the table's spectral window.
     """
     delays_s, phases, band = _column(k0, "FPARAM")[:, 0] * 1e-9, _column(g0)[:, 0], np.moveaxis(_column(b0), 1, 2)
     frequencies_hz, reference_hz = _frequencies(b0), float(_frequencies(k0).mean())
@@ -205,7 +205,7 @@ def bandpass_gains(k0: str, g0: str, b0: str) -> tuple[Complex, NDArray[np.float
 
 
 def read_scan_gains(g1: str) -> tuple[list[int], Complex]:
-    """Return the numbers of scans, and their gains (scan, ant, pol), NaN where flagged or missing."""
+    """Return scan numbers and gains (scan, ant, pol), NaN where flagged or missing."""
     with opened(g1) as table:
         scans, antennas = table.getcol("SCAN_NUMBER"), table.getcol("ANTENNA1")
     values = _rows(g1, "CPARAM")[:, 0]
@@ -217,7 +217,7 @@ def read_scan_gains(g1: str) -> tuple[list[int], Complex]:
 
 
 def _column(path: str, name: str = "CPARAM") -> Any:
-    """Return a column of a table with a row for each antenna, in the order of their numbers."""
+    """Return a column of a table with one row per antenna, by antenna number."""
     with opened(path) as table:
         order = np.argsort(table.getcol("ANTENNA1"), kind="stable")
     return _rows(path, name)[order]

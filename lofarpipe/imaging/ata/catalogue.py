@@ -1,4 +1,4 @@
-"""Catalogues of the sources in an image of a target: by PyBDSF, or islands measured with the shape of the beam."""
+"""Source catalogues of target images: by PyBDSF, or by fits of the beam shape to islands."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lofarpipe.support.utilities import write_atomically
 CATALOGUE_SIGMA = 7.0  # Source: doc/spec/calibration.md, section 4
 COLUMNS = (
     *("name", "ra_deg", "dec_deg", "flux_jy", "flux_error_jy", "peak_jy", "position_error_arcsec"),
-    "beam_power",  # of the dish; fluxes are not divided by it
+    "beam_power",  # primary beam at the source; fluxes are not corrected for it
 )
 
 
 def find_sources(image: str) -> list[dict[str, Any]]:
     """Return the sources of an image: islands above 7 times the local noise, brightest first.
 
-    Each is measured at its highest pixel, with the shape of the beam; right ascensions are from 0 to 360 degrees.
+    The beam shape is fitted around the peak pixel; right ascensions are from 0 to 360 degrees.
     """
     sky = read_sky_image(image)
     noise = local_noise(sky.plane)
@@ -39,7 +39,7 @@ def find_sources(image: str) -> list[dict[str, Any]]:
 
 
 def find_with_pybdsf(image: str, cores: int = 1) -> list[dict[str, Any]]:
-    """Return the sources of an image as PyBDSF finds and measures them, brightest first; extended ones as a whole.
+    """Return PyBDSF's sources of an image, brightest first; an extended source is one entry.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _measured(sky: SkyImage, shape: Any, row: int, column: int, noise_jy: float)
 def _entry(
     sky: SkyImage, ra_deg: float, dec_deg: float, flux_jy: float, error_jy: float, peak_jy: float, place_arcsec: float
 ) -> dict[str, Any]:
-    """Return a line of the catalogue."""
+    """Return an entry of the catalogue."""
     column, row = (round(float(value)) for value in sky.celestial.wcs_world2pix(ra_deg, dec_deg, 0))
     height, width = sky.plane.shape
     power = beam_power(sky)[0][min(max(row, 0), height - 1), min(max(column, 0), width - 1)]

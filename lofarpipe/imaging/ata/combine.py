@@ -1,4 +1,4 @@
-"""Sets of scans and tunings put together: a window for each tuning, a field for each source, scans numbered."""
+"""Combination of scans and tunings into one set: a spectral window per tuning, a field per source, scan numbers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TILE_ROWS = 256
 
 
 class CombineError(PipelineError):
-    """Sets that cannot be put together."""
+    """Measurement sets cannot be combined."""
 
 
 def number_scans(fields: Numbers, times_s: NDArray[np.float64], interval_s: float) -> Numbers:
-    """Return scan numbers from 0: one more where the field changes, or time jumps by more than three integrations.
+    """Return scan numbers from 0; a new scan starts at a change of field, or a gap of more than three integrations.
 
-    Rows may be in any order; those of one time have one number.
+    Rows may be in any order; rows of equal time have equal numbers.
     """
     order = np.argsort(times_s, kind="stable")
     sorted_times_s, sorted_fields = times_s[order], fields[order]
@@ -43,7 +43,7 @@ def number_scans(fields: Numbers, times_s: NDArray[np.float64], interval_s: floa
 
 
 def fix_scans(ms: str) -> int:
-    """Write the scan numbers of a set, and return how many rows have another one now."""
+    """Write the scan numbers of a set; return the number of changed rows."""
     with closing(casacore.tables.table(ms, readonly=False, ack=False)) as table:
         fields, times_s = np.asarray(table.getcol("FIELD_ID"), np.int64), table.getcol("TIME")
         numbers = number_scans(fields, times_s, float(np.median(table.getcol("INTERVAL"))))
@@ -54,12 +54,12 @@ def fix_scans(ms: str) -> int:
 
 
 def copy_scan_numbers(source: str, target: str) -> None:
-    """Give the rows of a set the scan numbers that another one has at their times.
+    """Copy scan numbers from a source set to a target set by row time.
 
     Raises
     ------
     CombineError
-        If the other set has nothing at one of the times.
+        If the source lacks a time of the target.
     """
     with closing(casacore.tables.table(source, ack=False)) as table:
         times_s, first = np.unique(table.getcol("TIME"), return_index=True)
@@ -73,15 +73,15 @@ def copy_scan_numbers(source: str, target: str) -> None:
 
 
 def combine_sets(scans: Sequence[Sequence[str]], target: Path) -> None:
-    """Write one set of those of several scans, each with one for every tuning; rows are in order of time, then tuning.
+    """Combine sets, one per tuning for each scan, into one; rows are in order of time, then tuning.
 
-    Windows are those with other frequencies, fields those with other names. The set is there under its name only when
-    complete; the sets themselves are not changed.
+    Sets of equal frequencies share a window, sets of equal field name a field. The target gets its name only when
+    complete; the input sets are not changed.
 
     Raises
     ------
     CombineError
-        If a set cannot be read, or there is none.
+        If a set cannot be read, or the list is empty.
     """
     if not any(scans):
         raise CombineError(f"{target}: there is no set to make it of")
@@ -135,7 +135,7 @@ class _Places:
         self._rows: dict[str, list[Any]] = {"FIELD": [], "SPECTRAL_WINDOW": [], "ANTENNA": []}
 
     def of(self, ms: str, name: str) -> Numbers:
-        """Return the rows that a subtable of a set has here; those that are new are added."""
+        """Return the row numbers of a set's subtable in the new set; add missing rows."""
         with closing(casacore.tables.table(f"{ms}::{name}", ack=False)) as table:
             keys = [_key(table, name, row) for row in range(table.nrows())]
             rows = self._rows[name]
@@ -151,7 +151,7 @@ class _Places:
         return np.array([rows.index(key) for key in keys])
 
     def _describe(self, number: int) -> None:
-        """Add rows to DATA_DESCRIPTION for windows that are new; their numbers are the same."""
+        """Add DATA_DESCRIPTION rows for new windows, with equal numbers."""
         with closing(
             casacore.tables.table(f"{self._target}::DATA_DESCRIPTION", readonly=False, ack=False)
         ) as descriptions:
@@ -169,13 +169,13 @@ def _key(table: Any, name: str, row: int) -> Any:
 
 
 def _complete(table: Any, name: str, row: int) -> None:
-    """Correct the numbers that a row has in other subtables."""
+    """Correct a row's references to other subtables."""
     if name == "FIELD":
         table.putcell("SOURCE_ID", row, row)
 
 
 def _append_scan(table: Any, places: _Places, sets: Sequence[str]) -> None:
-    """Append the rows of a scan in order of time, those of one time by window."""
+    """Append the rows of a scan in order of time, then window."""
     opened = [casacore.tables.table(ms, ack=False) for ms in sets]
     times_s = np.concatenate([one.getcol("TIME") for one in opened])
     owner = np.repeat(np.arange(len(sets)), [one.nrows() for one in opened])
@@ -221,7 +221,7 @@ def only_cross(ms: str) -> None:
     Raises
     ------
     CombineError
-        If it does.
+        If the set has autocorrelations.
     """
     with closing(casacore.tables.table(ms, ack=False)) as table:
         autos = int((table.getcol("ANTENNA1") == table.getcol("ANTENNA2")).sum())

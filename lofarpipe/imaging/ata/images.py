@@ -1,4 +1,4 @@
-"""Images of the fields of a session: size of the cells, rounds of cleaning, masks, and the flux of a calibrator."""
+"""Images of a session's fields: cell size, cleaning rounds, masks, and calibrator fluxes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FEWEST_ROUNDS, MOST_ROUNDS, LEAST_GAIN = 2, 6, 0.05
 FEWEST_MASKS, MOST_MASKS = 2, 4
 MASK_SIGMA, MASK_BOX = 6.0, 50
 MAD_TO_SIGMA = 1.4826
-CAREFUL_SIGMA, CAREFUL_GAIN = 3.0, 0.4  # of cleaning that diverged
+CAREFUL_SIGMA, CAREFUL_GAIN = 3.0, 0.4  # of the repeated cleaning after a divergence
 HALF_POWER = 0.5
 FIT_BEAMS = 5.0
 PSF_SIZE = 512
@@ -50,12 +50,12 @@ LOWEST_POWER = 0.1  # of the beam, below which the corrected image is blank
 
 @dataclass(frozen=True)
 class Cleaning:
-    """How an image is cleaned.
+    """Cleaning parameters of an image.
 
     Attributes
     ----------
-    threshold_jy: down to which it is cleaned; 0: to ``noise_sigma`` times the noise.
-    mask: image of where to clean; "": everywhere, or above ``mask_sigma`` times the noise, where that is not 0.
+    threshold_jy: stopping threshold; 0: ``noise_sigma`` times the noise.
+    mask: mask image; "": clean everywhere, or above ``mask_sigma`` times the noise if that is not 0.
     gain: of a major iteration.
     """
 
@@ -68,7 +68,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Images:
-    """Images of an imager: cleaned image, residual, and the name for an image corrected for the beam."""
+    """Paths of an imager's products: cleaned image, residual, and beam-corrected image."""
 
     image: str
     residual: str
@@ -77,23 +77,23 @@ class Images:
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells and width of an image."""
+    """Cell size and width of an image."""
 
     cell_arcsec: float
     side: int
 
 
-#: Makes images: takes their root name, their grid, and how they are cleaned; None for a dirty image.
+#: Imager: takes root name, grid, and cleaning parameters (None for a dirty image); returns the images.
 Imager = Callable[[str, Grid, Cleaning | None], Images]
 
 
 class ImageError(PipelineError):
-    """An image that cannot be made or measured."""
+    """An image cannot be made or measured."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Tunings that become one image, and their frequencies."""
+    """Tunings imaged together, and their frequencies."""
 
     suffix: str  # of the directory: _b where tunings are far apart
     tunings: tuple[str, ...]
@@ -103,9 +103,9 @@ class Band:
 
 
 def bands_of(session: Session, field: str) -> list[Band]:
-    """Return the images of a field: one for each tuning where these are far apart, else one of all.
+    """Return the bands of a field: one per tuning if these are far apart, else one of all.
 
-    Tunings are far apart where the gap between them is wider than the wider one.
+    Tunings are far apart if the gap between them is wider than the wider of the two.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _unflagged_range(facts: Sequence[SetFacts]) -> tuple[float, float]:
 
 
 def are_far_apart(ranges: Sequence[tuple[float, float]]) -> bool:
-    """Whether any two neighbours of some frequency ranges, Hz, have a gap that is wider than the wider of them."""
+    """Whether any two adjacent frequency ranges, Hz, are separated by more than the wider of the two."""
     ordered = sorted(ranges)
     return any(
         upper[0] - lower[1] > max(lower[1] - lower[0], upper[1] - upper[0])
@@ -152,9 +152,9 @@ def are_far_apart(ranges: Sequence[tuple[float, float]]) -> bool:
 
 
 def cell_arcsec(rule: str, band: Band, beam_minor_arcsec: float = 0.0, beam_hz: float = 0.0) -> tuple[float, str]:
-    """Return the size of a cell, arcsec, rounded to two decimals, and the reason.
+    """Return the cell size, arcsec, rounded to two decimals, and the reason.
 
-    ``beam``: a fifth of the minor axis of the PSF, which was measured at ``beam_hz``, at the highest unflagged channel.
+    ``beam``: a fifth of the minor axis of the PSF, scaled from ``beam_hz`` to the highest unflagged channel.
     ``original``: an eighth of wavelength over longest baseline.
     """
     fringe = math.degrees(LIGHT_M_S / band.highest_hz / band.longest_m) * 3600
@@ -171,7 +171,7 @@ def _two_decimals(cell: float) -> float:
 
 
 def image_side(cell: float, lowest_hz: float) -> tuple[int, str]:
-    """Return the width of an image, pixels, and the reason: to the first null of the dish on both sides, or 2048."""
+    """Return the image width, pixels, and the reason: out to the first null of the dish, 2048 at most."""
     null_arcsec = math.degrees(NULL_FACTOR * LIGHT_M_S / lowest_hz / DISH_M) * 3600
     side = smooth_even_size(math.ceil(2 * null_arcsec / cell))
     if side >= LARGEST_SIZE:
@@ -183,20 +183,20 @@ def image_side(cell: float, lowest_hz: float) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """Grid of an image, with the reasons."""
+    """Grid of an image, and the reasons for its cell size and width."""
 
     grid: Grid
     cell_reason: str
     side_reason: str
 
     def described(self, root: str, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the plan, the root name of the images, and the rounds that were made, for plan.json."""
+        """Return the content of plan.json: the plan, the root name of the images, and the cleaning rounds."""
         cell = {"cell_arcsec": self.grid.cell_arcsec, "cell_reason": self.cell_reason}
         return {"root": root, **cell, "size": self.grid.side, "size_reason": self.side_reason, "rounds": [*rounds]}
 
 
 def plan_image(band: Band, rule: str, directory: Path, imager: Imager) -> ImagePlan:
-    """Return cell and size of an image; for the rule ``beam`` a PSF is made in the directory, and removed."""
+    """Return the plan of an image; the rule ``beam`` makes a temporary PSF in the directory."""
     cell, reason = cell_arcsec("original", band)
     if rule != "original":
         psf = read_sky_image(imager(str(directory / "psf_only"), Grid(cell, PSF_SIZE), None).image)
@@ -219,9 +219,9 @@ def image_noise(path: str | Path) -> float:
 
 
 def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[dict[str, float]]]:
-    """Make a dirty image and cleaned ones, each to 5 times the noise of the residual before; return the last images.
+    """Clean in rounds, each down to 5 times the previous residual noise; return the last images and all rounds.
 
-    It ends when the noise falls by less than 5 %, after two rounds at least and six at most.
+    Rounds end when the noise falls by less than 5 %: two at least, six at most.
 
     Source: doc/spec/calibration.md, section 4.
     """
@@ -238,12 +238,12 @@ def clean_rounds(root: str, grid: Grid, imager: Imager) -> tuple[Images, list[di
     return images, rounds
 
 
-#: Writes a mask of the sources of an image, and returns their number.
+#: Mask writer: writes a mask of the sources in an image; returns their number.
 Masker = Callable[[str, str], int]
 
 
 def mask_rounds(root: str, grid: Grid, imager: Imager, write_mask: Masker) -> tuple[Images, list[dict[str, Any]]]:
-    """Make a dirty image, and a cleaned one with a mask that is made of it, until the number of islands is stable.
+    """Clean in rounds, each with a mask from the previous image, until the number of islands is stable.
 
     Source: doc/spec/calibration.md, section 4.
     """
@@ -263,10 +263,10 @@ def mask_rounds(root: str, grid: Grid, imager: Imager, write_mask: Masker) -> tu
 
 
 def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dirty: str) -> tuple[Images, str]:
-    """Return cleaned images, and why they were cleaned with more care: "" where they were not.
+    """Clean; after a divergence, repeat with cautious parameters. Return the images and the reason for the repeat or "".
 
-    Phase errors leave sidelobes as high as sources, which makes cleaning diverge. It is then repeated within the half
-    power of the dish's beam, in smaller steps, down to three times the noise. ``dirty`` is an image of the same grid.
+    Phase errors leave sidelobes as high as sources, so that cleaning diverges. The repeat is restricted to the half
+    power of the dish's beam, with a smaller gain, down to three times the noise. ``dirty`` has the same grid.
     """
     try:
         return imager(root, grid, cleaning), ""
@@ -278,7 +278,7 @@ def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dir
 
 
 def _write_half_power(image: str, islands: str, mask: str) -> None:
-    """Write a mask of the half power of the dish's beam, and of islands where there are any in it."""
+    """Write a mask of the islands within the half power of the dish's beam; of all of it if it has none."""
     inside = beam_power(read_sky_image(image))[0] > HALF_POWER
     if islands:
         within = inside & (fits.getdata(islands).reshape(inside.shape) > 0)
@@ -287,7 +287,7 @@ def _write_half_power(image: str, islands: str, mask: str) -> None:
 
 
 def local_noise(plane: Plane, box: int = MASK_BOX) -> Plane:
-    """Return the noise around each pixel: 1.4826 MAD in boxes, between their middles by lines."""
+    """Return the local noise of each pixel: 1.4826 MAD in boxes, linearly interpolated between their centres."""
     height, width = plane.shape
     rows, columns = max(1, height // box), max(1, width // box)
     tiles = np.empty((rows, columns))
@@ -324,7 +324,7 @@ def count_islands(mask: str) -> int:
 
 
 def write_plane(image: str, plane: Plane, path: str, **keys: tuple[float, str]) -> None:
-    """Write a plane with the header and the axes of an image, and some keys with their comments."""
+    """Write a plane with the header and axes of an image, and additional keywords with comments."""
     with fits.open(image) as hdus:
         header, shape = hdus[0].header, hdus[0].data.shape
         header.update(keys)
@@ -336,7 +336,7 @@ def write_plane(image: str, plane: Plane, path: str, **keys: tuple[float, str]) 
 
 @dataclass(frozen=True)
 class CalibratorFit:
-    """A source in the middle of an image, as fitting_results.json has it."""
+    """Fit of a source in the middle of an image; the content of fitting_results.json."""
 
     flux_jy: float
     error_jy: float
@@ -350,12 +350,12 @@ class CalibratorFit:
 def fit_calibrator(path: str | Path) -> CalibratorFit:
     """Return flux and position of the source in the middle of an image: a Gaussian with the shape of the beam.
 
-    Three numbers are fitted to the pixels of a box 5 beams wide. The error is the scatter that is left there.
+    Flux and position are fitted in a box 5 beams wide. The error is the scatter of the fit's residual.
 
     Raises
     ------
     ImageError
-        If nothing positive is there.
+        If the box has no positive peak.
     """
     image = read_sky_image(path)
     x, y, values, centre = _middle(image)
@@ -378,7 +378,7 @@ def fit_calibrator(path: str | Path) -> CalibratorFit:
 
 
 def _middle(image: SkyImage) -> tuple[Any, Any, Any, tuple[int, int]]:
-    """Return x and y (pixels from the middle) and values of a box 5 beams wide, and the middle."""
+    """Return x and y (pixels from the middle) and values of a central box 5 beams wide, and the middle pixel."""
     half = math.ceil(FIT_BEAMS / 2 * image.beam_major_arcsec / image.cell_arcsec)
     height, width = image.plane.shape
     row, column = height // 2, width // 2
@@ -404,7 +404,7 @@ def beam_exponent(image: SkyImage) -> Callable[[Any, Any], Any]:
 
 
 def write_fit(directory: Path, fit: CalibratorFit) -> None:
-    """Write fitting_results.txt, flux and error, and the same with all else as JSON."""
+    """Write fitting_results.txt, flux and error, and the whole fit as fitting_results.json."""
     write_atomically(directory / "fitting_results.txt", f"{fit.flux_jy:.6f},{fit.error_jy:.6f}\n")
     write_atomically(directory / "fitting_results.json", json.dumps(asdict(fit), indent=1))
 
@@ -413,7 +413,7 @@ def write_fit(directory: Path, fit: CalibratorFit) -> None:
 
 
 def correct_beam(image: str, corrected: str) -> None:
-    """Write an image divided by the power of the dish's beam, a Gaussian of 1.2 lambda / D; blank below 10 %.
+    """Write an image corrected for the dish's power beam, a Gaussian of 1.2 lambda / D; blank below 10 %.
 
     Source: doc/spec/calibration.md, section 4.
     """
@@ -424,7 +424,7 @@ def correct_beam(image: str, corrected: str) -> None:
 
 
 def beam_power(sky: SkyImage) -> tuple[NDArray[np.float64], float]:
-    """Return the power of the dish's beam over an image, 1 in its middle, and its full width at half power, degrees."""
+    """Return the dish's power beam over an image, 1 in the middle, and its full width at half power, degrees."""
     height, width = sky.plane.shape
     rows, columns = np.mgrid[:height, :width]
     distance_deg = np.hypot(rows - height // 2, columns - width // 2) * sky.cell_arcsec / 3600
@@ -443,6 +443,6 @@ def image_directory(session: Session, field: str, band: Band) -> Path:
 
 
 def remove_images(directory: Path, field: str) -> None:
-    """Remove the images of an earlier run, which may have had other cells and so other names."""
+    """Remove the images of an earlier run; another cell size means other names."""
     for path in directory.glob(f"{glob.escape(field)}_briggs*arcsec_*"):
         path.unlink()

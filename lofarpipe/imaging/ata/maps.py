@@ -1,4 +1,4 @@
-"""Maps of a pipeline over sessions: scans to read, calibrators to solve, sets to correct, fields to image."""
+"""Mapfiles of pipelines over sessions: scans to read, calibrators to solve, sets to correct, fields to image."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def write_session_maps(directory: Path, stem: str, columns: Mapping[str, Sequenc
 
 
 def session_file(directory: Path, session: str) -> Path:
-    """Return the file in which a session is kept beside the maps."""
+    """Return the path of a session's JSON file beside the maps."""
     return directory / f"{session.replace('/', '_')}.session.json"
 
 
 def reading_maps(
     directories: Sequence[Path], outdir: Path, options: SessionOptions, mapfile_dir: Path, stem: str
 ) -> dict[str, str]:
-    """Write the sessions, and the maps of all scans and tunings that are used.
+    """Write the sessions, and the maps of all scans and tunings in use.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def reading_maps(
 
 
 def solving_maps(sessions: Sequence[str], present: Sequence[str], mapfile_dir: Path, stem: str) -> dict[str, str]:
-    """Write the maps of solved and corrected sets: of scans whose averaged set is among ``present``."""
+    """Write the maps of sets to solve and to correct: scans with their averaged set in ``present``."""
     columns: dict[str, list[str]] = {key: [] for key in SOLVING}
     for path in sessions:
         session = load_session(path)
@@ -120,10 +120,10 @@ def field_names(session: Session, kinds: Sequence[str]) -> list[str]:
 
 
 def calibrated_set(session: Session, name: str) -> str:
-    """Return the set of the calibrated visibilities of a field."""
+    """Return the path of a field's calibrated measurement set."""
     return f"{session.outdir}/{name}_noauto_1GC.ms"
 
 
 def combined_set(session: Session) -> str:
-    """Return the set of all scans; it is called after the first target."""
+    """Return the path of the combined set of all scans, named after the first target."""
     return f"{session.outdir}/{session.roles.targets[0]}.ms"

@@ -28,7 +28,7 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 DPI, TRACK_POINTS, MOST_UV_ROWS = 90, 9, 4000
-LONGEST_RATIO = 3.0  # of the axes of a beam, above which a warning stands. Source: doc/spec/calibration.md, section 4
+LONGEST_RATIO = 3.0  # of the axes of a beam, above which a warning is given. Source: doc/spec/calibration.md, section 4
 KINDS = (FLUXCAL, PHASECAL, TARGET)
 
 
@@ -73,7 +73,7 @@ def _number(value: float) -> float | None:
 
 
 def beam_warnings(session: Session) -> list[str]:
-    """Return which images have a beam that is much longer than wide."""
+    """Return warnings of images with strongly elongated beams."""
     lines = []
     for path in sorted(Path(session.outdir, "IMAGES").glob("*/*_dirty-*.fits")):
         try:
@@ -92,7 +92,7 @@ ENDING = "image.fits"
 
 
 def draw_tracks(session: Session) -> Figure:
-    """Return fields over time, and their elevations and azimuths."""
+    """Plot the fields, their elevations and azimuths against time."""
     start_jd = min(scan.start_jd for scan in session.scans if scan.start_jd)
     names = field_names(session, KINDS)
     with mpl.rc_context(STYLE):
@@ -113,7 +113,7 @@ def draw_tracks(session: Session) -> Figure:
 
 
 def draw_uv(session: Session) -> Figure:
-    """Return the uv coverage of every field, kilo-wavelengths, cross-correlations with unflagged data."""
+    """Plot the uv coverage of every field, kilo-wavelengths, from unflagged cross-correlations."""
     names = field_names(session, KINDS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(names), 3.8))
@@ -145,7 +145,7 @@ class Page:
     Attributes
     ----------
     problems: sentences.
-    tables: title, head and rows of texts.
+    tables: title, column headings and rows of texts.
     pictures: title and file.
     """
 
@@ -156,7 +156,7 @@ class Page:
 
 
 def write_report(session: Session, run_file: Path) -> Path:
-    """Write observation.json, its plots, and report.html of a session; return the last.
+    """Write observation.json, its plots, and report.html of a session; return the path of report.html.
 
     ``run_file`` gets the content of the page, for the report of the run.
     """
@@ -187,7 +187,7 @@ TITLES = {
 
 
 def page_content(observation: Mapping[str, Any], summary: Mapping[str, Any], plots: Sequence[Path]) -> Page:
-    """Return the facts for the page on an observation and its calibration, {} without one."""
+    """Return the page of an observation and its calibration; ``summary`` is {} without calibration."""
     keys: list[str] = list(next(iter(observation["fields"].values()), {}))
     rows = [[name, *map(_cell, numbers.values())] for name, numbers in observation["fields"].items()]
     tables = [("Fields", ["field", *map(_words, keys)], rows)]
@@ -212,7 +212,7 @@ BANDPASS_HEAD = ["tuning", "antenna", "X, %", "Y, %", "period of X, MHz", "perio
 
 
 def _bandpass_rows(tunings: Mapping[str, Any]) -> list[list[str]]:
-    """Return a row for each antenna of a tuning whose bandpass has structure."""
+    """Return a row per antenna and tuning with structure in the bandpass."""
     rows = []
     for tuning, entry in tunings.items():
         for name in entry["bandpass_outliers"]:
@@ -231,7 +231,7 @@ table {{ border-collapse: collapse; }} td, th {{ border-bottom: 1px solid #ccc; 
 
 
 def observation_page(page: Page) -> str:
-    """Return the page of a session; pictures are in the directory beside it."""
+    """Return the HTML of a session's page; its pictures are beside it."""
     parts = [HEAD.format(title=html.escape(page.title)), "<h2>Problems</h2>", _list(page.problems)]
     for title, head, rows in page.tables:
         parts += [f"<h2>{html.escape(title)}</h2>", _table(head, rows) if rows else "<p>None.</p>"]
@@ -242,7 +242,7 @@ def observation_page(page: Page) -> str:
 
 
 def _words(key: str) -> str:
-    """Return a key with its unit as a head of a table has them."""
+    """Return a key and its unit as a table heading."""
     name, _, unit = key.rpartition("_")
     return f"{name.replace('_', ' ')}, {unit.replace('jy', 'Jy')}" if unit in UNITS else key.replace("_", " ")
 

@@ -1,4 +1,4 @@
-"""Pictures of the solution tables of a session: bandpass, delays, gains against time."""
+"""Plots of a session's solution tables: bandpass, delays, gains against time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BARS = {"G0": "phases", "K0": "delays"}
 
 
 def plot_solutions(session: Session) -> list[Path]:
-    """Write the pictures of all tables, and return their names."""
+    """Write the plots of all tables; return their paths."""
     tables, plots = Tables(session), []
     for tuning in session.tunings:
         band = read_h5parm(Path(tables.table_path(tuning, "B0")))
@@ -61,7 +61,7 @@ def _figure(panels: int, columns: int = COLUMNS, sharex: bool = True) -> tuple[F
 
 
 def draw_antennas(table: SolutionTable, axis: str, title: str) -> Figure:
-    """Return a panel for each antenna: a solution against ``freq`` (MHz) or ``time`` (minutes)."""
+    """Plot solutions against ``freq`` (MHz) or ``time`` (minutes), a panel per antenna."""
     values, weights = table.arranged("ant", "pol", axis)
     along = np.asarray(table.axes[axis], float)
     along = along / 1e6 if axis == "freq" else (along - along.min()) / 60
@@ -81,7 +81,7 @@ def draw_antennas(table: SolutionTable, axis: str, title: str) -> Figure:
 
 
 def draw_bars(table: SolutionTable, title: str, unit: str) -> Figure:
-    """Return bars of delays, ns, or of phases, deg: a pair for each antenna."""
+    """Plot delays, ns, or phases, deg, as bars: a pair per antenna."""
     values, weights = table.arranged("ant", "pol")
     factor = 1e9 if unit == "ns" else np.degrees(1)
     with mpl.rc_context(STYLE):
@@ -99,7 +99,7 @@ def draw_bars(table: SolutionTable, title: str, unit: str) -> Figure:
 
 
 def draw_flags(session: Session) -> Figure:
-    """Return the flagged fractions per antenna and per channel, a line for each tuning: the mean of all scans."""
+    """Plot the flagged fractions per antenna and per channel, mean of all scans; a line per tuning."""
     facts = session_facts(session)
     with mpl.rc_context(STYLE):
         figure, panels = _figure(2, columns=2, sharex=False)
@@ -127,9 +127,9 @@ def _flag_line(panels: Sequence[Any], tuning: str, facts: Sequence[Any]) -> None
 
 
 def draw_closures(session: Session) -> Figure:
-    """Return the closure phases of all triangles of antennas on each calibrator scan, and their rms.
+    """Plot the closure phases of all antenna triangles for each calibrator scan, with their rms.
 
-    They should be near 0: gains of antennas drop out, so the rest is noise, structure, or data that no gains mend.
+    They should be near 0: antenna gains cancel, which leaves noise, source structure, and baseline errors.
     """
     with mpl.rc_context(STYLE):
         figure, panels = _figure(len(session.tunings), columns=2, sharex=False)
