@@ -203,12 +203,15 @@ def test_interrupted_follow_ends_quietly(running: Journal) -> None:
     assert Watched(running.path.parent).look().state == "running"
 
 
-@pytest.mark.parametrize("name", ["", "run.parset"])
-def test_directory_without_journal_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("name", "directory"), [("", ""), ("run.parset", "run")])
+def test_directory_without_journal_is_refused(
+    name: str, directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "run.parset").touch()
     assert cli.main(["status", str(tmp_path / name)]) == 1
     assert capsys.readouterr().err == (
-        f"genericpipeline.py: {tmp_path / name}: there is no journal.jsonl; name the job directory of a run\n"
+        f"genericpipeline.py: {tmp_path / directory}: there is no journal.jsonl; name the job directory of a run\n"
     )
 
 

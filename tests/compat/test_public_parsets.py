@@ -1,6 +1,7 @@
 """Behaviour of public parsets and plugins that the original engine supports."""
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -317,12 +318,27 @@ def test_runs_have_fixed_hash_seed_by_default(sets, monkeypatch, seed, is_same):
 def test_failed_restart_continues_run(monkeypatch):
     def refuse(program, argv):
         assert (program, argv[0]) == (sys.executable, sys.executable)
+        starts.append(argv)
         raise OSError(errno.E2BIG, "Argument list too long")
 
-    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    starts, thresholds = [], []
+    monkeypatch.setenv("PYTHONHASHSEED", "")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     monkeypatch.setattr(os, "execv", refuse)
+    monkeypatch.setattr(gc, "set_threshold", thresholds.append)
     cli.set_up_process(has_plugins=True)
-    monkeypatch.delenv("PYTHONHASHSEED")
-    monkeypatch.setattr(sys, "executable", "")
-    cli.set_up_process(has_plugins=True)
-    assert "PYTHONHASHSEED" not in os.environ
+    assert (len(starts), thresholds, os.environ["PYTHONHASHSEED"]) == (1, [50_000], "0")
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3", "the user's"
+
+
+@pytest.mark.parametrize(
+    ("seed", "has_plugins", "program"), [("7", True, "python"), ("", False, "python"), ("", True, "")]
+)
+def test_process_starts_anew_for_plugins_alone(monkeypatch, seed, has_plugins, program):
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "executable", program)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it began anew"))
+    monkeypatch.setattr(gc, "set_threshold", lambda _: None)
+    cli.set_up_process(has_plugins=has_plugins)
+    assert os.environ["PYTHONHASHSEED"] == (seed or "0"), "of children"
