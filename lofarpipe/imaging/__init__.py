@@ -1,1 +1,1 @@
-"""The science of the imaging pipelines. Knows nothing of parsets, steps and jobs."""
+"""The science of the imaging pipelines, independent of parsets, steps and jobs."""

@@ -16,7 +16,7 @@ def as_number(name: str, text: str | float, low: float = -math.inf, high: float 
     Raises
     ------
     ValueError
-        If it is not one, or not between ``low`` and ``high``.
+        If the text is not a number between ``low`` and ``high``.
     """
     try:
         value = float(text)
@@ -28,12 +28,12 @@ def as_number(name: str, text: str | float, low: float = -math.inf, high: float 
 
 
 def as_boolean(name: str, text: str) -> bool:
-    """Return a script's argument that is True or False.
+    """Return a script's argument as a boolean.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is not True or False.
     """
     if str(text) not in ("True", "False"):
         raise ValueError(f"{name} is {text!r}; True or False is needed")
@@ -41,12 +41,12 @@ def as_boolean(name: str, text: str) -> bool:
 
 
 def pair(name: str, text: str) -> tuple[int, int]:
-    """Return a script's argument such as ``(60,20)`` as two positive whole numbers.
+    """Return a script's argument such as ``(60,20)`` as two positive integers.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is not such a pair.
     """
     parts = [part.strip() for part in text.strip("()[] ").split(",")]
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):

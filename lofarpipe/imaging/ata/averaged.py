@@ -130,7 +130,7 @@ def verify_averaged(ms: str, notes: ReadingNotes, channels: int, times: int) -> 
 
 
 def remove_set(ms: Path) -> bool:
-    """Remove a measurement set; return whether it existed. It is renamed first, so no partial set has its name."""
+    """Remove a measurement set; return whether it existed. Renamed first: a partial set never has its name."""
     if not ms.is_dir():
         return False
     removed = ms.with_name(f".{ms.name}.removed")

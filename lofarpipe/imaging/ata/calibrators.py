@@ -47,7 +47,7 @@ class Tables:
         return f"{self.directory}/models/{scan.name}.skymodel"
 
     def solved(self, scan: Scan, tuning: str, kind: str) -> str:
-        """Return the path of DP3's solutions, ``bandpass`` or ``gain``; beside the sets, as DP3 makes no directories."""
+        """Return the path of DP3's ``bandpass`` or ``gain`` solutions, beside the sets: DP3 makes no directories."""
         return f"{self.session.set_path(scan, tuning).removesuffix('.ms')}.{kind}.h5"
 
     def applied(self, scan: Scan, tuning: str) -> str:

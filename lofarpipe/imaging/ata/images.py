@@ -263,7 +263,7 @@ def mask_rounds(root: str, grid: Grid, imager: Imager, write_mask: Masker) -> tu
 
 
 def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dirty: str) -> tuple[Images, str]:
-    """Clean; after a divergence, repeat with cautious parameters. Return the images and the reason for the repeat or "".
+    """Clean, and repeat with cautious parameters after a divergence; return the images, and the divergence or "".
 
     Phase errors leave sidelobes as high as sources, so that cleaning diverges. The repeat is restricted to the half
     power of the dish's beam, with a smaller gain, down to three times the noise. ``dirty`` has the same grid.
@@ -278,7 +278,7 @@ def careful_clean(imager: Imager, root: str, grid: Grid, cleaning: Cleaning, dir
 
 
 def _write_half_power(image: str, islands: str, mask: str) -> None:
-    """Write a mask of the islands within the half power of the dish's beam; of all of it if it has none."""
+    """Write a mask of the islands within the half power of the dish's beam, or of the whole half power without any."""
     inside = beam_power(read_sky_image(image))[0] > HALF_POWER
     if islands:
         within = inside & (fits.getdata(islands).reshape(inside.shape) > 0)

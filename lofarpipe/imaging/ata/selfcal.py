@@ -1,4 +1,4 @@
-"""Self-calibration of a target: rounds of solutions and images, the rule that ends them, and the best round."""
+"""Self-calibration of a target: rounds of solving and imaging, their stopping rule, and the best round."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 LEAST_GAIN = 0.03  # of peak or dynamic range, for another round
-PHASE_ROUNDS = 4  # then amplitudes
-MOST_CLEANS = 4  # of a round
-ABOVE_HOLES = 1.3  # depths of the deepest hole, from which on something is a source
+PHASE_ROUNDS = 4  # later rounds solve amplitudes as well
+MOST_CLEANS = 4  # per round
+ABOVE_HOLES = 1.3  # lowest peak of a source, in depths of the deepest negative
 EDGE_PIXELS = 2  # around a new source
 PHASES, GAINS = "scalarphase", "diagonal"  # of the solver
 RECORD = "selfcal.json"
@@ -52,7 +52,7 @@ POSITIONS = "absolute positions may have moved: the model is the image before"
 
 @dataclass(frozen=True)
 class Round:
-    """An image and how it was made; number 0 has no solutions."""
+    """An image and its calibration; round 0 has no solutions."""
 
     number: int
     mode: str
@@ -66,9 +66,9 @@ class Round:
 
 
 def solving_mode(number: int, slots: int) -> tuple[str, int]:
-    """Return mode and interval (integrations) of a round: phases, each for half the time of those before, then gains.
+    """Return solution mode and interval (integrations) of a round: phases, halving the interval each round, then gains.
 
-    ``slots`` are the integrations of a scan.
+    ``slots`` is the number of integrations of a scan.
     """
     if number > PHASE_ROUNDS:
         return GAINS, slots
@@ -76,13 +76,13 @@ def solving_mode(number: int, slots: int) -> tuple[str, int]:
 
 
 def is_better(one: Round, other: Round) -> bool:
-    """Whether a round gained peak or dynamic range on another by 3 %, and lost neither."""
+    """Whether a round gained 3 % in peak or dynamic range on another, and lost 3 % in neither."""
     peak, dynamic_range = one.peak_jy / other.peak_jy - 1, one.dynamic_range / other.dynamic_range - 1
     return max(peak, dynamic_range) >= LEAST_GAIN and min(peak, dynamic_range) > -LEAST_GAIN
 
 
 def stop_reason(rounds: Sequence[Round], most: int) -> str:
-    """Return why no round follows; "" where one does. Noise is not solved: it would become a source."""
+    """Return why self-calibration stops; "" if it goes on. Noise is not solved for: it would become a source."""
     if rounds and rounds[0].dynamic_range < MASK_SIGMA:
         return f"nothing is above {MASK_SIGMA:g} times the noise; there is no model to solve with"
     if len(rounds) > 1 and not is_better(rounds[-1], rounds[-2]):
@@ -93,17 +93,17 @@ def stop_reason(rounds: Sequence[Round], most: int) -> str:
 
 
 def best_round(rounds: Sequence[Round]) -> int:
-    """Return the place of the round with the highest dynamic range."""
+    """Return the index of the round with the highest dynamic range."""
     return max(range(len(rounds)), key=lambda place: rounds[place].dynamic_range)
 
 
 def record_path(session: Session, field: str, suffix: str) -> Path:
-    """Return the record of the rounds of a target."""
+    """Return the path of the record of a target's rounds."""
     return Path(session.outdir, "IMAGES", field + suffix, RECORD)
 
 
 def read_rounds(path: Path, number: int) -> list[Round]:
-    """Return the rounds of a record before a number: those after it are of an earlier run."""
+    """Return the recorded rounds below a number; later ones belong to an earlier run."""
     if not path.is_file():
         return []
     entry = json.loads(path.read_text())
@@ -111,7 +111,7 @@ def read_rounds(path: Path, number: int) -> list[Round]:
 
 
 def write_rounds(path: Path, rounds: Sequence[Round], reason: str) -> None:
-    """Write a record."""
+    """Write the record of the rounds, with the best one and the reason for the end."""
     entry = {"rounds": [asdict(one) for one in rounds], "best_round": best_round(rounds), "stop_reason": reason}
     write_atomically(path, json.dumps({**entry, "warning": POSITIONS}, indent=1))
 
@@ -120,21 +120,21 @@ def write_rounds(path: Path, rounds: Sequence[Round], reason: str) -> None:
 
 
 def solved_set(session: Session, scan: Scan, tuning: str, number: int) -> str:
-    """Return the set of a target's scan with the solutions of a round; that of round 0 has none."""
+    """Return the path of a target's set corrected by a round's solutions; uncorrected for round 0."""
     return session.set_path(scan, tuning, CALIBRATED if number == 0 else f"_selfcal{number}")
 
 
 def solutions_of(session: Session, scan: Scan, tuning: str, number: int) -> str:
-    """Return the solutions of a round."""
+    """Return the path of a round's solutions."""
     return session.set_path(scan, tuning, f"_selfcal{number}").removesuffix(".ms") + ".h5"
 
 
 def round_rows(
     session: Session, present: set[str], number: int, most: int, source_list: Callable[[str], str]
 ) -> list[tuple[str, str, str, str, str, str]]:
-    """Return the solving jobs of a round: set, model, solutions, set to write, mode, interval.
+    """Return the solve jobs of a round: input set, model, solutions, output set, mode, interval.
 
-    Targets whose rounds have ended have none. ``source_list`` returns the source list of a root name.
+    Targets that have stopped have none. ``source_list`` returns the path of the source list for an image root.
     """
     rows = []
     for field in session.roles.targets:
@@ -152,7 +152,7 @@ def round_rows(
 
 
 def _slots(session: Session, scan: Scan, tuning: str) -> int:
-    """Return the integrations of a scan. DP3 6.6 crashes where it applies solutions of interval 0, all of a scan."""
+    """Return the integrations of a scan. DP3 6.6 crashes when applying solutions of interval 0, the whole scan."""
     return len(load_facts(session.set_path(scan, tuning, AVERAGED)).times_s)
 
 
@@ -169,9 +169,9 @@ def _scans(session: Session, field: str, tunings: Sequence[str], present: set[st
 def image_round(
     session: Session, field: str, number: int, most: int, present: set[str], make_imager: Any
 ) -> dict[str, list[Round]]:
-    """Image a target with the solutions of a round in every band, and record it; return the rounds by record.
+    """Image every band of a target with a round's solutions, and record the round; return the rounds by record path.
 
-    ``make_imager`` takes sets, and returns an imager that writes source lists.
+    ``make_imager`` returns an imager for some sets; it writes source lists.
     """
     recorded: dict[str, list[Round]] = {}
     for band in bands_of(session, field):
@@ -196,10 +196,10 @@ def image_round(
 
 
 def _cleaned(imager: Imager, directory: Path, plan: Mapping[str, Any], number: int) -> Images:
-    """Return the images of a round, cleaned where sources are beyond doubt: within the mask of the round before.
+    """Clean the image of a round within a mask of certain sources; return the images.
 
-    The first mask is that of the brightest source, and each residual adds those that it shows. What the mask of an
-    image with phase errors holds besides, sidelobes, would be in the model, and the solutions would keep it there.
+    The mask starts as the previous round's, or the brightest source, and grows by the certain sources of each
+    residual. A mask from an image with phase errors has sidelobes; in the model, solutions would preserve them.
     """
     grid, dirty = Grid(plan["cell_arcsec"], plan["size"]), plan["rounds"][-1]["dirty"]
     root, before = (f"{directory}/selfcal/round{place}" for place in (number, number - 1))
@@ -217,7 +217,7 @@ def _cleaned(imager: Imager, directory: Path, plan: Mapping[str, Any], number: i
 
 
 def brightest_source(image: str) -> NDArray[np.bool_]:
-    """Return where the brightest source of an image is: a beam around the highest pixel in the half power."""
+    """Return the mask of the brightest source: one beam around the highest pixel within the half power."""
     sky = read_sky_image(image)
     plane = np.where(beam_power(sky)[0] > HALF_POWER, sky.plane, -np.inf)
     row, column = np.unravel_index(np.nanargmax(plane), plane.shape)
@@ -226,9 +226,9 @@ def brightest_source(image: str) -> NDArray[np.bool_]:
 
 
 def sure_sources(residual: str) -> NDArray[np.bool_]:
-    """Return where a residual has sources beyond doubt: above 6 times the local noise, and above the holes.
+    """Return the mask of certain sources in a residual: above 6 times the local noise, and above the negatives.
 
-    Phase errors leave as much below zero as above: a source is 1.3 times as high as the deepest hole is deep.
+    Phase errors leave symmetric residuals: a source exceeds 1.3 times the depth of the deepest negative.
     """
     sky = read_sky_image(residual)
     plane = np.where(beam_power(sky)[0] > LOWEST_POWER, np.nan_to_num(sky.plane), 0)
@@ -248,7 +248,7 @@ def _measured(
 
 
 def have_ended(session: Session, number: int, most: int) -> bool:
-    """Whether the rounds of all targets have ended with this one, or before."""
+    """Whether all targets have stopped at this round or earlier."""
     records = [
         record_path(session, field, band.suffix) for field in session.roles.targets for band in bands_of(session, field)
     ]

@@ -1,4 +1,4 @@
-"""A session of the telescope: its scans, their files, and the parts that its fields play."""
+"""An observing session: its scans, their files, and the roles of its fields."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NODE = lazy_pattern(r"Lo([A-D])\.C(\d{4})")
 AUTO = "auto"
 FLUXCAL, PHASECAL, TARGET = "fluxcal", "phasecal", "target"
 SITE_DEG_M = (-121.470736, 40.817431, 1019.222)  # Source: headers of the telescope's uvh5 files
-LOWEST_DEG = 15.0  # elevation; below it a warning. Source: doc/spec/calibration.md, section 4
+LOWEST_DEG = 15.0  # elevation below which a warning is given. Source: doc/spec/calibration.md, section 4
 
 
 class SessionError(PipelineError):
-    """A session that cannot be worked on."""
+    """A session cannot be processed."""
 
 
 @dataclass(frozen=True)
 class NodeFile:
-    """One file of one correlator node: a part of the band of a tuning.
+    """One file of one correlator node: part of a tuning's band.
 
-    ``fault`` is the reason why it cannot be read; all else is empty then.
+    ``fault`` is the reason of a failed read; the other fields are then empty.
     """
 
     path: str
@@ -46,10 +46,10 @@ class NodeFile:
 
 @dataclass(frozen=True)
 class Scan:
-    """One folder: a source for a time."""
+    """A scan of one source; one folder."""
 
     folder: str
-    field: str  # name of the source, as the files have it
+    field: str  # name of the source in the files
     direction_rad: tuple[float, float]
     start_jd: float  # of the first integration
     end_jd: float
@@ -63,7 +63,7 @@ class Scan:
         return Path(self.folder).name
 
     def of_tuning(self, tuning: str) -> list[NodeFile]:
-        """Return the files of a tuning, in the order of their nodes."""
+        """Return the files of a tuning, by node number."""
         return sorted((node for node in self.nodes if node.tuning == tuning), key=lambda node: node.node)
 
 
@@ -78,43 +78,43 @@ class Roles:
 
 @dataclass(frozen=True)
 class Session:
-    """Scans in order of time, of which some are used, and the reasons why others are not."""
+    """Scans in use, in order of time, and the excluded ones with reasons."""
 
     name: str
-    outdir: str  # of its products
+    outdir: str  # directory of the products
     tunings: tuple[str, ...]
     roles: Roles
-    scans: tuple[Scan, ...]  # those that are used
+    scans: tuple[Scan, ...]  # in use
     left_out: tuple[tuple[str, str], ...]  # name of the folder, reason
     problems: tuple[str, ...] = field(default=())
-    present: tuple[str, ...] = field(default=())  # averaged sets that were made; none: all that are on disk
-    solved: tuple[str, ...] = field(default=())  # solutions that DP3 made; none: those of all calibrator scans
+    present: tuple[str, ...] = field(default=())  # averaged sets of this run; (): all on disk
+    solved: tuple[str, ...] = field(default=())  # DP3's solutions of this run; (): of all calibrator scans
 
     def set_path(self, scan: Scan, tuning: str, ending: str = "") -> str:
-        """Return the measurement set of a scan and tuning: ``_averaged`` is the ending of the averaged one."""
+        """Return the measurement set of a scan and tuning; ``ending`` is ``_averaged`` for the averaged one."""
         return f"{self.outdir}/{scan.name}_measure_sets/{scan.name}_{tuning}{ending}.ms"
 
     def kind(self, scan: Scan) -> str:
-        """Return the part that the field of a scan plays."""
+        """Return the role of a scan's field."""
         return (
             FLUXCAL if scan.field == self.roles.fluxcal else PHASECAL if scan.field == self.roles.phasecal else TARGET
         )
 
     def scans_of(self, kind: str) -> list[Scan]:
-        """Return the scans of a kind."""
+        """Return the scans with a role."""
         return [scan for scan in self.scans if self.kind(scan) == kind]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON; a file that has the same text already stays as it is."""
+        """Write the session as JSON; a file with the same text is left untouched."""
         text = json.dumps(asdict(self), indent=1)
         if not path.is_file() or path.read_text() != text:
             write_atomically(path, text)
 
 
 def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str = "") -> Session:
-    """Return a session that was written.
+    """Load a session written by `Session.write`.
 
-    Maps name its averaged sets, and solutions of calibrators, one or several an entry; skipped ones count as not there.
+    The mapfiles list its averaged sets and calibrator solutions, one or more per entry; skipped entries are absent.
     """
     entry = with_tuples(json.loads(Path(path).read_text()))
     scans = [with_tuples(scan) for scan in entry["scans"]]
@@ -129,7 +129,7 @@ def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str =
 
 
 def with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object of JSON with tuples in place of lists."""
+    """Return a JSON object with its lists converted to tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
@@ -137,7 +137,7 @@ def with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scan_folders(session: Path) -> list[Path]:
-    """Return the folders of scans in order of time: by MJD, second and fraction in their names."""
+    """Return the scan folders sorted by the MJD, second and fraction in their names."""
     matches = [
         (match, entry) for entry in session.iterdir() if (match := FOLDER.fullmatch(entry.name)) and entry.is_dir()
     ]
@@ -169,14 +169,14 @@ def _node_file(path: Path, tuning: str, node: int) -> NodeFile:
 
 
 def opened_uvh5(path: Path) -> Any:
-    """Return a uvh5 file, open for reading.
+    """Open a uvh5 file for reading.
 
     Raises
     ------
     SessionError
         If h5py is not installed.
     OSError
-        If the file is not HDF5, or was cut off.
+        If the file is not HDF5, or truncated.
     """
     try:
         import h5py
@@ -186,9 +186,9 @@ def opened_uvh5(path: Path) -> Any:
 
 
 def read_scan_header(folder: Path, tunings: Sequence[str]) -> Scan | None:
-    """Return a scan by the headers of its files; None where it has no files of these tunings.
+    """Return a scan from the headers of its files; None without files of these tunings.
 
-    A scan of which no file can be read has the name in its folder's name, and no times.
+    Without a readable file the field is taken from the folder's name, and there are no times.
     """
     nodes = node_files(folder, tunings)
     readable = [node for node in nodes if not node.fault]
@@ -217,7 +217,7 @@ def hdf5_text(value: Any) -> str:
 
 
 def _phase_centre(header: Any) -> tuple[str, tuple[float, float]]:
-    """Return name and direction of the phase centre; older files have it in keys of their own."""
+    """Return name and direction of the phase centre, also from the keys of older files."""
     if "phase_center_catalog" in header:
         catalogue = header["phase_center_catalog"]
         number = str(header["phase_center_id_array"][()].flat[0])
@@ -227,19 +227,19 @@ def _phase_centre(header: Any) -> tuple[str, tuple[float, float]]:
     return hdf5_text(header["object_name"][()]), direction
 
 
-# ---- the parts of the fields
+# ---- roles of the fields
 
 
 def find_roles(fields: Sequence[str], fluxcal: str, phasecal: str, targets: Sequence[str]) -> Roles:
-    """Return which field is which; ``auto`` finds it by name.
+    """Return the roles of the fields; ``auto`` derives them from the names.
 
-    The flux calibrator is in the flux scale, the phase calibrator is called after its position (1733-130), and all
+    The flux calibrator is in the flux scale, the phase calibrator is named after its position (1733-130), and all
     others are targets.
 
     Raises
     ------
     SessionError
-        If a name is not among the fields, or none or several are found.
+        If a name is not among the fields, or no or several fields match.
     """
     flux = _chosen(FLUXCAL, fluxcal, fields, [name for name in fields if is_primary(name)], "is in the flux scale")
     rest = [name for name in fields if name != flux]
@@ -273,15 +273,15 @@ def _require(option: str, name: str, fields: Sequence[str]) -> None:
 def choose_scans(
     scans: Sequence[Scan], roles: Roles, fluxcal_scans: Sequence[str]
 ) -> tuple[list[Scan], list[tuple[str, str]]]:
-    """Return the scans to use, and the others with the reason.
+    """Return the scans to use, and the excluded ones with reasons.
 
-    Of the flux calibrator the last scan, ``last``: earlier ones belong to older delays and phases; or ``all``, or those
-    in the folders that are named.
+    ``fluxcal_scans`` selects scans of the flux calibrator: ``last``, as earlier ones have older delays and phases;
+    ``all``; or names of folders.
 
     Raises
     ------
     SessionError
-        If a folder that is named is no scan of the flux calibrator.
+        If a named folder is not a scan of the flux calibrator.
     """
     flux = [scan for scan in scans if scan.field == roles.fluxcal]
     if [*fluxcal_scans] not in (["last"], ["all"]):
@@ -311,7 +311,7 @@ def _require_folder(name: str, folders: Sequence[str]) -> None:
 
 
 def scan_problems(scans: Sequence[Scan], roles: Roles, tunings: Sequence[str]) -> list[str]:
-    """Return the problems of scans: missing, unreadable, or noticeable in the calibration."""
+    """Return problems of scans: missing or unreadable files, and gains without a phase calibrator on both sides."""
     lines = []
     for tuning in tunings:
         nodes = {node.node for scan in scans for node in scan.of_tuning(tuning)}
@@ -340,12 +340,12 @@ class SessionOptions:
 
 
 def read_session(directory: Path, outdir: Path, options: SessionOptions) -> Session:
-    """Return a session: its scans in order of time, by the headers of their files.
+    """Read a session from the headers of its files.
 
     Raises
     ------
     SessionError
-        If it has no scans, a field is not there, or a calibrator has no scan.
+        If it has no scans, a field is missing, or a calibrator has no scan.
     """
     headers = [read_scan_header(folder, options.tunings) for folder in scan_folders(directory)]
     scans = [scan for scan in headers if scan is not None]
@@ -367,12 +367,12 @@ def read_session(directory: Path, outdir: Path, options: SessionOptions) -> Sess
 
 
 def find_sessions(project: str, runs: Sequence[str]) -> list[Path]:
-    """Return the directories of sessions in a project that match any of the patterns, sorted.
+    """Return the session directories of a project that match any pattern, sorted.
 
     Raises
     ------
     SessionError
-        If there is no project, or a pattern matches nothing.
+        If the project does not exist, or a pattern matches nothing.
     """
     root = Path(project).expanduser()
     if not root.is_dir():
@@ -387,7 +387,7 @@ def find_sessions(project: str, runs: Sequence[str]) -> list[Path]:
     return sorted(Path(os.path.abspath(path)) for path in directories)  # noqa: PTH100 - links stay
 
 
-# ---- where a field stands
+# ---- elevations
 
 
 def altitude_azimuth_deg(
@@ -395,7 +395,7 @@ def altitude_azimuth_deg(
 ) -> tuple[list[float], list[float]]:
     """Return elevations and azimuths of an ICRS direction at the telescope, degrees.
 
-    Source: astropy, AltAz without refraction; Earth orientation of the tables that are installed.
+    Source: astropy, AltAz without refraction; Earth orientation from the installed tables.
     """
     import astropy.units as u
     from astropy.coordinates import AltAz, EarthLocation, SkyCoord
@@ -411,7 +411,7 @@ def altitude_azimuth_deg(
 
 
 def elevation_findings(scans: Sequence[Scan]) -> tuple[list[str], list[str]]:
-    """Return the scans that are below the horizon, and those that are low, as sentences."""
+    """Return messages on scans below the horizon, and on scans at low elevation."""
     below, low = [], []
     for scan in scans:
         if not scan.start_jd:
@@ -445,7 +445,7 @@ def parallactic_rad(scan: Scan) -> float:
 
 
 def summary_of(session: Session) -> Mapping[str, Any]:
-    """Return the scans that are used and left out as calibration.json has them."""
+    """Return the used and excluded scans in the form of calibration.json."""
     return {
         "scans_used": [scan.name for scan in session.scans],
         "scans_left_out": [{"folder": folder, "reason": reason} for folder, reason in session.left_out],

@@ -1,4 +1,4 @@
-"""Solution tables of a session: delays and bandpass of the flux calibrator, gains of all scans, the summary of both."""
+"""Solution tables of a session: delays and bandpass of the flux calibrator, gains of all scans, and their summary."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from lofarpipe.support.utilities import write_atomically
 Complex = NDArray[np.complex128]
 
 SYSTEMATIC_FRACTION = 0.1  # of a flux on this scale. Source: doc/spec/calibration.md, section 2
-MOST_DELAY_TURNS = 0.1  # of a channel, above which a warning stands
+MOST_DELAY_TURNS = 0.1  # turns of phase across a channel, above which a warning is given
 CLEAR_STRUCTURE = 0.1  # of a bandpass
 
 
@@ -66,17 +66,17 @@ class TuningSolutions:
 
     @property
     def solved(self) -> NDArray[np.float64]:
-        """The fraction of the channels that is solved in both polarisations, by antenna."""
+        """Fraction of channels solved in both polarisations, by antenna."""
         return np.asarray(np.isfinite(self.gains).all(axis=1).mean(axis=1), float)
 
 
 def read_bandpass(session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts]) -> TuningSolutions:
-    """Return the solved gains of the flux calibrator, of several scans the mean of those relative to the first.
+    """Return the solved gains of the flux calibrator; several scans are averaged after phase alignment with the last.
 
     Raises
     ------
     CalibrationError
-        If nothing was solved.
+        If DP3 solved nothing.
     """
     tables, scans = Tables(session), SolvingScans(session, facts).of([FLUXCAL], tuning)
     scan_gains = []
@@ -88,7 +88,7 @@ def read_bandpass(session: Session, tuning: str, facts: Mapping[tuple[str, str],
     one = facts[scans[-1].name, tuning]
     axes = scan_gains[-1][1]
     places = dict(zip(one.antennas, one.positions_m, strict=True))
-    # Each scan has a phase of its own that all antennas share.
+    # Align the scans: each has an arbitrary phase common to all antennas.
     turned = [
         gains * np.exp(-1j * np.angle(np.nansum(gains * np.conj(scan_gains[-1][0]), axis=0))) for gains, _ in scan_gains
     ]
@@ -170,7 +170,7 @@ class ScanGains:
 
 
 def read_gains(session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts], reference: str) -> ScanGains:
-    """Return the solved gains of all calibrator scans, phases relative to those of the reference antenna."""
+    """Return the solved gains of all calibrator scans, phases relative to the reference antenna."""
     tables, scans = Tables(session), SolvingScans(session, facts).of([FLUXCAL, PHASECAL], tuning)
     series = []
     axes: dict[str, Any] = {}
@@ -186,7 +186,7 @@ def read_gains(session: Session, tuning: str, facts: Mapping[tuple[str, str], Se
 def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write G1, fluxscale and the gains of every scan, and calibration.json; return its content.
 
-    ``options``: backend, interpolation, reference_antenna as asked, warnings of earlier steps, polarisation.
+    ``options``: backend, interpolation, requested reference_antenna, warnings of earlier steps, polarisation.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def make_gains(session: Session, options: Mapping[str, Any]) -> dict[str, Any]:
 def _tuning_summary(
     session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts], solved: ScanGains, interpolation: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write the gains of a tuning; return its part of the summary, and the problems."""
+    """Write the gains of a tuning; return its summary and problems."""
     tables = Tables(session)
     flux_folders, phase_folders = ([scan.name for scan in session.scans_of(kind)] for kind in (FLUXCAL, PHASECAL))
     flux_gains = _mean(solved.of(flux_folders))
@@ -275,7 +275,7 @@ def _write_gains(
 def _described(
     session: Session, tuning: str, facts: Mapping[tuple[str, str], SetFacts], flux: Any, names: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the part of a tuning in the summary, and the problems."""
+    """Return the summary and problems of a tuning."""
     tables, of_tuning = Tables(session), [one for (_, t), one in facts.items() if t == tuning]
     frequencies_hz, width_hz = np.array(of_tuning[0].frequencies_hz), of_tuning[0].width_hz
     centre_hz = float(frequencies_hz.mean())
@@ -323,5 +323,5 @@ def _described(
 
 
 def _number(value: float) -> float | None:
-    """Return a number as JSON has it: None for NaN and infinity."""
+    """Return a number for JSON: None for NaN and infinity."""
     return round(float(value), 6) if math.isfinite(value) else None

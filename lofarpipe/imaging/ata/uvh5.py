@@ -1,4 +1,4 @@
-"""A scan of the telescope as a measurement set: its uvh5 files joined in frequency, and cleaned."""
+"""Conversion of a scan's uvh5 files to a measurement set: joined in frequency, invalid values flagged."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from lofarpipe.imaging.ata.session import NodeFile, SessionError, node_files, sc
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
-HUGE_FACTOR = 100.0  # above the median of |V|. Source: doc/spec/calibration.md, section 4
-LARGEST_COUNT = 1e6  # samples of a visibility
-KEPT_FILES = ("*.txt", "*.toml")  # of a scan's folder, for the products
+HUGE_FACTOR = 100.0  # times the median of |V|. Source: doc/spec/calibration.md, section 4
+LARGEST_COUNT = 1e6  # samples of a visibility; more is garbage
+KEPT_FILES = ("*.txt", "*.toml")  # copied from a scan's folder to the products
 
 
 @dataclass(frozen=True)
 class ReadingNotes:
-    """Findings in the files of a scan and tuning, and the changes."""
+    """Findings in the files of a scan and tuning, and changes to the data."""
 
     folder: str
     tuning: str
@@ -40,25 +40,25 @@ class ReadingNotes:
     times: int
     baselines: int  # with autocorrelations
     antennas: tuple[str, ...]
-    missing_nodes: tuple[int, ...]  # their channels are flagged
+    missing_nodes: tuple[int, ...]  # replaced by flagged channels
     garbage_counts: int
-    bad_values: int  # huge, or no numbers
+    bad_values: int  # huge or not finite
     silent: dict[str, list[str]]  # node -> antennas that are exactly 0 there
 
     @property
     def dead(self) -> set[str]:
-        """The antennas that are 0 in all nodes."""
+        """Antennas with zero data in all nodes."""
         return set.intersection(*map(set, self.silent.values())) if self.silent else set()
 
 
 def load_notes(path: Path) -> ReadingNotes:
-    """Return notes that were written."""
+    """Load the notes written by `read_scan`."""
     return ReadingNotes(**with_tuples(json.loads(path.read_text())))
 
 
 @contextmanager
 def scratch_copy(folder: Path, tuning: str, scratch: str) -> Iterator[Path]:
-    """Yield a copy of the files of a tuning of a scan in a directory, removed afterwards; the folder itself for ``""``.
+    """Yield a temporary copy of a tuning's files in the ``scratch`` directory; the folder itself for ``""``.
 
     Raises
     ------
@@ -86,17 +86,17 @@ def scratch_copy(folder: Path, tuning: str, scratch: str) -> Iterator[Path]:
 
 
 def read_scan(folder: Path, tuning: str, ms: Path, notes_file: Path, siblings: Path | None = None) -> ReadingNotes:
-    """Write a measurement set of a tuning of a scan, and notes of the changes beside it.
+    """Write the measurement set of a tuning of a scan, and notes on its data beside it.
 
-    ``siblings`` is the directory of the session, where the folder is a copy elsewhere.
+    ``siblings`` is the directory of the session, if the folder is a scratch copy.
 
-    The node files are joined in frequency, in whatever order they are found. Nodes that other scans of the session have
-    get channels that are flagged. The set is there under its name only when complete.
+    The node files are joined in order of frequency. Nodes missing here and present in other scans of the session
+    become flagged channels. The set gets its name only when complete.
 
     Raises
     ------
     SessionError
-        If a file cannot be read, or files do not belong together; the message names it.
+        If a file cannot be read, or files do not fit together; the message names the file.
     """
     files = node_files(folder, [tuning])
     if not files:
@@ -123,7 +123,7 @@ def read_scan(folder: Path, tuning: str, ms: Path, notes_file: Path, siblings: P
 
 
 def _check_channels(files: Sequence[NodeFile]) -> None:
-    """Refuse files whose channels overlap, or have other widths."""
+    """Refuse files with overlapping channels or different channel widths."""
     ordered = sorted(files, key=lambda file: file.first_hz)
     for file, following in itertools.pairwise(ordered):
         if abs(file.width_hz - following.width_hz) > 1:
@@ -145,7 +145,7 @@ def _read(files: Sequence[NodeFile]) -> Any:
     ordered = sorted(files, key=lambda file: file.first_hz)
     uv = UVData()
     with warnings.catch_warnings(), iers.conf.set_temp("auto_download", False):
-        warnings.simplefilter("ignore")  # of headers, which are mended below
+        warnings.simplefilter("ignore")  # about headers, corrected below
         try:
             uv.read([file.path for file in ordered], fix_old_proj=False, run_check=False)
         except (OSError, ValueError, KeyError) as err:
@@ -157,9 +157,9 @@ def _read(files: Sequence[NodeFile]) -> Any:
 
 
 def missing_nodes(session: Path, tuning: str, files: Sequence[NodeFile]) -> list[NodeFile]:
-    """Return the nodes that the scan lacks, as another scan of the session has them.
+    """Return the nodes missing in this scan, with the frequencies of another scan of the session.
 
-    A gap that no scan fills becomes one too, so that the channels are evenly spaced: its number is 0.
+    A gap without data in any scan becomes a node of number 0, so that the channels are evenly spaced.
     """
     present = {file.node for file in files}
     missing: dict[int, NodeFile] = {}
@@ -176,7 +176,7 @@ def missing_nodes(session: Path, tuning: str, files: Sequence[NodeFile]) -> list
 
 
 def _with_flagged_node(uv: Any, node: NodeFile) -> Any:
-    """Return the data with the channels of a node, all of them flagged."""
+    """Return the data with a node's channels added and flagged."""
     part = uv.select(freq_chans=[0], inplace=False, run_check=False)
     part.freq_array = node.first_hz + np.arange(node.channels) * node.width_hz
     part.channel_width = np.full(node.channels, node.width_hz)
@@ -193,7 +193,7 @@ def _with_flagged_node(uv: Any, node: NodeFile) -> Any:
 
 
 def _clean(uv: Any, files: Sequence[NodeFile], missing: Sequence[NodeFile], folder: Path, tuning: str) -> ReadingNotes:
-    """Flag invalid visibilities, and give garbage counts the value 1; returns notes."""
+    """Flag invalid visibilities, and replace garbage sample counts by 1; return the notes."""
     counts = uv.nsample_array
     garbage = ~(np.isfinite(counts) & (counts > 0) & (counts <= LARGEST_COUNT))
     counts[garbage] = 1
@@ -218,16 +218,16 @@ def _clean(uv: Any, files: Sequence[NodeFile], missing: Sequence[NodeFile], fold
 
 
 def _names(uv: Any) -> list[str]:
-    """Return the names of the antennas that have data, in the order of their numbers."""
+    """Return the names of the antennas with data, by antenna number."""
     numbers = {*uv.ant_1_array.tolist(), *uv.ant_2_array.tolist()}
     pairs = sorted(zip(uv.telescope.antenna_numbers.tolist(), uv.telescope.antenna_names, strict=True))
     return [str(name) for number, name in pairs if number in numbers]
 
 
 def bad_values(visibilities: NDArray[np.complex64], autos: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (blt, chan, pol): whether a value is not finite, or above 100 times the median of its like.
+    """Return the mask (blt, chan, pol) of values that are not finite, or above 100 times the median.
 
-    Medians are those of |V| that is not 0, for auto- and cross-correlations and each polarisation.
+    Medians are of non-zero |V|, separately for auto- and cross-correlations and each polarisation.
     """
     bad = np.zeros(visibilities.shape, bool)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -241,7 +241,7 @@ def bad_values(visibilities: NDArray[np.complex64], autos: NDArray[np.bool_]) ->
 
 
 def _flag_silent(uv: Any, files: Sequence[NodeFile]) -> dict[str, list[str]]:
-    """Flag antennas that are exactly 0 in a node, and return their names by node."""
+    """Flag antennas with exactly zero data in a node; return their names by node."""
     numbers = sorted({*uv.ant_1_array.tolist(), *uv.ant_2_array.tolist()})
     names, silent = _names(uv), {}
     for file in files:
@@ -258,7 +258,7 @@ def _flag_silent(uv: Any, files: Sequence[NodeFile]) -> dict[str, list[str]]:
 
 
 def _renumber(uv: Any) -> None:
-    """Keep the antennas that have data, numbered from 0: the ANTENNA table has a row for each number."""
+    """Drop antennas without data and renumber from 0: the ANTENNA table has a row for each number."""
     numbers = sorted({*uv.ant_1_array.tolist(), *uv.ant_2_array.tolist()})
     uv.select(antenna_nums=numbers, keep_all_metadata=False, run_check=False)
     uv.conjugate_bls("ant1<ant2")
@@ -271,7 +271,7 @@ def _renumber(uv: Any) -> None:
 
 
 def _fill_tables(ms: str, tuning: str) -> None:
-    """Write the values that pyuvdata leaves empty: the name of the window, times of the observation, scan numbers."""
+    """Write metadata missing in pyuvdata's sets: spectral window name, observation times, scan numbers."""
     with closing(casacore.tables.table(ms, readonly=False, ack=False)) as table:
         table.putcol("SCAN_NUMBER", np.zeros(table.nrows(), np.int32))
         times_s, interval_s = table.getcol("TIME"), table.getcell("INTERVAL", 0)
