@@ -1,4 +1,4 @@
-"""Who gets the jobs of a step done, and writes down that they are: the other half of a run's loop."""
+"""Execution and recording of the jobs of a step: the other half of a run's loop."""
 
 from __future__ import annotations
 
@@ -40,38 +40,38 @@ NAMED = 5  # jobs in a warning
 
 
 class Crew(Protocol):
-    """The work of a run beside the planning."""
+    """Everything a run does besides planning."""
 
     def arrive(self) -> None:
-        """Make ready for the first step."""
+        """Prepare for the first step."""
 
     def pass_over(self, step: Step, plan: Plan) -> None:
-        """A step is done, and its jobs are not run again."""
+        """Report a step that is up to date and not run again."""
 
     def run(self, step: Step, jobs: StepJobs) -> None:
-        """Run the jobs that are pending."""
+        """Run the pending jobs."""
 
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
-        """The step of these jobs, the last that were run, is done."""
+        """Record that the step of these jobs is done."""
 
     def accepts(self, step: Step, error: Exception) -> bool:
-        """Whether the run goes on with a step that failed."""
+        """Whether the run continues after a failed step."""
 
     def tidy(self, steps: Sequence[Step]) -> None:
-        """These are the steps to come."""
+        """Remove intermediate outputs that no later step needs."""
 
     def leave(self) -> None:
-        """All steps are done."""
+        """Clean up after the last step."""
 
 
 class WorkingCrew:
-    """Has the jobs run by the executor of a run, records them, and reports."""
+    """Runs jobs with the executor of a run, records and reports them."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._commands = CommandFile(scope.settings.job_directory / "commands.txt")
         self._start: StepStart | None = None
-        self._removed_with: Patterns | None = None  # the outputs that may go; None: not looked up yet
+        self._removed_with: Patterns | None = None  # removable outputs; None: not looked up yet
         self._is_local = executor_name(scope.executor) == LOCAL
 
     def arrive(self) -> None:
@@ -86,13 +86,13 @@ class WorkingCrew:
         remove_unfinished([*directories, settings.job_directory, *settings.job_directory.glob("jobs/*")])
 
     def pass_over(self, step: Step, plan: Plan) -> None:
-        """Report that a step is done already, and which jobs of it failed."""
+        """Report that a step is up to date, and its failed jobs."""
         self._scope.stream.emit(StepSkipped(self._scope.entry(step), len(plan.jobs)))
         self._commands.pass_over(plan.jobs)
         self._warn_of_failures(step)
 
     def _warn_of_failures(self, step: Step) -> None:
-        """Report which jobs of a step that is not run again failed."""
+        """Report the failed jobs of a step that is not run again."""
         work, entry = self._scope.ledger.work, self._scope.entry(step)
         failed = [end.job for end in work.jobs_ended(entry) if end.problem is not None]
         done = work.last_done(entry)
@@ -106,14 +106,14 @@ class WorkingCrew:
             )
 
     def run(self, step: Step, jobs: StepJobs) -> None:
-        """Record that a step begins, and run the jobs that are not done.
+        """Record the start of a step, and run its pending jobs.
 
         Raises
         ------
         RemovedInputs
-            If a later step removed inputs of theirs, when these were needed no more.
+            If inputs of these jobs were removed, by a later step or as unneeded.
         PipelineError
-            If they cannot be run.
+            If the jobs cannot be run.
         """
         if not self._scope.settings.lenient and (removed := jobs.removed_inputs(bool(self._scope.loops))):
             raise RemovedInputs(step.name, removed)
@@ -145,12 +145,12 @@ class WorkingCrew:
             self._scope.ledger.finish(self._start, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
     def accepts(self, step: Step, error: Exception) -> bool:
-        """Record a step that fails, and end the run unless the step is optional.
+        """Record a failed step, and end the run unless the step is optional.
 
-        The one inside a loop or a sub-pipeline reports it for them.
+        For a loop or a sub-pipeline, the inner step has reported the failure.
         """
         if step.kind not in ("loop", "pipeline"):
-            with contextlib.suppress(PipelineError):  # a full disk: what is told is why the step failed
+            with contextlib.suppress(PipelineError):  # a full disk must not hide the reason of the failure
                 self._scope.stream.emit(StepFailed(self._scope.entry(step), str(error)))
         if step.is_optional:
             reason = str(error).partition("\n")[0].removeprefix(f"step '{step.name}': ")
@@ -159,7 +159,7 @@ class WorkingCrew:
         return step.is_optional
 
     def tidy(self, steps: Sequence[Step]) -> None:
-        """Remove the outputs that may go, and that no step to come needs."""
+        """Remove intermediate outputs that no later step needs."""
         scope = self._scope
         if self._removed_with is None:
             self._removed_with = patterns_of(intermediate_outputs(scope.pipeline, scope.settings), scope.pipeline.keep)
@@ -171,20 +171,20 @@ class WorkingCrew:
             scope.stream.notice(f"removed: {summary} (keep = {scope.pipeline.keep})")
 
     def leave(self) -> None:
-        """Remove the commands that the run did not reach from the file of commands."""
+        """Remove commands of steps that the run did not reach from the command file."""
         self._commands.finish()
 
 
 @contextlib.contextmanager
 def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
-    """Keep other runs from making the outputs of pending jobs meanwhile, where the user chose their place.
+    """Claim the outputs of pending jobs in directories chosen by the user, against other runs.
 
-    Claims that a killed run left of the others are removed.
+    Stale claims of a killed run on outputs of finished jobs are removed.
 
     Raises
     ------
     PipelineError
-        If another run makes one of them now.
+        If another run is writing one of them.
     """
     with contextlib.ExitStack() as claims:
         for planned in jobs.pending:
@@ -192,13 +192,13 @@ def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
                 claims.callback(OutputClaim(planned.outputs, job_directory).release)
         for outputs in {planned.outputs for planned in jobs.plan.jobs} - {planned.outputs for planned in jobs.pending}:
             if outputs is not None and OutputClaim.path_of(outputs).exists():
-                with contextlib.suppress(PipelineError):  # it is of a run that lives
+                with contextlib.suppress(PipelineError):  # held by a live run
                     OutputClaim(outputs, job_directory).release()
         yield
 
 
 def intermediate_outputs(pipeline: Pipeline, settings: Settings) -> dict[str, dict[str, list[str]]]:
-    """Return value of keep -> step -> patterns of the outputs that go with it."""
+    """Return value of ``keep`` -> step -> patterns of removable outputs."""
     outputs = known_outputs(pipeline, settings)
     patterns_by_level: dict[str, dict[str, list[str]]] = {}
     for level, key in REMOVAL_KEYS.items():
@@ -209,9 +209,9 @@ def intermediate_outputs(pipeline: Pipeline, settings: Settings) -> dict[str, di
 
 
 def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> list[str]:
-    """Return those of the paths that none of the steps names, not in the maps either that they are given.
+    """Return the paths that no step names, in its keys or in its input maps.
 
-    A name may be that of a directory, or the start of names, as image names are for WSClean.
+    A step may also name a directory, or a prefix of file names, such as WSClean's image name.
     """
     ledger = scope.ledger
     texts = [resolve_known(text, scope.results) for step in steps for text in step_texts(step)]
@@ -221,12 +221,12 @@ def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> lis
 
 
 def step_texts(step: Step) -> list[str]:
-    """Return all that is written of a step and may name files."""
+    """Return the values of a step that may name files."""
     return [*step.given.values(), *step.arguments.values(), *step.positionals]
 
 
 def notices_of(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Return the notices about jobs before they run, each once."""
+    """Return the distinct notices about jobs before they run."""
     return list(dict.fromkeys(notice for planned in jobs for notice in planned.notices))
 
 
@@ -237,7 +237,7 @@ def run_started(
     executor: Executor,
     intermediate: Mapping[str, Patterns] | None = None,
 ) -> RunStarted:
-    """Return the facts of a run that begins: pipeline, place, process, configuration."""
+    """Return the event of a started run: pipeline, host, process, configuration."""
     capacity = executor.capacity()
     return RunStarted(
         job=job_name,
@@ -259,16 +259,16 @@ def run_started(
 
 
 def run_ended(job_name: str, error: BaseException) -> RunEnded:
-    """Return the facts of a run that was ended early."""
+    """Return the event of an interrupted run."""
     if isinstance(error, KeyboardInterrupt):
         return RunEnded(False, "interrupted; run again to resume", int(signal.SIGINT), job_name)
     number = error.signal if isinstance(error, Interrupted) else None
     return RunEnded(False, str(error) or type(error).__name__, number, job_name)
 
 
-# ---- what a run that was killed left behind
+# ---- remains of a killed run
 
-PATIENCE_S = 15.0  # its guardian ends the jobs of a killed run in less
+PATIENCE_S = 15.0  # the guardian of a killed run ends its jobs within this time
 FORCE_S = 5.0
 POLL_S = 0.05
 OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
@@ -278,21 +278,21 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Removes stale files of jobs that began and did not end.
+    """Removes stale files of unfinished jobs.
 
-    Jobs of a run on other machines, or below a queue, are not touched: their executor knows whether they live.
+    Jobs on other machines or in a queue are not touched: their executor knows whether they are alive.
     """
 
     ledger: Ledger
-    tell: Tell  # hears what is done
+    tell: Tell  # callback for notices
 
     def clear(self) -> None:
-        """Wait until no process of an earlier run lives, then remove the incomplete outputs of its jobs.
+        """Wait for the processes of earlier runs to end, then remove the incomplete outputs of their jobs.
 
         Raises
         ------
         PipelineError
-            If something cannot be removed or moved aside.
+            If a file cannot be removed or renamed.
         """
         jobs = {job: opened for job, opened in self.ledger.work.open_jobs.items() if not opened.is_cleared}
         if jobs or {run.pid for run in self.ledger.work.killed_runs} - {os.getpid()}:
@@ -305,7 +305,7 @@ class Leftovers:
             JobLedger(self.ledger, step).repair(self.tell)
 
     def _wait(self, jobs: Sequence[OpenJob]) -> None:
-        """Wait for the jobs of a killed run, and for their guardian; end both if it takes too long."""
+        """Wait for the jobs of a killed run and its guardian; end both after a timeout."""
         living = self._living(jobs)
         if not living():
             return
@@ -320,9 +320,9 @@ class Leftovers:
         raise PipelineError(f"processes of the run before this one cannot be ended: {_id_list(living())}; end them")
 
     def _living(self, jobs: Sequence[OpenJob]) -> Callable[[], list[int]]:
-        """Return a search for the processes of killed runs and their jobs on this machine.
+        """Return a function that finds processes of killed runs on this machine.
 
-        Also those of a run before the last one: that one may have been killed while it waited.
+        All killed runs count, not only the last: it may have been killed while waiting for an earlier one.
         """
         boot = boot_id()
         local_starts = [opened.start for opened in jobs if opened.boot == boot]
@@ -340,21 +340,21 @@ class Leftovers:
 
 
 def mark_processes(job_directory: Path) -> None:
-    """Let every process that this one starts carry the name of the job directory.
+    """Put the name of the job directory into the environment of every child process.
 
-    A run that is killed just while it starts a job has no time to record its process.
+    A run killed while it starts a job has no record of the process.
     """
     os.environ[OWNER] = str(job_directory)
 
 
 def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
-    """Return the living processes that a run in a job directory started, but for this one."""
+    """Return the live processes started by runs in a job directory, except this one."""
     processes = carrying(f"{OWNER}={job_directory}", proc)
     return [process for process in processes if process not in (os.getpid(), os.getppid())]
 
 
 def _is_another(pid: int, ticks: int | None) -> bool:
-    """Whether the process of a job has ended, and another has its id now."""
+    """Whether the process of a job has ended and its id was reused."""
     started_ticks = start_ticks(pid)
     return started_ticks is not None and ticks not in (None, started_ticks)
 
@@ -373,9 +373,9 @@ def _id_list(processes: list[int]) -> str:
 
 
 def _remove_own(directory: Path) -> None:
-    """Remove a directory that was made for a job; one of somebody else stays."""
+    """Remove a job's directory if it is marked as temporary, or empty."""
     if (directory / MARKER).exists():
         remove_directory(directory)
     else:
-        with contextlib.suppress(OSError):  # it was just made, and is empty; or it is not ours
+        with contextlib.suppress(OSError):  # not empty, or not ours
             directory.rmdir()

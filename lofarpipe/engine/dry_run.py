@@ -1,7 +1,7 @@
-"""Every command that a run would give, as far as it can be known; no job is run, and nothing of the run is written.
+"""The commands of a run, as far as predictable; no job runs, and no file of the run is written.
 
-The loop is that of a run, with other collaborators: a disk that lies over the real one and takes all that is written,
-kinds that suppose that jobs do well, and a crew that prints the jobs instead of running them.
+The loop is that of a run, with other collaborators: an overlay that takes all writes in place of the disk,
+kinds that assume jobs succeed, and a crew that prints jobs instead of running them.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.utilities import files_of
 
-COMMENTS = "comments"  # key of what a plugin returns of its dry run: lines for people
+COMMENTS = "comments"  # key of a plugin's dry-run result: comment lines
 LAST_TIME = "its maps are taken to be those of the last run"
 MEANING = "#   what stands in <step:key:number> is what that job of the step will have returned"
 P = TypeVar("P")
 
 
-class NotKnown(PipelineError):  # noqa: N818 - it names what is the case
+class NotKnown(PipelineError):  # noqa: N818 - names a condition
     """The outputs of a step that was printed cannot be predicted."""
 
 
 @dataclass
 class Printout:
-    """The lines that are printed, with the names that files have in a run."""
+    """The printed lines, with the file names of a real run."""
 
     overlay: Overlay
     lines: list[str] = field(default_factory=list)
-    jobs: list[Mapping[str, object]] = field(default_factory=list)  # for tools
+    jobs: list[Mapping[str, object]] = field(default_factory=list)  # as JSON, for tools
 
     def add_jobs(self, step: Step, jobs: Sequence[PlannedJob], is_done: Callable[[PlannedJob], bool]) -> None:
         """Add the jobs of a step."""
@@ -82,15 +82,15 @@ class Printout:
 
 @dataclass(frozen=True)
 class OverlaidPlan:
-    """A plan under the names that files have in a run: finished jobs had these."""
+    """A plan with the file names of a real run, as finished jobs recorded them."""
 
-    plan: Any  # a plan, with the names of files where they are
+    plan: Any  # with overlay paths
     overlay: Overlay
     identity: Identity
 
     @classmethod
     def of(cls, plan: Plan, overlay: Overlay) -> OverlaidPlan:
-        """Return one over a plan that names files where they are."""
+        """Wrap a plan that has overlay paths."""
         return cls(plan, overlay, overlay.to_run_names(plan.identity))
 
     def __getattr__(self, name: str) -> Any:
@@ -98,23 +98,23 @@ class OverlaidPlan:
         return getattr(self.plan, name)
 
     def numbered(self, numbers: Mapping[int, int]) -> OverlaidPlan:
-        """Return the same with other numbers of its jobs, by place in the maps."""
+        """Return a copy with renumbered jobs; ``numbers`` is keyed by map index."""
         return replace(self, plan=self.plan.numbered(numbers))
 
     def job_identity(self, planned: PlannedJob) -> Identity:
-        """Return the identity of a job: with the same one a finished job is not run again."""
+        """Return the identity of a job; a finished job with an equal identity is not run again."""
         return self.overlay.to_run_names(self.plan.job_identity(planned))
 
     def outputs_of(self, planned: PlannedJob) -> Sequence[str]:
-        """Return the paths of the outputs of a job."""
+        """Return the output paths of a job."""
         return self.overlay.to_run_names(list(self.plan.outputs_of(planned)))
 
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]:
-        """Return the inputs that a job changes."""
+        """Return the inputs that a job modifies."""
         return self.overlay.to_run_names(list(self.plan.changed_inputs(planned)))
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return the subject of a job, for people."""
+        """Return the subject of a job for messages."""
         return self.overlay.to_run_names(str(self.plan.label_of(planned)))
 
 
@@ -125,15 +125,15 @@ class Foresight:
     printout: Printout
     predictor: Predictor
     pending_outputs: PendingOutputs
-    incomplete: set[str] = field(default_factory=set)  # steps that may give more than is known
+    incomplete: set[str] = field(default_factory=set)  # steps with unpredicted outputs
 
     @property
     def overlay(self) -> Overlay:
-        """Where files are that were written for this dry run."""
+        """The overlay of files written by this dry run."""
         return self.printout.overlay
 
     def refuse_missing(self, step: Step, scope: Scope) -> None:
-        """Raise if a step refers to others whose outputs are not known."""
+        """Raise if a step refers to steps with unknown outputs."""
         requests = [pair for text in _texts(step) for pair in references(text)]
         later = {other.name for other in flattened(scope.pipeline.steps)} - scope.results.keys()
         unknown = [n for n, key in requests if n in later or (n in self.incomplete and key not in scope.results[n])]
@@ -142,7 +142,7 @@ class Foresight:
             raise PipelineError(f"to be known it needs what these give, which did not run: {missing}")
 
     def overlaid_step(self, step: Step, results: Results) -> tuple[Step, Results]:
-        """Return a step, and the results of earlier steps, with the names of files in the overlay."""
+        """Return a step and the results of earlier steps with overlay paths."""
         overlaid_results: dict[str, dict[str, object]] = {
             name: {key: self._overlay_path(value) for key, value in results[name].items()}
             for name in {name for text in _texts(step) for name, _ in references(text)} & results.keys()
@@ -151,7 +151,7 @@ class Foresight:
         def overlaid_text(text: str) -> str:
             resolved = resolve_known(text, results)
             into = self.overlay.to_overlay_names(resolved)
-            return text if into == resolved else into  # any other text stays as it is
+            return text if into == resolved else into  # not a file of the overlay
 
         arguments = {
             key: text if _implies_map(key, text) else overlaid_text(text) for key, text in step.arguments.items()
@@ -167,7 +167,7 @@ class Foresight:
         return self.overlay.to_overlay_names(value) if isinstance(value, str) else value
 
     def write_predicted_maps(self, plan: RecipePlan, jobs: StepJobs, in_loop: bool) -> Outputs:
-        """Write the maps of a recipe step as if its jobs had done well, and return its outputs."""
+        """Write the maps of a recipe step as if its jobs had succeeded, and return its outputs."""
         step = plan.step.name
         prediction = self.predictor.predict(plan, jobs.entry, jobs.finished_jobs, jobs.pending)
         self.printout.tell(*(f"# {step}: {comment}" for comment in prediction.comments))
@@ -180,7 +180,7 @@ class Foresight:
         return self.predictor.maps(plan, prediction)
 
     def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
-        """Note the predicted outputs of the jobs of a step."""
+        """Record the predicted outputs of a step's jobs."""
         output_paths = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
         new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
@@ -193,7 +193,7 @@ class Foresight:
             self.pending_outputs.add(jobs.step, named_by_job(words, scope.settings.job_workdir))
 
     def named_in(self, texts: Sequence[str]) -> set[str]:
-        """Return the files in texts, and in the maps that they name."""
+        """Return the files named in texts and in the maps among them."""
         maps = [self.overlay.read_path(text) for text in texts if text.endswith(MAP_ENDINGS)]
         products = [product.file for path in maps if Path(path).is_file() for product in DataMap.load(path).data]
         return {name for text in [*texts, *products] for name in files_of(text)}
@@ -204,7 +204,7 @@ class Foresight:
             raise PipelineError(f"what is in {name} is known only when jobs have run")
 
     def refuse_unsettled(self, folders: Iterable[str]) -> None:
-        """Raise if jobs that did not run may yet write into a directory that a plugin looks through."""
+        """Raise if pending jobs may write into a directory that a plugin lists."""
         for folder in folders:
             if self.overlay.has_folder(folder):
                 raise PipelineError(f"what is in {folder} is known only when the steps before have run")
@@ -213,7 +213,7 @@ class Foresight:
 
 
 def _new_outputs(jobs: StepJobs, planned: PlannedJob, scope: Scope) -> Sequence[str]:
-    """Return the outputs of a job that no earlier run recorded."""
+    """Return the outputs of a job without a record in earlier runs."""
     last = scope.ledger.work.last_job(job_entry(jobs.entry, planned.job))
     return () if last and last.label == jobs.plan.label_of(planned) else jobs.plan.outputs_of(planned)
 
@@ -223,13 +223,13 @@ def _texts(step: Step) -> list[str]:
 
 
 def _implies_map(key: str, text: str) -> bool:
-    """Whether the reference in an argument makes a map an input of its step."""
+    """Whether the reference in an argument names an input map of the step."""
     return "mapfile" not in key and any("mapfile" in output for _, output in references(text))
 
 
 @dataclass(frozen=True)
 class Shown(Kind[P]):
-    """A kind whose steps are planned once their references are known, and that shows the work of a run."""
+    """A kind planned once its references are known, and printed instead of run."""
 
     foresight: Foresight
 
@@ -239,7 +239,7 @@ class Shown(Kind[P]):
         Raises
         ------
         PipelineError
-            If that cannot be known.
+            If the plan cannot be predicted.
         """
         self.foresight.refuse_missing(step, self.scope)
         return self.foreseen(step, results)
@@ -250,10 +250,10 @@ class Shown(Kind[P]):
 
 
 class ShownJobs(Shown[OverlaidPlan]):
-    """A kind whose jobs are planned as in a run, with the names of files in the overlay."""
+    """A kind whose jobs are planned as in a run, with overlay paths."""
 
     has_jobs = True
-    planner: type[Kind[Any]]  # of a run
+    planner: type[Kind[Any]]  # the kind used by a run
 
     def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
         """Build its jobs."""
@@ -262,7 +262,7 @@ class ShownJobs(Shown[OverlaidPlan]):
 
 
 class ShownRecipe(ShownJobs):
-    """Its maps are written into the overlay, with the certain results of its jobs."""
+    """A recipe step: its maps go into the overlay, with the predicted results of its jobs."""
 
     planner = Recipe
 
@@ -276,26 +276,26 @@ class ShownRecipe(ShownJobs):
 
 
 class ShownFeedback(ShownJobs):
-    """Nothing is written: no later step reads a metadata file."""
+    """A feedback step: nothing is written, as no later step reads the metadata file."""
 
     planner = Feedback
 
     def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
-        """Return the names of its files."""
+        """Return the predicted output paths."""
         if jobs is not None:
             self.foresight.expect(jobs, {}, self.scope)
         return self.foresight.overlay.to_run_names(feedback_outputs(plan.plan))
 
 
 class ShownPlugin(Shown[Step]):
-    """It is called with other places to write to, if it declares that it writes nowhere else."""
+    """A plugin; called with overlay paths if it declares every path that it writes."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
         """Return the step."""
         return step
 
     def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
-        """Call it, or take its last result."""
+        """Call the plugin, or return its last result."""
         path = find_plugin(STEP_PREFIX, plan.type, self.scope.pipeline.plugin_path)
         writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.printout.tell
         comment = f"# {plan.name}: plugin {plan.type}"
@@ -320,7 +320,7 @@ class ShownPlugin(Shown[Step]):
         return dict(outputs)
 
     def _call(self, step: Step, path: Path, writes: Sequence[str]) -> Outputs:
-        """Call a plugin with other places to write to."""
+        """Call a plugin with its output arguments in the overlay."""
         foresight, overlay = self.foresight, self.foresight.overlay
         step, results = foresight.overlaid_step(step, self.scope.results)
         positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
@@ -343,7 +343,7 @@ class ShownPlugin(Shown[Step]):
         return outputs
 
     def _expect(self, step: Step, arguments: Sequence[str], outputs: Outputs) -> None:
-        """Note the outputs that a plugin only announced, if its inputs are predicted outputs of jobs."""
+        """Record the announced outputs of a plugin whose inputs are predicted outputs of jobs."""
         foresight = self.foresight
         if foresight.pending_outputs.has_any(foresight.named_in(arguments)) or any(
             map(foresight.overlay.uncertain, arguments)
@@ -354,10 +354,10 @@ class ShownPlugin(Shown[Step]):
 
 
 class ShownLoop(Shown[Step], Loop):
-    """Known iterations: of a loop that a step ends, one."""
+    """A loop: its iterations, or one if a step decides when it ends."""
 
     def foreseen(self, step: Step, results: Results) -> Step:
-        """Return the step with a number of iterations."""
+        """Return the step with its number of iterations."""
         if loop_count(step) >= 0:
             return step
         self.foresight.printout.tell(
@@ -375,7 +375,7 @@ class ShownSubPipeline(Shown[Step], SubPipeline):
 
 
 class ShownUnknown(Shown[Step]):
-    """A kind that does not exist."""
+    """An unknown kind, in a lenient run."""
 
     def plan(self, step: Step, results: Results) -> Step:
         """Print the reason."""
@@ -393,7 +393,7 @@ KINDS: Mapping[str, type[Shown[Any]]] = {
 
 
 def shown_kind(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
-    """Return the kind of a step by its name."""
+    """Return the kind with a given name."""
     return Broken(scope) if name == BROKEN else KINDS.get(name, ShownUnknown)(scope, foresight)
 
 
@@ -406,12 +406,12 @@ def preview(
     signals: Sequence[int] = (),
     as_typed: bool = False,
 ) -> Printout:
-    """Go through the steps as a run does, and return its actions: lines for people, jobs for tools.
+    """Walk the steps as a run does, and return its actions: lines to print, jobs for tools.
 
     Parameters
     ----------
-    directory: an empty one; all that is written is below it.
-    as_typed: whether a command has a line of its own, as a shell takes it, and those that are done are comments.
+    directory: empty; root of all files written.
+    as_typed: print each command on its own line in shell syntax, those of finished jobs as comments.
 
     Raises
     ------
@@ -450,28 +450,28 @@ class PrintingCrew:
         self._printout = printout
         self._tell = printout.tell
         self._printout = printout
-        self._expected: set[str] = set()  # jobs that run again, for what they made is gone
+        self._expected: set[str] = set()  # jobs that run again because their outputs are gone
         self._scope = scope
         self._as_typed = as_typed
 
     def arrive(self) -> None:
-        """Make no directory, and remove nothing."""
+        """Do nothing: no directory is made or cleared."""
 
     def pass_over(self, step: Step, plan: Plan) -> None:
-        """Print that a step is done."""
+        """Print that a step is up to date."""
         self._tell(f"# {step.name}: done before, with the same inputs; not run again")
         self._printout.add_jobs(step, plan.jobs, lambda _: True)
         if self._as_typed:
             self._tell(*(f"# done: {shlex.join(planned.job.argv)}" for planned in plan.jobs))
 
     def run(self, step: Step, jobs: StepJobs) -> None:
-        """Print the commands of the jobs that a run would run."""
+        """Print the commands of the pending jobs."""
         if jobs.finished_jobs:
             self._tell(f"# {step.name}: {len(jobs.finished_jobs)} of {len(jobs.plan.jobs)} jobs were done before")
         removed = {path: job for path, job in jobs.removed_inputs().items() if job not in self._expected}
         if removed:
             self._expected.update(removed.values())
-            self._printout.lines.clear()  # the steps are gone through once more
+            self._printout.lines.clear()  # the walk starts again from the first step
             raise RemovedInputs(step.name, removed)
         jobs.refuse_unsafe()
         self._printout.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
@@ -480,13 +480,13 @@ class PrintingCrew:
             self._tell(*_typed(planned, planned in jobs.pending))
         for planned in jobs.pending if not self._as_typed else ():
             self._tell(*job_commands([planned]), *_called(planned))
-        self._scope.ledger.work.leave(jobs.entry, jobs.removed_jobs)  # for as long as this dry run lives
+        self._scope.ledger.work.leave(jobs.entry, jobs.removed_jobs)  # in this dry run only
 
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record nothing."""
 
     def accepts(self, step: Step, error: Exception) -> bool:
-        """Print why a step cannot be shown, and go on with the next."""
+        """Print why a step cannot be predicted, and continue."""
         if not isinstance(error, PipelineError):
             return False
         if not isinstance(error, NotKnown):
@@ -503,7 +503,7 @@ class PrintingCrew:
 
 
 def _typed(planned: PlannedJob, is_pending: bool) -> list[str]:
-    """Return the command of a job as a shell takes it, after a comment with its share; all a comment if it is done."""
+    """Return the shell command of a job after a comment with its resources; a finished job is all comments."""
     job = planned.job
     command = shlex.join(job.argv)
     if not is_pending:
@@ -514,7 +514,7 @@ def _typed(planned: PlannedJob, is_pending: bool) -> list[str]:
 
 
 def _called(planned: PlannedJob) -> list[str]:
-    """Return the script that a job calls and its arguments, which do not stand in its command."""
+    """Return the script of a job and its arguments, which its command line does not show."""
     call = call_of(planned)
     if "script" not in call:
         return []
@@ -523,9 +523,9 @@ def _called(planned: PlannedJob) -> list[str]:
 
 
 def _as_written(step: Step, results: Results) -> str:
-    """Return the program and its arguments as the parset has them, with the words that stand for files.
+    """Return the program and its arguments as in the parset, with placeholders for files.
 
-    ``results`` references are filled in.
+    References in ``results`` are resolved.
     """
     texts = step.given
     flags = list_items(step.control.get("arguments", step.arguments.get("flags", texts.get("arguments", ""))))

@@ -1,4 +1,4 @@
-"""Steps of kind feedback: products are described, one job each, and the metadata file for the archive is written.
+"""Feedback steps: one job describes each product; then the metadata file for the archive is written.
 
 Source: doc/spec/lofarpipe.md, sections 9.2 and 14.
 """
@@ -37,20 +37,20 @@ class FeedbackPlan:
     products: DataMap
     jobs: Sequence[PlannedJob]
     job_directory: Path
-    pipeline: str  # its name
-    build: Callable[[int, int], PlannedJob]  # from its place in the map, and its number
+    pipeline: str  # name of the pipeline
+    build: Callable[[int, int], PlannedJob]  # (map index, job number) -> job
     repeatable: bool = False
     retries: int = 0
     warns_of_disk: bool = False
 
     @property
     def metadata_file(self) -> Path:
-        """The file that is written."""
+        """The path of the metadata file."""
         return Path(str(self.values["metadata_file"])).absolute()
 
     @property
     def identity(self) -> dict[str, object]:
-        """Identity of the step: with the same one it is not run again."""
+        """Identity of the step; a finished step with an equal identity is not run again."""
         return {
             "program": ("genericpipeline", __version__, ""),
             "version": __version__,
@@ -60,31 +60,31 @@ class FeedbackPlan:
 
     @property
     def skips_failed(self) -> bool:
-        """Whether products that could not be read stay skipped in the next run."""
+        """Whether unreadable products stay skipped in the next run."""
         return self.error_tolerance
 
     @property
     def error_tolerance(self) -> bool:
-        """Whether the step goes on without the products that could not be described."""
+        """Whether the step tolerates products that cannot be described."""
         return bool(self.values["error_tolerance"])
 
     def second_try(self, planned: PlannedJob, problem: str) -> None:
-        """Return None: there is no other way to read an unreadable file."""
+        """Return None: there is no fallback for an unreadable file."""
 
     def numbered(self, numbers: Mapping[int, int]) -> FeedbackPlan:
-        """Return the same with other numbers of its jobs, by place in the map."""
+        """Return a copy with renumbered jobs; ``numbers`` is keyed by map index."""
         return replace(self, jobs=[self.build(p.place, numbers.get(p.place, p.place)) for p in self.jobs])
 
     def job_identity(self, planned: PlannedJob) -> dict[str, object]:
-        """Return the identity of a job: with the same one a finished job is not run again."""
+        """Return the identity of a job; a finished job with an equal identity is not run again."""
         return {**self.identity, "products": planned.arguments}
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return the subject of a job, for people."""
+        """Return the subject of a job for messages."""
         return planned.job.label
 
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
-        """Return None: a job completes its outputs itself."""
+        """Return None: a job leaves nothing to complete."""
         return None
 
     def failure_of(self, result: JobResult) -> str | None:
@@ -92,15 +92,15 @@ class FeedbackPlan:
         return None if result.ok else result.reason()
 
     def nothing(self, planned: PlannedJob) -> Sequence[str]:
-        """Return none: a product is only read."""
+        """Return an empty sequence: products are only read."""
         return ()
 
     outputs_of = changed_inputs = products_of = nothing
 
     def finish(self, _: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
-        """Write the metadata file of the products that could be read, skip the others, and return the outputs."""
+        """Write the metadata file of the readable products, skip the others, and return the outputs."""
         if failed and len(failed) == len(self.jobs):
-            return {}  # nothing could be described; the caller says why
+            return {}  # no product was readable; the caller reports why
         described = []
         for planned in self.jobs:
             if planned.job.name in failed or planned.result is None:
@@ -120,12 +120,12 @@ class FeedbackPlan:
 
 
 def prepare_feedback(step: Step, results: Results, settings: Settings, machine: Resources) -> FeedbackPlan:
-    """Return the step with one job for each product that is not skipped; nothing is run or written.
+    """Plan the step, one job for each unskipped product; nothing is run or written.
 
     Raises
     ------
     PipelineError
-        If a key has no value of its type, or the map cannot be loaded.
+        If a key has a value of the wrong type, or the map cannot be loaded.
     """
     values = defaults(FEEDBACK_KEYS)
     for key, text in step.control.items():

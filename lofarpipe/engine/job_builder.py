@@ -1,4 +1,4 @@
-"""One job for each product of a recipe step: words replaced by files, arguments in the program's format.
+"""Build one job for each product of a recipe step: replace placeholders, format arguments.
 
 Source: doc/spec/lofarpipe.md, section 4.5.
 """
@@ -33,13 +33,13 @@ LINES_OF_INTEREST = 30  # at the end of a log
 
 @dataclass
 class Disk:
-    """Estimated use of one file system by jobs."""
+    """Estimated disk use of jobs on one file system."""
 
     place: Path  # one of the directories on it
     lasting_bytes: float = 0.0
     temporary_bytes: list[float] = field(default_factory=list)  # one for each job
-    contents: dict[str, None] = field(default_factory=dict)  # in their order
-    is_given: bool = True  # steps say all of it themselves
+    contents: dict[str, None] = field(default_factory=dict)  # ordered set
+    is_given: bool = True  # all sizes come from control.disk_gb
 
     def add(self, need: Need) -> None:
         """Count one need."""
@@ -51,29 +51,29 @@ class Disk:
             self.lasting_bytes += need.size_bytes
 
     def total_bytes(self, at_once: int) -> float:
-        """Return the bytes in use when as many jobs run at the same time, with the largest temporary files."""
+        """Return the peak use in bytes, with temporary files of the largest jobs that run at the same time."""
         return self.lasting_bytes + sum(sorted(self.temporary_bytes, reverse=True)[:at_once])
 
     def take(self, size: str, remedy: str) -> str:
-        """Return a text with the size, its source, and the start of the remedy for a wrong one."""
+        """Return the size, its source, and the start of the remedy for a wrong one, as text."""
         if self.is_given:
             return f"take {size} by control.disk_gb; {remedy}; if that is too much, lower"
         return f"are estimated to take {size}; {remedy}; if the estimate is wrong, set"
 
 
 def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resources, is_local: bool = True) -> None:
-    """Refuse a step whose jobs are going to take more disk than there is.
+    """Refuse a step whose jobs need more disk space than is free.
 
     Parameters
     ----------
-    jobs: those that are about to run.
-    machine: resources of the machine that runs them.
-    is_local: whether that is this machine; temporary files of another one are not looked at.
+    jobs: the jobs about to run.
+    machine: resources of the machine that runs the jobs.
+    is_local: whether it is this machine; temporary files on other machines are not checked.
 
     Raises
     ------
     PipelineError
-        If a file system has less free than the jobs are estimated to take; with the place, both numbers and the remedy.
+        If a file system has less space than the estimate; with its path, both sizes and the remedy.
     """
     needs = [need for planned in jobs for need in planned.needs() if is_local or not need.is_temporary]
     at_once = jobs_at_once([planned.job.cores for planned in jobs], jobs[0].job.max_per_node, machine) if jobs else 0
@@ -88,18 +88,18 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
 
 
 def jobs_at_once(cores: Sequence[int], max_per_node: int, machine: Resources) -> int:
-    """Return how many jobs can run at the same time."""
+    """Return the number of jobs that can run at the same time."""
     by_cores = machine.cores // max(1, min(cores, default=1))
     return max(1, min(len(cores), max_per_node or len(cores), by_cores))
 
 
 def disks(needs: Iterable[Need]) -> Mapping[int, Disk]:
-    """Return the file systems on which something is needed, by their device; those that do not answer are left out."""
+    """Return the file systems in use by device number; unreachable ones are left out."""
     disks_by_device: dict[int, Disk] = {}
     for need in needs:
         try:
             device = os.stat(existing(need.place)).st_dev  # noqa: PTH116 - one spelling for all that os is asked
-        except OSError:  # the job itself will say so, if it gets there
+        except OSError:  # the job itself will report it
             continue
         disks_by_device.setdefault(device, Disk(need.place)).add(need)
     return disks_by_device
@@ -113,7 +113,7 @@ def _free_or_none(place: Path) -> float | None:
 
 
 def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
-    """Return why a job failed; if the disk was full, with estimated use and free space."""
+    """Return the reason of a failure; for a full disk with estimated use and free space."""
     trouble = trouble_in([*result.tail(LINES_OF_INTEREST), reason])
     if not trouble and " is full: " not in reason:
         return reason
@@ -126,11 +126,11 @@ def _estimate(need: Need) -> str:
     return f"{source} for {need.content}: {size_text(need.size_bytes)} in {need.place} ({room_text(need.place)} now)"
 
 
-LONGEST_NAME = 100  # characters of an output in the name of its stage or its log; a file system takes 255
+LONGEST_NAME = 100  # characters of an output in the names of its stage and log; file systems allow 255
 _ODD_LETTERS = lazy_pattern(r"[^\w.+-]+")
 LONGEST_WORD = 128 * 1024 - 1  # bytes of one argument. Source: MAX_ARG_STRLEN of Linux, execve(2)
-ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share what there is
-READABLE_WORD = 8 * 1024  # of one that people see and type
+ROOM_FOR_VARIABLES = 128 * 1024  # bytes; arguments and environment share one limit
+READABLE_WORD = 8 * 1024  # bytes of an argument in a command to be typed
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,14 @@ class PlannedJob:
     """A job with its arguments, notices, files and needs."""
 
     job: Job
-    place: int  # position in the maps of the step
-    arguments: tuple[list[str], dict[str, str]]  # before they were fitted to the machine
+    place: int  # index in the maps of the step
+    arguments: tuple[list[str], dict[str, str]]  # before resources of the machine are added
     notices: tuple[str, ...]
     files: Mapping[Path, str]  # written before the job starts
-    result: Path | None  # where the script's dictionary will be
-    needs: Callable[[], list[Need]] = list  # the space that it takes; to find out, inputs are looked at
-    outputs: Path | None = None  # the beginning of the names of outputs that go where the user says
-    subject: str = ""  # what a known program makes of the product, for people
+    result: Path | None  # file for the script's dictionary
+    needs: Callable[[], list[Need]] = list  # disk space; a call, because inputs are read for it
+    outputs: Path | None = None  # prefix of outputs at a place chosen by the user
+    subject: str = ""  # a known program's task, for messages
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ class JobBuilder:
 
     Parameters
     ----------
-    numbers: place in the maps -> number of the job, which names it and its files; where it is not there, the place.
-    entry: the name of the step in the journal: each iteration of a loop has logs of its own; "": that of the step.
+    numbers: map index -> job number, which names the job and its files; default: the map index.
+    entry: name of the step in the journal, as each iteration of a loop has its own logs; "": the name of the step.
     """
 
     step: str
@@ -172,7 +172,7 @@ class JobBuilder:
     entry: str = ""
 
     def jobs(self) -> list[PlannedJob]:
-        """Return one planned job for each product that neither the first input map nor the output map skips."""
+        """Return one job for each product skipped by neither the first input map nor the output map."""
         pairs = enumerate(zip(self.maps[0].data, self.outputs.data, strict=True))
         places = [place for place, (product, output) in pairs if not (product.skip or output.skip)]
         share = self._share(len(places))
@@ -180,16 +180,16 @@ class JobBuilder:
 
     @property
     def max_per_node(self) -> int:
-        """Jobs of this step at the same time on one host; 0 for no limit."""
+        """Maximum number of concurrent jobs of this step on one host; 0: no limit."""
         return self.control.number("max_per_node") or self.settings.max_per_node
 
     def _number(self, place: int) -> str:
         return f"{self.numbers.get(place, place):03d}"
 
     def _share(self, count: int) -> Resources:
-        """Return the resources of each job: those of the step's control keys, else an equal share of the machine.
+        """Return the resources of each job: from the step's control keys, else an equal share of the machine.
 
-        As many jobs share it as can run at the same time with their requests.
+        The machine is shared by as many jobs as fit with their requests.
         """
         cores, gpus = self._requested_share()
         memory_gb = self.control.memory_gb
@@ -205,7 +205,7 @@ class JobBuilder:
 
     @property
     def _goes_to_queue(self) -> bool:
-        """Whether jobs go to a queue, where one that asks for less begins earlier."""
+        """Whether jobs go to a queue, where smaller requests start earlier."""
         return method_of(self.settings) == "slurm"
 
     def _requested_share(self) -> tuple[int, int]:
@@ -220,7 +220,7 @@ class JobBuilder:
 
     @property
     def program(self) -> Program | None:
-        """The known program of the step, if it may be asked."""
+        """The known program of the step, if the parset lets it be used; else None."""
         return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
 
     def _planned(self, place: int, share: Resources) -> PlannedJob:
@@ -236,7 +236,7 @@ class JobBuilder:
         argv, files, result = self._argv(place, positionals, keywords)
         job, list_file = self._with_list_file(self._job(place, argv, share, tempdir))
         files |= list_file
-        # Not where nothing is known: for very many jobs what it holds on to would count.
+        # None for unknown programs: the closure would take memory for very many jobs.
         is_known = self.program is not None or self.control.disk_gb
         needs = partial(self._needs, place, keywords, positionals) if is_known else list
         outputs = self._output_names(argv) if self.control.flag("as_given") else None
@@ -257,7 +257,7 @@ class JobBuilder:
         return self.program.needs(keywords, positionals, self.settings.job_workdir)
 
     def _staged(self, place: int, argv: Sequence[str]) -> Staged | None:
-        """Let a known program write below a name of its own until its output is complete; never in a lenient run."""
+        """Stage the output of a known program under a temporary name until it is complete; not in a lenient run."""
         if self.program is None or self.settings.lenient or self.control.flag("as_given"):
             return None
         output = self.program.output(argv, self.settings.job_workdir)
@@ -268,7 +268,7 @@ class JobBuilder:
         # Two runs may write into one directory, but not the same output.
         hidden = f".{name[:LONGEST_NAME]}.{self.step}-{self._number(place)}.incomplete"
         stage, landing = Path(directory) / hidden, None
-        # Hosts that are reached by ssh have no Python that could move what they wrote.
+        # ssh hosts may have no Python to move the staged outputs.
         elsewhere = self.control.text("stage_dir") if method_of(self.settings) != "ssh" else NONE
         if elsewhere not in ("", NONE):
             stage, landing = self._below(elsewhere, place, "-outputs"), stage
@@ -281,13 +281,13 @@ class JobBuilder:
         return tuple((pattern.strip(), name.strip()) for pattern, _, name in pairs)
 
     def _below(self, folder: str, place: int, ending: str = "") -> Path:
-        """Return a directory that no other job has, below one whose name may begin with a variable of its machine."""
+        """Return a unique directory for a job; the parent may begin with a variable of the job's machine."""
         owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
         name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}{ending}"
         return (Path(folder) if folder.startswith("$") else Path(folder).absolute()) / name
 
     def _watch(self) -> dict[str, str]:
-        """Return when to give up a job of a known program; never in a lenient run."""
+        """Return the abort condition for a known program's log; None in a lenient run."""
         if self.program is None or self.settings.lenient:
             return {}
         limits = {key: str(self.control.values[key]) for key in self.program.limits if key in self.control.values}
@@ -316,7 +316,7 @@ class JobBuilder:
         )
 
     def _log_name(self, place: int) -> str:
-        """Return the number of a job, with the name of its output where the user gave that."""
+        """Return the number of a job, with the name of its output if the user chose it."""
         if not self.control.flag("as_given"):
             return self._number(place)
         output = self.settings.job_workdir / self.outputs.data[place].file
@@ -325,7 +325,7 @@ class JobBuilder:
         return f"{self._number(place)}-{_ODD_LETTERS.sub('_', name).strip('_')[-LONGEST_NAME:]}"
 
     def _files(self, place: int) -> list[tuple[str, str]]:
-        """Return (word, file) for the inputs, then the output; by position in the map, whatever is skipped."""
+        """Return (placeholder, file) for the inputs, then the output, at an index of the maps, skipped or not."""
         as_string = self.control.items("mapfiles_as_string")
         pairs = []
         if not self.control.flag("skip_infile"):
@@ -339,13 +339,13 @@ class JobBuilder:
         return pairs
 
     def _tempdir(self, place: int, keywords: dict[str, str], positionals: Sequence[str]) -> Path | None:
-        """Give a known program a directory for its temporary files that no other job shares."""
+        """Give a known program a temporary directory of its own."""
         if self.program is None or not self.program.scratch_option:
             return None
         is_set = self.program.scratch_option in keywords
         if not is_set and (self.settings.lenient or f"-{self.program.scratch_option}" in positionals):
             return None
-        # Where it is not given WSClean writes beside its input, and leaves files there when it is killed.
+        # By default WSClean writes beside its input, and leaves files there when killed.
         scratch = keywords[self.program.scratch_option] if is_set else self.settings.job_workdir
         tempdir = self._below(str(scratch), place)
         keywords[self.program.scratch_option] = str(tempdir)
@@ -361,7 +361,7 @@ class JobBuilder:
     def _argv(
         self, place: int, positionals: list[str], keywords: dict[str, str]
     ) -> tuple[list[str], dict[Path, str], Path | None]:
-        """Return argv, the files that it needs written, and where its result will be."""
+        """Return argv, the files to write before the job, and the path of its result."""
         parset_file, files = self._parset_file(place, keywords)
         if self.control.text("nodescript") != PYTHON_PLUGIN:
             form = self.control.text("args_format")
@@ -376,12 +376,12 @@ class JobBuilder:
         return [sys.executable, "-P", "-m", "lofarpipe.engine.script_job", str(spec)], files, result
 
     def _with_list_file(self, job: Job) -> tuple[Job, dict[Path, str]]:
-        """Return a job with arguments that can be typed: lists of files that are too long stand in a parset of DP3.
+        """Return a job with arguments of acceptable length: long lists of files move into a DP3 parset.
 
         Raises
         ------
         PipelineError
-            If the system does not take the arguments, and the program reads no such file.
+            If the arguments exceed the system's limit, and the program reads no such file.
         """
         longest = LONGEST_WORD if self.settings.lenient else READABLE_WORD
         long = [word for word in job.argv[1:] if len(os.fsencode(word)) > longest]

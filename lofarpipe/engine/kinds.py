@@ -1,4 +1,4 @@
-"""The kinds of steps: how each becomes jobs, or steps inside it, and their results its outputs."""
+"""The kinds of steps: how each is planned as jobs or inner steps, and how results become outputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ActiveLoop:
     """A loop that is being run."""
 
     counter: int = 0
-    ends: bool = False  # what the last step of the iteration that gave ``break`` said
+    ends: bool = False  # ``break`` of the last step in the iteration that returned one
 
 
 @dataclass
@@ -45,12 +45,12 @@ class Scope:
     settings: Settings
     executor: Executor
     stream: Stream
-    signals: Sequence[int] = ()  # those that were received: whatever a plugin caught, they end the run
+    signals: Sequence[int] = ()  # received signals; they end the run even if a plugin caught them
     disk: FilesOnDisk = field(default_factory=FilesOnDisk)
-    loops: list[ActiveLoop] = field(default_factory=list)  # the innermost last
-    counted: dict[str, Results] = field(default_factory=dict)  # step of a loop that is over -> its last counter
+    loops: list[ActiveLoop] = field(default_factory=list)  # innermost last
+    counted: dict[str, Results] = field(default_factory=dict)  # step of a finished loop -> last counter
 
-    failed_optional: dict[str, str] = field(default_factory=dict)  # optional step -> why it failed, one line
+    failed_optional: dict[str, str] = field(default_factory=dict)  # optional step -> reason of the failure, one line
 
     def __post_init__(self) -> None:
         self.upgrades = Upgrades(self.pipeline.rerun_on_upgrade, self.stream.notice)
@@ -58,25 +58,25 @@ class Scope:
         self.results = known_outputs(self.pipeline, self.settings)
 
     def begin_ledger(self) -> None:
-        """Follow the steps from the first one."""
+        """Reset the loops, for a walk from the first step."""
         self.ledger = Ledger(self.stream, self.settings, self.disk, self.upgrades)
 
     def entry(self, step: Step) -> str:
-        """Return the name under which a step is journalled: inside loops with the counters."""
+        """Return the name of a step in the journal, with the counters of its loops."""
         return step.name + "".join(f"@{loop.counter}" for loop in self.loops)
 
     def counting(self, step: Step) -> Step:
-        """Return a step of a loop that is over with the last value of its counter."""
+        """Return a step with the last counter of its finished loop."""
         return with_counters(step, self.counted[step.name]) if step.name in self.counted else step
 
     def inside(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """Yield the steps inside another one; files with their arguments are read again."""
+        """Yield the inner steps of a step, with their argument files read again."""
         for step in steps:
             self.counted.pop(step.name, None)
         yield from map(refreshed, steps)
 
     def take(self, step: Step, outputs: Outputs) -> None:
-        """Keep the outputs of a step; inside a loop they may end it."""
+        """Store the outputs of a step; inside a loop they may end it."""
         self.end_if_signalled()
         self.results[step.name] = outputs
         self.failed_optional.pop(step.name, None)
@@ -89,13 +89,13 @@ class Scope:
         Raises
         ------
         Interrupted
-            If one was received.
+            If a signal was received.
         """
         if self.signals:
             raise Interrupted(self.signals[0])
 
     def write_parset(self, step: Step, keywords: Mapping[str, str]) -> str:
-        """Write the argument block of a step, references resolved, for people and for plugins that ask for it."""
+        """Write the resolved argument block of a step, for users and for plugins that request it."""
         if not step.arguments:
             return ""
         if not keywords:
@@ -115,29 +115,29 @@ class Kind(Generic[P]):
     """How steps of a kind are planned and finished; ``P`` is the type of a plan."""
 
     scope: Scope
-    has_jobs = False  # what it plans are jobs
+    has_jobs = False  # True: the plan consists of jobs
 
     def plan(self, step: Step, results: Results) -> P:
-        """Return the plan of a step, from the outputs of earlier steps; nothing is run.
+        """Plan a step from the outputs of earlier steps; nothing is run.
 
         Raises
         ------
         PipelineError
-            If something is missing, or does not fit together.
+            If an input is missing or inconsistent.
         """
         raise NotImplementedError
 
     def steps(self, plan: P) -> Iterator[Step]:
-        """Yield the steps inside it, each when the one before is done."""
+        """Yield the inner steps, each after the previous one is done."""
         yield from ()
 
     def finish(self, plan: P, jobs: StepJobs | None) -> Outputs:
-        """Return the outputs of a step whose jobs, or steps inside, have ended.
+        """Return the outputs of a step after its jobs or inner steps have ended.
 
         Raises
         ------
         PipelineError
-            If they cannot be made.
+            If the outputs cannot be written.
         """
         return {}
 
@@ -148,7 +148,7 @@ class Recipe(Kind[RecipePlan]):
     has_jobs = True
 
     def plan(self, step: Step, results: Results) -> RecipePlan:
-        """Build its jobs, and write its arguments for people."""
+        """Build the jobs, and write the resolved arguments of the step."""
         capacity, entry = self.scope.executor.capacity(), self.scope.entry(step)
         plan = prepare(step, results, self.scope.settings, capacity, entry)
         self.scope.write_parset(step, plan.keywords)
@@ -161,14 +161,14 @@ class Recipe(Kind[RecipePlan]):
 
 
 class Feedback(Kind["FeedbackPlan"]):
-    """Products are described, one job each; its output is the metadata file for the archive."""
+    """A feedback step: one job describes each product; the output is the metadata file for the archive."""
 
     has_jobs = True
 
     def plan(self, step: Step, results: Results) -> FeedbackPlan:
         """Build its jobs."""
         from lofarpipe.engine.feedback_step import (
-            prepare_feedback,  # most runs have none: it brings the archive's words
+            prepare_feedback,  # imported on demand: most runs have no such step
         )
 
         return prepare_feedback(step, results, self.scope.settings, self.scope.executor.capacity())
@@ -180,20 +180,20 @@ class Feedback(Kind["FeedbackPlan"]):
 
 @dataclass(frozen=True)
 class Call:
-    """A plugin that is to be called."""
+    """A planned plugin call."""
 
     step: Step
     path: Path
     positionals: Sequence[str]
     keywords: Mapping[str, object]
-    began_s: float  # of a clock that never goes back
+    began_s: float  # monotonic clock
 
 
 class Plugin(Kind[Call]):
-    """Plugins only write maps: they are cheap, and run again whenever the pipeline is resumed."""
+    """A plugin: cheap, as it only writes maps, so it runs again whenever the pipeline is resumed."""
 
     def plan(self, step: Step, results: Results) -> Call:
-        """Find the plugin, and resolve its arguments."""
+        """Find the plugin and resolve its arguments."""
         began_s = time.monotonic()
         self.scope.stream.emit(PluginStarted(self.scope.entry(step)))
         positionals, keywords = plugin_call(step, results, self.scope.settings.lenient)
@@ -223,18 +223,18 @@ class Plugin(Kind[Call]):
 
 
 class Loop(Kind[Step]):
-    """The body is run until the counter reaches ``loopcount``, or a step breaks an iteration, which is the last.
+    """A loop: repeats its body until the counter reaches ``loopcount``, or a step returns ``break``.
 
-    Once it is over, the counter is -1; the arguments of a step of the body that also follows the loop keep the last
-    value. Source: doc/spec/lofarpipe.md, section 4.6.
+    After the loop the counter is -1; a body step that also follows the loop keeps the last value in its arguments.
+    Source: doc/spec/lofarpipe.md, section 4.6.
     """
 
     def plan(self, step: Step, results: Results) -> Step:
-        """Return the step: its body is known."""
+        """Return the step unchanged."""
         return step
 
     def steps(self, plan: Step) -> Iterator[Step]:
-        """Yield the body, again and again."""
+        """Yield the body steps of each iteration."""
         scope, last, loop = self.scope, loop_count(plan), ActiveLoop()
         scope.loops.append(loop)
         while loop.counter != last and not loop.ends:
@@ -245,7 +245,7 @@ class Loop(Kind[Step]):
         scope.counted |= {inner.name: {plan.name: {"counter": loop.counter - 1}} for inner in plan.body}
 
     def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
-        """Return its last counter."""
+        """Return the last counter."""
         return {"counter": -1, "break": False}
 
 
@@ -266,15 +266,15 @@ class SubPipeline(Kind[Step]):
 
 
 class Broken(Kind[Step]):
-    """A step that could not be built; it fails when it is reached."""
+    """A step that could not be built; fails when reached."""
 
     def plan(self, step: Step, results: Results) -> Step:
-        """Raise the reason why it could not be built."""
+        """Raise the error of its construction."""
         raise PipelineError(step.problem)
 
 
 class UnknownKind(Kind[Step]):
-    """A kind that does not exist; a lenient run goes on."""
+    """An unknown kind; a lenient run ignores it."""
 
     def plan(self, step: Step, results: Results) -> Step:
         """Warn of it."""
@@ -293,10 +293,10 @@ KINDS: Mapping[str, type[Kind[Any]]] = {
 
 
 def kind_of(scope: Scope, name: str) -> Kind[Any]:
-    """Return the kind of a step by its name."""
+    """Return the kind with a given name."""
     return KINDS.get(name, UnknownKind)(scope)
 
 
 def plain(outputs: Mapping[object, object]) -> Outputs:
-    """Return the result of a plugin in JSON types; anything but numbers and booleans becomes text."""
+    """Convert the result of a plugin to JSON types; anything but numbers and booleans becomes text."""
     return {str(key): value if isinstance(value, bool | int) else str(value) for key, value in outputs.items()}

@@ -1,7 +1,7 @@
-"""Predicted outputs of a step: its maps are written as a run writes them, with the certain results of its jobs.
+"""Predicted outputs of a step: its maps, written as in a run with the predictable results of its jobs.
 
-The values that a script returns are not known before it runs, unless it is one that plans: it declares in
-``DRY_RUN_WRITES`` the arguments that name all that it writes, and is called with other places there.
+Results of a script are unknown before it runs, unless it is a planning script: it declares in ``DRY_RUN_WRITES``
+the arguments that name every file it writes, and is called with overlay paths for them.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from lofarpipe.state.work import Work
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
-if TYPE_CHECKING:  # most runs have no such step: it brings the archive's words
+if TYPE_CHECKING:  # imported on demand: most runs have no such step
     from lofarpipe.engine.feedback_step import FeedbackPlan
 
 
 @dataclass
 class PendingOutputs:
-    """The paths that such jobs name, and their steps.
+    """Paths named by pending jobs, with their steps.
 
     Parameters
     ----------
-    workdir: where the jobs run; unnamed outputs are most likely written there.
+    workdir: working directory of the jobs, the likely place of outputs without a name in the arguments.
     """
 
     workdir: Path
     _steps: dict[str, str] = field(default_factory=dict)  # path -> step
 
     def add(self, step: str, paths: Iterable[str]) -> None:
-        """Keep the paths that the jobs of a step name."""
+        """Record the paths named by the jobs of a step."""
         self._steps |= dict.fromkeys(paths, step)
 
     def has_any(self, paths: Iterable[str]) -> bool:
-        """Whether one of the paths may be written."""
+        """Whether pending jobs may write one of the paths."""
         return not self._steps.keys().isdisjoint(paths)
 
     def writer(self, folder: str) -> str:
-        """Return a step whose jobs may yet write something new into a directory; "" if there is none.
+        """Return a step whose pending jobs may add files to a directory; "" if there is none.
 
-        A file that is there, and is named, is taken for an input: it is no new output.
+        A named file that exists counts as an input, not as a new output.
         """
         if self._steps and _is_below(folder, str(self.workdir)):
             return next(iter(self._steps.values()))
@@ -69,7 +69,7 @@ class PendingOutputs:
 
 
 def named_by_job(value: object, workdir: Path) -> list[str]:
-    """Return the paths that the texts of a job name; of a text that is a file, no piece counts: it may have blanks."""
+    """Return the paths named in a job's texts; a text that is a file itself, perhaps with spaces, is not split."""
     names: list[str] = []
     for text in texts(value):
         is_file = text.startswith("/") and os.path.lexists(text)
@@ -83,49 +83,49 @@ def _is_below(path: str, folder: str) -> bool:
 
 Thing = TypeVar("Thing")
 
-ENDS = r"\s,\[\]'\"="  # what stands around a name in a text with several
-NAMES_WITHIN = {"filename", "newname", "outmapname"}  # arguments of plugins: names in a directory that they are given
+ENDS = r"\s,\[\]'\"="  # delimiters of file names in a text
+NAMES_WITHIN = {"filename", "newname", "outmapname"}  # plugin arguments: names relative to a directory argument
 PLACEHOLDER = lazy_pattern(r"<[\w+-]+:[^<>:/]+:\d+>")
 
 
 def placeholder(step: str, key: str, place: int) -> str:
-    """Return a placeholder for a value that a job will return; without dots and slashes it stays in a name."""
+    """Return a placeholder for a job's future value; without dots and slashes, so that file names stay whole."""
     return f"<{step}:{key}:{place:03d}>"
 
 
 class Overlay(FilesOnDisk):
-    """The file ``<root>/a/b`` stands for ``/a/b``; a file that is not there is looked for under its own name.
+    """An overlay of the disk: ``<root>/a/b`` replaces ``/a/b``; other files are read from the disk.
 
     Parameters
     ----------
-    root: an empty directory; its name must be in no other text.
+    root: an empty directory; its name must not occur in any other text.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = os.path.realpath(root)
-        self._names: set[str] = set()  # of the files that are there, as a run has them
-        self._uncertain: set[str] = set()  # those with placeholders in them
+        self._names: set[str] = set()  # names of the overlay's files in a run
+        self._uncertain: set[str] = set()  # files with placeholders in their content
         self._marks: dict[str, tuple[int, int]] = {}
         self._folders: set[str] = set()
         self._name_pattern = re.compile("(?!)")
 
     def read_path(self, path: str) -> str:
-        """Return where to read a file."""
+        """Return the path for reading a file."""
         return f"{self._root}{path}" if path in self._names else path
 
     def write_path(self, path: str) -> str:
-        """Return where to write a file, which from now on is found there."""
+        """Return the path for writing a file, and read it from there from now on."""
         name = self.to_run_names(_absolute(path))
         self._add(name)
         return self._overlay_path(name)
 
     def places(self, writes: Iterable[str], arguments: Mapping[str, object]) -> dict[str, str]:
-        """Return overlay paths for the arguments of a plugin that name its outputs: directories, or files.
+        """Return overlay paths for a plugin's output arguments: directories or files.
 
         Raises
         ------
         PipelineError
-            If a name that goes with them leads somewhere else.
+            If a related file name leads out of the overlay.
         """
         for key in NAMES_WITHIN & arguments.keys():
             path = Path(str(arguments[key]))
@@ -134,18 +134,18 @@ class Overlay(FilesOnDisk):
         return {key: self.place(key, str(arguments[key])) for key in writes if arguments.get(key)}
 
     def place(self, argument: str, path: str) -> str:
-        """Return where an argument of a plugin may lead to that names a directory, or a file that it writes."""
+        """Return the possible targets of a plugin argument that names a directory or an output file."""
         name = self.to_run_names(_absolute(path))
         overlay_path = self._overlay_path(name)
         if argument.endswith("_dir"):
             Path(overlay_path).mkdir(exist_ok=True)
-        elif name not in self._names and Path(name).is_file():  # it is changed in place
+        elif name not in self._names and Path(name).is_file():  # modified in place
             shutil.copyfile(name, overlay_path)
             self._add(name)
         return overlay_path
 
     def to_overlay_names(self, text: str) -> str:
-        """Return a text with the names of files in the overlay."""
+        """Replace file names in a text by overlay paths."""
         if "/" not in text or not self._names:
             return text
         if _absolute(text) in self._names:
@@ -153,11 +153,11 @@ class Overlay(FilesOnDisk):
         return self._name_pattern.sub(lambda match: self.read_path(match[0]), text)
 
     def to_run_names(self, value: Thing) -> Thing:
-        """Return a thing in the texts of which files have the names that a run gives them."""
+        """Replace overlay paths by the file names of a run, in all texts of a value."""
         return _without(value, self._root)
 
     def collect_files(self) -> None:
-        """Collect the written files: in these, too, names are those of a run."""
+        """Collect the files written by a plugin, and restore the file names of a run in their content."""
         for path in self._files():
             status = path.stat()
             if self._marks.get(str(path)) == (status.st_mtime_ns, status.st_size):
@@ -174,11 +174,11 @@ class Overlay(FilesOnDisk):
             (self._uncertain.add if is_uncertain else self._uncertain.discard)(name)
 
     def uncertain(self, text: str) -> list[str]:
-        """Return the names in a text that ``to_overlay_names`` has given of files with placeholders in them."""
+        """Return the overlay paths in a text whose files contain placeholders."""
         return [name for name in sorted(self._uncertain) if _is_in(f"{self._root}{name}", text)]
 
     def has_folder(self, path: str) -> bool:
-        """Whether files of a directory are here, and others may not be."""
+        """Whether the overlay has only some of the files of a directory."""
         return _absolute(path) in self._folders
 
     def _files(self) -> Iterator[Path]:
@@ -209,7 +209,7 @@ def _is_in(name: str, text: str) -> bool:
 
 
 def _without(item: Thing, root: str) -> Thing:
-    """Return a thing with ``root`` taken out of every text in it."""
+    """Return a value with ``root`` removed from every text in it."""
     if isinstance(item, str):
         return item.replace(root, "")  # type: ignore[return-value]
     if isinstance(item, Path):
@@ -223,7 +223,7 @@ def _without(item: Thing, root: str) -> Thing:
 
 Values = Mapping[str, str]
 
-NOT_MEASURED = ("job_duration", "monitor_stats")  # of a job that did not run
+NOT_MEASURED = ("job_duration", "monitor_stats")  # results without a value for a job that did not run
 
 
 @dataclass(frozen=True)
@@ -232,10 +232,10 @@ class Prediction:
 
     Attributes
     ----------
-    values: results of each job, by name of the job.
-    comments: how that is known.
-    is_complete: whether they return nothing else.
-    may_break: whether they may end the loop that they are in.
+    values: job name -> results.
+    comments: basis of the prediction, for the user.
+    is_complete: whether the jobs return nothing else.
+    may_break: whether the jobs may end their loop.
     """
 
     values: Mapping[str, Values]
@@ -246,11 +246,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Predicts the results of jobs.
+    """Predicts results of jobs.
 
     Parameters
     ----------
-    directory: for inputs and extra files of scripts that plan.
+    directory: for inputs and extra files of planning scripts.
     """
 
     overlay: Overlay
@@ -265,7 +265,7 @@ class Predictor:
         Raises
         ------
         PipelineError
-            If a script that plans fails.
+            If a planning script fails.
         """
         entries = {planned.job.name: job_entry(entry, planned.job) for planned in prepared.jobs}
         values: dict[str, Values] = {
@@ -280,13 +280,13 @@ class Predictor:
         return Prediction(values | planned, [comment, *warnings])
 
     def plans(self, pending: Sequence[PlannedJob]) -> bool:
-        """Whether jobs only decide how to go on."""
+        """Whether the only result of the jobs is ``break``."""
         return bool(pending) and _writes(pending[0]) is not None
 
     def _guessed(
         self, prepared: RecipePlan, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
     ) -> Prediction:
-        """Return the last results of the jobs of a script, else placeholders for its declared outputs."""
+        """Return the previous results of a script's jobs, else placeholders for its declared outputs."""
         keys = declared(script_of(pending[0]), "OUTPUTS") if pending else ()
         comments, is_new = [], False
         for planned in pending:
@@ -303,7 +303,7 @@ class Predictor:
         return Prediction(values, comments, not is_new or keys is not None, may_break)
 
     def _plan(self, pending: Sequence[PlannedJob]) -> tuple[dict[str, Values], list[str]]:
-        """Run the jobs of a script that plans; return their results and warnings."""
+        """Run the jobs of a planning script; return their results and warnings."""
         jobs = [self._job(planned) for planned in pending]
         results = LocalExecutor().run(jobs)
         for result in results:
@@ -319,7 +319,7 @@ class Predictor:
         )
 
     def _job(self, planned: PlannedJob) -> Job:
-        """Return a job that writes nothing but below other places; its description is written."""
+        """Return a job that writes into the overlay only, and write its job description."""
         directory = self.directory / planned.job.name
         directory.mkdir(parents=True, exist_ok=True)
         call = call_of(planned)
@@ -337,7 +337,7 @@ class Predictor:
         return job
 
     def maps(self, prepared: RecipePlan, prediction: Prediction) -> Outputs:
-        """Write the maps of a step with the results of its jobs, and return its outputs."""
+        """Write the maps of a step from its job results, and return its outputs."""
         jobs = [
             self._with_result_file(prepared, planned, prediction.values[planned.job.name]) for planned in prepared.jobs
         ]
@@ -350,7 +350,7 @@ class Predictor:
         return self.overlay.to_run_names(outputs)
 
     def _with_result_file(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
-        """Return a job with a file of its results; the duration is unknown, also that of a program."""
+        """Write predicted results of a job, and return the job; durations are unknown, even of a program."""
         unknown = {key: placeholder(prepared.name, key, planned.place) for key in NOT_MEASURED}
         result = self.directory / f"{planned.job.name.replace('/', '-')}.json"
         result.parent.mkdir(parents=True, exist_ok=True)
@@ -359,18 +359,18 @@ class Predictor:
 
 
 def call_of(planned: PlannedJob) -> dict[str, Any]:
-    """Return how the job of a script calls it: ``script``, ``args``, ``kwargs``; empty for other jobs."""
+    """Return the call of a script job: ``script``, ``args``, ``kwargs``; empty for other jobs."""
     text = planned.files.get(Path(planned.job.argv[-1]), "")
     return dict(json.loads(text)) if planned.result is not None else {}
 
 
 def script_of(planned: PlannedJob) -> Path:
-    """Return the script that a job calls."""
+    """Return the script of a job."""
     return Path(call_of(planned)["script"])
 
 
 def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
-    """Return the predicted outputs of a feedback step; its map stays as it is."""
+    """Return the predicted outputs of a feedback step; its map is unchanged."""
     outputs: Outputs = {"mapfile": prepared.values["mapfile_in"], "metadata_file": str(prepared.metadata_file)}
     if sip_is_wanted(prepared.values):
         outputs["sip_file"] = str(Path(str(prepared.values["sip_file"])).absolute())
@@ -378,7 +378,7 @@ def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
 
 
 def _writes(planned: PlannedJob) -> tuple[str, ...] | None:
-    """Return the arguments that name all that a job writes; None if it may do more."""
+    """Return the arguments that name every output of a job; None if it may write other files."""
     return declared(script_of(planned), "DRY_RUN_WRITES") if "script" in call_of(planned) else None
 
 

@@ -17,20 +17,20 @@ from lofarpipe.programs.base import Program
 from lofarpipe.support.fits_header import LONGEST_TEXT, extend_header
 from lofarpipe.support.utilities import files_of, write_atomically
 
-HISTORY = "HISTORY"  # among the entries of a job: a line of HISTORY
+HISTORY = "HISTORY"  # entry of a job for a HISTORY card
 COMMENTS = {"OBS_ID": "observation", "SPW": "spectral window, as it was selected"}
-OF_ALL_TIMES = ("DATE-OBS", "DATE-BEG", "DATE-END", "EXPTIME")  # not true of an image of a part of the time
+OF_ALL_TIMES = ("DATE-OBS", "DATE-BEG", "DATE-END", "EXPTIME")  # invalid for an image of part of the observation
 
 
 def write_provenance(
     paths: Iterable[str], planned: PlannedJob, result: JobResult, program: Program, entries: str
 ) -> str | None:
-    """Write where images come from into their headers; return why that cannot be done, or None.
+    """Write the origin of images into their headers; return the problem, or None.
 
     Parameters
     ----------
-    paths: of the images; those that are not there, and those that are not FITS, are left alone.
-    entries: text of a list of KEYWORD=value, where letters that are special in lists are quoted as in addresses.
+    paths: the images; missing files and files that are not FITS are ignored.
+    entries: text of a list of KEYWORD=value, with the special characters of lists percent-encoded.
     """
     images = [path for name in paths if name.endswith(".fits") and (path := Path(name)).is_file()]
     if not images:
@@ -42,7 +42,7 @@ def write_provenance(
     for image in images:
         try:
             extend_header(image, observed | keywords, history)
-        except ValueError:  # whatever wrote it, it is no image
+        except ValueError:  # not a valid image
             continue
         except OSError as err:
             return f"{image}: its header cannot be written: {err.strerror}; nothing is left of this image"
@@ -56,7 +56,7 @@ def write_image_record(path: Path, planned: PlannedJob, result: JobResult, progr
 
 
 def observation(sets: Sequence[str], has_all_times: bool) -> dict[str, tuple[str | int | float, str]]:
-    """Return the keywords of an observation, as far as its sets can be read here."""
+    """Return the header keywords of an observation, from the measurement sets readable on this machine."""
     present = [name for name in sets if Path(name).is_dir()]
     if len(present) < len(sets):
         return {}
@@ -68,7 +68,7 @@ def observation(sets: Sequence[str], has_all_times: bool) -> dict[str, tuple[str
 
 
 def history_of(planned: PlannedJob, result: JobResult, program: Program) -> list[str]:
-    """Return the programs of the run, with versions, place and time."""
+    """Return the versions of the run's programs, the host and the time."""
     job = planned.job
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.start_s))
     return [

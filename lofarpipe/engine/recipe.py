@@ -1,4 +1,4 @@
-"""A recipe step: prepared from its maps, run as jobs, recorded in maps."""
+"""Recipe steps: prepared from maps, run as jobs, recorded in maps."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ def _files(products: Iterable[DataProduct]) -> Iterator[str]:
         yield from (name for name in files_of(product.file) if Path(name).is_absolute())
 
 
-SHORTEST_TIME = 8  # characters of a time that is found in texts; a shorter one may stand there for something else
+SHORTEST_TIME = 8  # characters of a start time searched in texts; a shorter one is ambiguous
 
 
 @dataclass(frozen=True)
 class RecipePlan:
-    """A recipe step ready to run: its jobs and where their results go."""
+    """A recipe step ready to run: its jobs and the maps for their results."""
 
     step: Step
-    name: str  # for outputs and mapfiles
+    name: str  # part of the names of outputs and mapfiles
     control: Control
     keywords: Mapping[str, str]
-    inputs: DataMap  # the first input map: number of jobs, hosts, names
+    inputs: DataMap  # the first input map; sets the number of jobs, hosts and names
     maps: Sequence[DataMap]  # all input maps
     outputs: DataMap
     output_mapfile: Path
-    headers: DataMap | None  # keywords for the FITS headers of each job's images
-    saved: Mapping[Path, DataMap]  # the maps that are written once the jobs are done
+    headers: DataMap | None  # FITS header keywords of each job's images
+    saved: Mapping[Path, DataMap]  # maps written after the jobs
     suffix_outputs: Mapping[str, Path]  # key among the outputs -> mapfile
     jobs: Sequence[PlannedJob]
     mapfile_dir: Path
     lenient: bool
-    identity: Mapping[str, object]  # equal: the step need not run again
+    identity: Mapping[str, object]  # a finished step with an equal identity is not run again
     builder: JobBuilder
 
     @property
     def error_tolerance(self) -> bool:
-        """Whether the step goes on without the products whose jobs failed."""
+        """Whether the step continues without the products of failed jobs."""
         return self.control.flag("error_tolerance")
 
     @property
@@ -68,25 +68,25 @@ class RecipePlan:
 
     @property
     def repeatable(self) -> bool:
-        """Whether a change made twice is as good as one."""
+        """Whether changing an input twice is harmless."""
         return self.control.flag("repeatable")
 
     @property
     def warns_of_disk(self) -> bool:
-        """Whether too small a disk ends no run."""
+        """Whether lack of disk space is only a warning."""
         return self.control.flag("warn_of_disk")
 
     @property
     def retries(self) -> int:
-        """How often a job that failed is run again."""
+        """Maximum number of retries of a failed job."""
         return self.control.number("retries")
 
     def numbered(self, numbers: Mapping[int, int]) -> RecipePlan:
-        """Return the same with other numbers of its jobs, by place in the maps."""
+        """Return a copy with renumbered jobs; ``numbers`` is keyed by map index."""
         return replace(self, jobs=replace(self.builder, numbers=numbers).jobs())
 
     def job_identity(self, planned: PlannedJob) -> dict[str, object]:
-        """Return the identity of a job: with the same one a finished job is not run again."""
+        """Return the identity of a job; a finished job with an equal identity is not run again."""
         place = planned.place
         step = self.identity
         inputs = [data_map.data[place] for data_map in self.maps if place < len(data_map.data)]
@@ -102,15 +102,15 @@ class RecipePlan:
         return timeless(identity, self.builder.settings)
 
     def outputs_of(self, planned: PlannedJob) -> list[str]:
-        """Return the paths that the maps of a step give to the outputs of a job, but for those that are its inputs."""
+        """Return the output paths of a job in the step's maps, except those that are also inputs."""
         maps = [self.outputs, *self.saved.values()]
         names = [name for data_map in maps for name in _files(data_map.data[planned.place : planned.place + 1])]
         return [name for name in dict.fromkeys(names) if name not in set(self._inputs(planned))]
 
     def changed_inputs(self, planned: PlannedJob) -> list[str]:
-        """Return the inputs of a job of which half a change, or a change made twice, would do harm.
+        """Return the inputs that a partial or repeated change by this job would damage.
 
-        A known program's arguments show it; for others there is the control key ``inplace``.
+        From a known program's arguments; for other programs from the control key ``inplace``.
         """
         control = self.control
         positionals, keywords = planned.arguments
@@ -126,7 +126,7 @@ class RecipePlan:
             yield from _files(data_map.data[planned.place : planned.place + 1])
 
     def failure_of(self, result: JobResult) -> str | None:
-        """Return why a job failed, or None: its exit code decides, and for known programs its log as well."""
+        """Return the reason of a failure, or None; from the exit code, and for known programs from the log."""
         program = self.control.text("program")
         if result.ok and not program:
             return None
@@ -143,7 +143,7 @@ class RecipePlan:
         return f"{result.reason()}: {explanation}" if explanation else result.reason()
 
     def complete(self, planned: PlannedJob, result: JobResult) -> str | None:
-        """Write where the images of a job come from, into and beside them; return why that cannot be done, or None."""
+        """Write the origin of a job's images into and beside them; return the problem, or None."""
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
         if program is None:
             return None
@@ -160,7 +160,7 @@ class RecipePlan:
         return write_provenance(products, planned, result, program, self.headers.data[planned.place].file)
 
     def _missing(self, planned: PlannedJob) -> str:
-        """Return that a program which ended well wrote no image under the name that the user gave it, if so."""
+        """Return the problem if a successful imager wrote no image under the requested name; else None."""
         program = KNOWN_PROGRAMS[self.control.text("program")]
         output = program.output(planned.job.argv, planned.job.workdir) if self.control.flag("as_given") else None
         names = self.known_products(planned) if output and not planned.job.staged else []
@@ -173,7 +173,7 @@ class RecipePlan:
         return f"{program.name} ended well and wrote no image {folder}/{root}-*.fits; see its log"
 
     def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
-        """Return the job that a known program proposes in place of a failed one; None without."""
+        """Return the replacement that a known program proposes for a failed job, or None."""
         job, program = planned.job, KNOWN_PROGRAMS.get(self.control.asked_program)
         if program is None:
             return None
@@ -189,10 +189,10 @@ class RecipePlan:
     def finish(
         self, results: Sequence[JobResult], failed: Mapping[str, str], goes_on: bool = False
     ) -> dict[str, object]:
-        """Write the maps of a step whose jobs have ended, and return its outputs.
+        """Write the maps of a step after its jobs have ended, and return its outputs.
 
-        Products whose job failed are marked as skipped in every map that is written; in a lenient run in the output map
-        alone. Where all failed, only the maps of failures are written, unless the run ``goes_on``.
+        Products of failed jobs are marked as skipped in every written map; in a lenient run in the output map
+        alone. If all jobs failed, only the maps of failures are written, unless the run ``goes_on``.
         Source: doc/spec/lofarpipe.md, sections 6.4 and 8.2.
         """
         results_given = self._save_result_maps(results, failed)
@@ -211,7 +211,7 @@ class RecipePlan:
         return {**results_given, **outputs}
 
     def _save_result_maps(self, results: Sequence[JobResult], failed: Mapping[str, str]) -> dict[str, object]:
-        """Write one map for each key that any job returned, and return them with the ``break`` of the last job."""
+        """Write one map for each key returned by any job; return the maps and the ``break`` of the last job."""
         outputs: dict[str, object] = {}
         returned = [
             job_outputs(planned, result, failed) | self._listed_products(planned, result, failed)
@@ -228,9 +228,9 @@ class RecipePlan:
         return {**outputs, "break": is_true(breaks[-1])} if breaks else outputs
 
     def _listed_products(self, planned: PlannedJob, result: JobResult, failed: Mapping[str, str]) -> dict[str, str]:
-        """Return the outputs of a job of a known program, where the step asks for them.
+        """Return the outputs of a known program's job, if the step requests them.
 
-        Where its outputs were not staged, these are the files that such a command writes, and that are there.
+        Without staging these are the possible output files of the command that exist.
         """
         if not self.control.flag("list_products") or planned.job.name in failed:
             return {}
@@ -238,15 +238,15 @@ class RecipePlan:
         return {"products": list_text(list(products))}
 
     def label_of(self, planned: PlannedJob) -> str:
-        """Return the subject of a job, for people."""
+        """Return the subject of a job for messages."""
         return planned.job.label
 
     def products_of(self, planned: PlannedJob) -> list[str]:
-        """Return the paths that a job of a known program may write, and that are its own; none in a lenient run."""
+        """Return the possible output paths owned by a known program's job; none in a lenient run."""
         return [] if self.lenient else self.known_products(planned)
 
     def known_products(self, planned: PlannedJob) -> list[str]:
-        """Return the absolute paths of possible outputs of a known program's job; none of any other program."""
+        """Return the absolute paths of possible outputs of a known program's job; none for other programs."""
         program = KNOWN_PROGRAMS.get(self.control.text("program"))
         paths = program.products(planned.job.argv, planned.job.workdir) if program else []
         staged = planned.job.staged
@@ -265,11 +265,11 @@ class RecipePlan:
 
 
 def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> RecipePlan:
-    """Return the step with its maps loaded, its outputs named and its jobs built; nothing is run or written.
+    """Load the maps of a step, name its outputs and build its jobs; nothing is run or written.
 
     Parameters
     ----------
-    entry: the name of the step in the journal, if it is another one.
+    entry: name of the step in the journal, if different.
 
     Raises
     ------
@@ -321,7 +321,7 @@ def _executable(step: Step, control: Control, settings: Settings) -> Path:
 
 
 def timeless(identity: dict[str, object], settings: Settings) -> dict[str, object]:
-    """Return an identity without the start time of this run: another time is no change."""
+    """Return an identity without the start time of this run, which is no change."""
     is_a_time = len(settings.start_time) >= SHORTEST_TIME
     return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
 
@@ -329,9 +329,9 @@ def timeless(identity: dict[str, object], settings: Settings) -> dict[str, objec
 def _identity_of(
     step: Step, control: Control, builder: JobBuilder, jobs: Sequence[PlannedJob], outputs: DataMap
 ) -> dict[str, object]:
-    """Return the identity of a step: with the same one a finished step is not run again."""
+    """Return the identity of a step; a finished step with an equal identity is not run again."""
     executable, program = builder.executable, control.asked_program
-    is_script = control.text("nodescript") == PYTHON_PLUGIN  # our scripts are but a door to the package
+    is_script = control.text("nodescript") == PYTHON_PLUGIN  # own scripts only import the package
     return {
         "step": step.name,
         "program": program_identity(executable, program, is_script),
@@ -349,7 +349,7 @@ def _identity_of(
 
 
 def _check_runner(step: Step, control: Control, settings: Settings) -> None:
-    """Refuse a step that something else than this runner would have to run."""
+    """Refuse a step for another recipe or script interpreter than the runner's own."""
     recipe = settings.tasks.recipe(step.type)
     if recipe != "executable_args":
         problem = f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
@@ -363,7 +363,7 @@ def _check_runner(step: Step, control: Control, settings: Settings) -> None:
 def _check_outputs_fit(
     step: Step, mapfiles: Sequence[str], maps: Sequence[DataMap], outputs: DataMap, output_mapfile: Path
 ) -> None:
-    """Refuse an output map that does not go with the first input map entry by entry."""
+    """Refuse an output map that does not match the first input map entry by entry."""
     first = maps[0]
     if [p.host for p in first.data] != [p.host for p in outputs.data]:
         raise PipelineError(
@@ -375,7 +375,7 @@ def _check_outputs_fit(
 def _check_inputs_fit(
     step: Step, control: Control, mapfiles: Sequence[str], tokens: Sequence[str], maps: Sequence[DataMap]
 ) -> None:
-    """Refuse input maps without an entry for a product in use; further entries are ignored."""
+    """Refuse input maps without an entry for an unskipped product; extra entries are ignored."""
     first = maps[0]
     needed = max((place for place, product in enumerate(first.data, start=1) if not product.skip), default=0)
     for mapfile, token, other in zip(mapfiles, tokens, maps, strict=True):
@@ -397,7 +397,7 @@ class OutputNaming:
     settings: Settings
 
     def outputs(self) -> tuple[DataMap, Path, dict[Path, DataMap]]:
-        """Return the output map, its path, and the maps to write when the jobs are done."""
+        """Return the output map, its path, and the maps to write after the jobs."""
         mapfile, several = self.control.text("mapfile_out"), self.control.items("mapfiles_out")
         if mapfile:
             return self._aligned(mapfile), Path(mapfile), {}
@@ -414,14 +414,14 @@ class OutputNaming:
         return outputs, path, {path: outputs}
 
     def _aligned(self, path: str) -> DataMap:
-        """Return an existing map; entries that the first input map skips are skipped in it."""
+        """Load an existing map, and skip its entries that the first input map skips."""
         outputs = DataMap.load(path)
         for product, source in zip(outputs.data, self.first.data, strict=False):
             product.skip = product.skip or source.skip
         return outputs
 
     def suffix_maps(self) -> dict[str, tuple[Path, DataMap]]:
-        """Return output key -> (mapfile, map) for each of the output suffixes."""
+        """Return output key -> (mapfile, map) for each output suffix."""
         maps = {}
         for suffix in self.control.items("outputsuffixes"):
             path = self.settings.mapfile_dir / f"{self.name}{suffix}.mapfile"
@@ -437,8 +437,8 @@ class OutputNaming:
 def output_file(workdir: Path, infile: str, name: str, suffix: str = "") -> str:
     """Return the default output name: ``<workdir>/<base>.<name><suffix>``.
 
-    ``base`` is what stands after the last slash of the input, without its last extension; for a list of files that is
-    the last file of the list. Source: doc/spec/lofarpipe.md, section 6.3.
+    ``base`` is the text after the last slash of the input, without its last extension; for a list of files, of the
+    last file. Source: doc/spec/lofarpipe.md, section 6.3.
     """
     base = os.path.splitext(infile.rsplit("/", 1)[-1])[0]  # noqa: PTH122 - the text need not be a path
     return f"{workdir}/{base}.{name}{suffix}"
@@ -458,6 +458,6 @@ def job_outputs(planned: PlannedJob, result: JobResult, failed: Mapping[str, str
         return values
     if planned.result is None:
         values["ok"] = "True"
-    elif planned.result.is_file():  # none where the script called sys.exit(0)
+    elif planned.result.is_file():  # absent if the script called sys.exit(0)
         values |= {**json.loads(planned.result.read_text(encoding="utf-8")), "ok": "True"}
     return values

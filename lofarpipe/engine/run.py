@@ -1,4 +1,4 @@
-"""The loop: steps in their order, each planned, skipped if done, run, finished."""
+"""The loop of a run: each step in order is planned, skipped if up to date, run and finished."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Run:
     def __post_init__(self) -> None:
         self.crew = self.crew_of(self.scope)
         self.is_tolerant = self.scope.pipeline.error_tolerance
-        self.failures: list[str] = []  # of tolerant steps of a pipeline that is not, one line each
-        self.made_again: set[str] = set()  # jobs whose outputs later steps had removed
+        self.failures: list[str] = []  # of tolerant steps in an intolerant pipeline, one line each
+        self.made_again: set[str] = set()  # jobs repeated because later steps removed their outputs
 
     def execute(self) -> Results:
-        """Run every step that is not done yet, and return the outputs of each.
+        """Run every step that is not up to date, and return the outputs of all steps.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Run:
         return self.scope.results
 
     def _run_steps(self) -> bool:
-        """Run the steps; return False if it has to be begun again: inputs are gone, and their jobs forgotten."""
+        """Run the steps; return False to start over, after forgetting the jobs whose outputs are gone."""
         try:
             steps = self.scope.pipeline.steps
             for number, step in enumerate(steps, start=1):
@@ -118,12 +118,12 @@ class Run:
         return self._outputs_of_jobs(kind, step, plan) if kind.has_jobs else kind.finish(plan, None)
 
     def _outputs_of_jobs(self, kind: Kind[Any], step: Step, plan: Plan) -> Outputs:
-        """Run the jobs of a step that an earlier run has not done, if any, and return the step's outputs.
+        """Run the pending jobs of a step, and return the step's outputs.
 
         Raises
         ------
         PipelineError
-            If one failed and that is not tolerated, or all of the step did.
+            If a job failed and the step is not tolerant, or all jobs failed.
         """
         entry = self.scope.entry(step)
         reason = self.scope.ledger.stale(entry, plan.identity, plan.skips_failed and self.is_tolerant)
@@ -145,7 +145,7 @@ class Run:
         return outputs
 
     def _jobs(self, step: Step, plan: Plan, ledger: JobLedger) -> StepJobs:
-        """Return the jobs of a step with the numbers that they have in the journal."""
+        """Return the jobs of a step with their numbers from the journal."""
         numbers = ledger.numbers(job_keys(plan))
         if any(place != number for place, number in numbers.items()):
             plan = plan.numbered(numbers)

@@ -1,7 +1,7 @@
 """Calls ``main`` of a script as one job: ``python -m lofarpipe.engine.script_job spec.json``.
 
-``spec.json`` holds ``script``, ``args`` (list), ``kwargs`` (object) and ``result``: the file that gets, as JSON, what
-``main`` returned, every value as text. Source: doc/spec/lofarpipe.md, sections 7.2 and 7.3.
+``spec.json`` holds ``script``, ``args`` (list), ``kwargs`` (object) and ``result``: the output file, JSON with the
+result of ``main``, every value as text. Source: doc/spec/lofarpipe.md, sections 7.2 and 7.3.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pathlib import Path
 from lofarpipe.support.python2 import loader as python2
 from lofarpipe.support.python2.imports import write_numbers_plainly
 
-# One process per product: what is imported here is paid for every time. typing, traceback and lofarpipe.errors,
-# which brings dataclasses, would double it.
+# One process per product, so imports cost each time. typing, traceback and lofarpipe.errors,
+# which imports dataclasses, would double the cost.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NAME = "main"  # the script is loaded under this name, so what it guards by __main__ does not run
-NOTE = "### "  # lines of a job's log that are not the program's begin so; see executors/jobs.py
+NAME = "main"  # module name of the script; code guarded by __main__ does not run
+NOTE = "### "  # prefix of the runner's own lines in a job's log; see executors/jobs.py
 
 
 class ScriptError(Exception):
-    """A script that cannot be called, or that reports its failure."""
+    """A script cannot be called, or reports a failure."""
 
 
 def main(argv: list[str]) -> int:
-    """Run the script that ``argv[1]`` describes; return 0, or 1 with the reason as the last line of stderr."""
+    """Run the script described in ``argv[1]``; return 0, or 1 with the reason as the last line of stderr."""
     if len(argv) != 2:
         return _failed("usage: python -m lofarpipe.engine.script_job spec.json")
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # so that a log can be followed
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # for following the log
     try:
         return run(read_spec(Path(argv[1])))
     except ScriptError as err:
@@ -50,7 +50,7 @@ def run(spec: Mapping[str, Any]) -> int:
         If the script cannot be called, reports a failure, or returned an invalid result.
     """
     script, result = spec["script"], Path(spec["result"])
-    result.unlink(missing_ok=True)  # of an earlier attempt
+    result.unlink(missing_ok=True)  # from an earlier attempt
     try:
         returned = load_main(script)(*spec["args"], **spec["kwargs"])
     except ScriptError:
@@ -67,7 +67,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     Raises
     ------
     ScriptError
-        If it cannot be read, or one of its keys is missing.
+        If the file cannot be read, or a key is missing.
     """
     try:
         spec: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ def load_main(script: str) -> Callable[..., object]:
     Raises
     ------
     ScriptError
-        If there is no such file, or no such function in it. Exceptions of the script pass through.
+        If the file or its function ``main`` is missing. Exceptions of the script pass through.
     """
     if not Path(script).is_file():
         raise ScriptError(f"{script}: no such script")
@@ -109,7 +109,7 @@ def returned_texts(returned: object, script: str) -> dict[str, str]:
     Raises
     ------
     ScriptError
-        If it is anything else: scripts return 1 when they failed.
+        If the result is anything else: scripts return 1 on failure.
     """
     if not returned:
         return {}
@@ -120,7 +120,7 @@ def returned_texts(returned: object, script: str) -> dict[str, str]:
 
 
 def write_result(path: Path, result: Mapping[str, str]) -> None:
-    """Write the result under its name only when it is complete."""
+    """Write the result file atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(result, indent=1), encoding="utf-8")
     part.replace(path)

@@ -1,4 +1,4 @@
-"""The jobs of one step: those that are not done are run, each recorded as it begins and ends, some more than once."""
+"""Execution of the pending jobs of one step, with a record of each start and end, and retries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import start_ticks
 from lofarpipe.support.utilities import append_whole, few_files, files_of, printable, write_atomically
 
-LONGEST_LINE = 500  # characters of a log's line that are shown to people
+LONGEST_LINE = 500  # characters shown of a line in a log
 
 
 def write_job_files(jobs: Sequence[PlannedJob]) -> None:
@@ -45,18 +45,18 @@ def write_job_files(jobs: Sequence[PlannedJob]) -> None:
 
 
 class CommandFile:
-    """The file of all commands, one line for each job: of the steps so far in their order, then of those to come.
+    """The command file, one line for each job: of the steps so far in order, then of later steps.
 
-    Entries of an earlier run for jobs that this one lacks are removed when it reaches their step, or ends.
+    Stale entries of an earlier run are removed when this run reaches their step, or ends.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._names: dict[str, None] = {}  # of the jobs so far
-        self._to_come: set[str] | None = None  # jobs that are in the file of an earlier run
+        self._names: dict[str, None] = {}  # jobs so far, as an ordered set
+        self._to_come: set[str] | None = None  # jobs in the file of an earlier run
 
     def note(self, jobs: Sequence[PlannedJob], pending: Sequence[PlannedJob]) -> None:
-        """Write the commands of the ``pending`` ones of the jobs of a step; the others have theirs there."""
+        """Write the commands of the ``pending`` jobs of a step; finished jobs keep theirs."""
         is_new = self._names.keys().isdisjoint(planned.job.name for planned in jobs)
         is_last = not self._come_to(jobs)
         if is_new and is_last and len(pending) == len(jobs):
@@ -65,7 +65,7 @@ class CommandFile:
             self._rewrite(job_commands(pending))
 
     def pass_over(self, jobs: Sequence[PlannedJob]) -> None:
-        """Take the commands of a step that is not run again as they are."""
+        """Keep the commands of a step that is not run again."""
         self._come_to(jobs)
 
     def finish(self) -> None:
@@ -75,7 +75,7 @@ class CommandFile:
             self._rewrite([])
 
     def _come_to(self, jobs: Sequence[PlannedJob]) -> bool:
-        """Note the jobs of a step, and return whether the file has jobs of an earlier run that are not among them."""
+        """Record the jobs of a step; return whether the file has other jobs of it from an earlier run."""
         names = [planned.job.name for planned in jobs]
         if self._to_come is None:
             self._to_come = {_name(line) for line in _lines(self._path)}
@@ -101,12 +101,12 @@ def _lines(path: Path) -> list[str]:
 
 
 def job_commands(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Return ``<step>/<index>: <command>`` for each job, the command as one would type it."""
+    """Return ``<step>/<index>: <command>`` for each job, in shell syntax."""
     return [f"{planned.job.name}: {shlex.join(planned.job.argv)}" for planned in jobs]
 
 
 def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobResult], failed: Mapping[str, str]) -> str:
-    """Return the failed jobs, the last lines of the first log, its path, and the command that repeats the job."""
+    """Return the error message of a step: failed jobs, end and path of the first log, command to repeat the job."""
     planned, result = next(pair for pair in zip(jobs, results, strict=True) if pair[1].name in failed)
     lines = [
         f"step '{step}': {len(failed)} of {len(jobs)} jobs failed: {result.name} ({few_files(planned.job.label)})"
@@ -119,7 +119,7 @@ def failure_text(step: str, jobs: Sequence[PlannedJob], results: Sequence[JobRes
 
 
 def failure_lines(jobs: Sequence[PlannedJob], results: Sequence[JobResult], failed: Mapping[str, str]) -> list[str]:
-    """Return a line for each job that failed: the product, why, and the log."""
+    """Return a line for each failed job: product, reason and log."""
     pairs = zip(jobs, results, strict=True)
     return [
         f"{result.name} ({', '.join(filter(None, [few_files(planned.job.label), planned.subject]))})"
@@ -130,7 +130,7 @@ def failure_lines(jobs: Sequence[PlannedJob], results: Sequence[JobResult], fail
 
 
 def _with_last_line(reason: str, result: JobResult) -> str:
-    """Return why a job failed; if that is no more than its exit code, with the last line that it wrote."""
+    """Return the reason of a failure; for a bare exit code with the last line of the log."""
     last = result.tail(1) if reason == result.reason() else []
     return f"{reason}: {printable(last[0])[:LONGEST_LINE]}" if last else reason
 
@@ -143,8 +143,8 @@ def _last_lines(result: JobResult) -> list[str]:
 Outputs = dict[str, object]
 
 
-class RemovedInputs(PipelineError):  # noqa: N818 - it names what is the case
-    """Inputs of a step are gone that jobs of earlier steps made; ``jobs`` are these, with one of the files each."""
+class RemovedInputs(PipelineError):  # noqa: N818 - names a condition
+    """Inputs of a step made by earlier jobs are gone; ``jobs`` maps each such job to one of the files."""
 
     def __init__(self, step: str, inputs: Mapping[str, str]) -> None:
         self.step = step
@@ -162,30 +162,30 @@ class Plan(Protocol):
     @property
     def jobs(self) -> Sequence[PlannedJob]: ...
     @property
-    def identity(self) -> Identity: ...  # equal: the step need not run again
+    def identity(self) -> Identity: ...  # a finished step with an equal identity is not run again
     @property
     def error_tolerance(self) -> bool: ...
     @property
-    def skips_failed(self) -> bool: ...  # products whose jobs failed stay skipped in the next run
+    def skips_failed(self) -> bool: ...  # products of failed jobs stay skipped in the next run
     @property
-    def repeatable(self) -> bool: ...  # a change made twice is as good as one
+    def repeatable(self) -> bool: ...  # changing an input twice is harmless
     @property
-    def retries(self) -> int: ...  # of a job that failed
+    def retries(self) -> int: ...  # of a failed job
     @property
-    def warns_of_disk(self) -> bool: ...  # and goes on, where there is too little
-    def failure_of(self, result: JobResult) -> str | None: ...  # why a job failed, or None
-    def complete(self, planned: PlannedJob, result: JobResult) -> str | None: ...  # its outputs; why it cannot, or None
+    def warns_of_disk(self) -> bool: ...  # only warns of lack of disk space
+    def failure_of(self, result: JobResult) -> str | None: ...  # reason, or None
+    def complete(self, planned: PlannedJob, result: JobResult) -> str | None: ...  # finalizes outputs; problem, or None
     def job_identity(self, planned: PlannedJob) -> Identity: ...
     def outputs_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths
-    def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # of which half a change does harm
-    def products_of(self, planned: PlannedJob) -> Sequence[str]: ...  # paths that a known program may write
+    def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # inputs damaged by a partial change
+    def products_of(self, planned: PlannedJob) -> Sequence[str]: ...  # possible output paths of a known program
     def label_of(self, planned: PlannedJob) -> str: ...
-    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None: ...  # another one for what failed
-    def numbered(self, numbers: Mapping[int, int]) -> Plan: ...  # the same with other numbers of its jobs, by place
+    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None: ...  # a replacement
+    def numbered(self, numbers: Mapping[int, int]) -> Plan: ...  # copy; map index -> job number
 
 
 def job_keys(plan: Plan) -> Iterator[JobKey]:
-    """Yield the marks by which the jobs of a step are found in the journal."""
+    """Yield the marks that identify the jobs of a step in the journal."""
     for planned in plan.jobs:
         changes = partial(plan.changed_inputs, planned)
         yield JobKey(planned.place, mark_of(plan.job_identity(planned)), plan.label_of(planned), changes)
@@ -197,14 +197,14 @@ class StepJobs:
 
     Attributes
     ----------
-    finished_jobs: the ends of those that were done by an earlier run and are still good, by name in the journal.
-    pending: those that have to run.
-    removed_jobs: names in the journal of jobs that the step had, and has not any more.
-    results: the results of all jobs, in their order, once they have run.
-    failed: why those failed that did.
+    finished_jobs: job name in the journal -> end event, of jobs done by an earlier run and still valid.
+    pending: jobs that have to run.
+    removed_jobs: names in the journal of former jobs of the step.
+    results: results of all jobs in order, after they have run.
+    failed: reasons of failed jobs.
     """
 
-    step: str  # its name
+    step: str  # name of the step
     plan: Plan
     executor: Executor
     ledger: JobLedger
@@ -220,7 +220,7 @@ class StepJobs:
     _results: dict[str, JobResult] = field(default_factory=dict)
     _tries: Counter[tuple[str, bool]] = field(default_factory=Counter)
     _again: list[PlannedJob] = field(default_factory=list)
-    _makes: dict[str, set[str]] = field(init=False)  # what a job may have written that was not there when it began
+    _makes: dict[str, set[str]] = field(init=False)  # job -> possible outputs that did not exist when it began
     _former_outputs: dict[str, list[str]] = field(default_factory=dict)  # by job name in the journal
 
     def __post_init__(self) -> None:
@@ -246,12 +246,12 @@ class StepJobs:
         return self.ledger.ledger.settings
 
     def refuse_unsafe(self) -> None:
-        """Look for jobs that were cut off while they changed an input.
+        """Refuse inputs left half-changed by interrupted jobs.
 
         Raises
         ------
         PipelineError
-            If an input has changed, and the step is not marked as repeatable.
+            If an input has changed, and the step is not repeatable.
         """
         unsafe = UnsafeJobs(self._stream.state.work, self.entry, self.step)
         changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
@@ -259,13 +259,13 @@ class StepJobs:
             self._stream.notice(notice)
 
     def removed_inputs(self, by_us_alone: bool = False) -> dict[str, str]:
-        """Return the inputs of pending jobs that are gone, and the job of an earlier step that wrote each.
+        """Return missing inputs of pending jobs -> the job of an earlier step that wrote each.
 
-        A later step may have removed them when they were needed no more, or the run itself.
+        A later step or the run itself may have removed them as unneeded.
 
         Parameters
         ----------
-        by_us_alone: whether only those count that the run itself removed; a step of a loop may remove what it likes.
+        by_us_alone: count only files removed by the run itself; a step of a loop may remove any file.
         """
         work, owners_by_path = self.ledger.ledger.work, {}
         removed = self._stream.state.removed
@@ -279,9 +279,9 @@ class StepJobs:
         return owners_by_path
 
     def unsafe(self, start: StepStart) -> dict[str, Stamps]:
-        """Return the stamps of the inputs that jobs are going to change; those from before the first job are kept.
+        """Return the fingerprints of inputs that jobs will change, as they were before the first job.
 
-        With those of jobs that were cut off, and that the step has not any more: it may have them again.
+        Interrupted former jobs of the step are included: a later pipeline may have them again.
         """
         self._start = start
         stamps: dict[str, Stamps] = {}
@@ -294,7 +294,7 @@ class StepJobs:
         return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(changed_paths), **stamps}
 
     def _absent(self, planned: PlannedJob, start: StepStart) -> list[str]:
-        """Return the possible outputs of a job: its outputs, and files that it names and that do not exist."""
+        """Return the possible outputs of a job: its outputs, and named files that do not exist."""
         outputs = set(self.plan.outputs_of(planned))
         workdir = planned.job.workdir
         candidates = named_files(planned.arguments, workdir) - set(
@@ -305,7 +305,7 @@ class StepJobs:
 
     def run(self) -> None:
         """Run the pending jobs."""
-        self.executor.on_notice = self._tell_notices  # what is waited for is told now, not when a job ends
+        self.executor.on_notice = self._tell_notices  # notices while waiting are reported at once
         self._set_aside()
         try:
             self._run_pending()
@@ -329,7 +329,7 @@ class StepJobs:
             pending = self._again
 
     def _set_aside(self) -> None:
-        """Move outputs of earlier runs out of the way of the jobs; a lenient run overwrites them."""
+        """Set outputs of earlier runs aside before the jobs; a lenient run overwrites them."""
         if self._settings.lenient:
             return
         jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
@@ -344,7 +344,7 @@ class StepJobs:
             former.set_aside(job, paths)
 
     def _mark(self, planned: PlannedJob) -> str:
-        """Return a text that changes with the inputs of a job: an order of a killed run is valid for these only."""
+        """Return a digest of a job's inputs: a job order of a killed run is valid only for equal inputs."""
         identity = self.plan.job_identity(planned)
         outputs = {*self.plan.outputs_of(planned), *self._former_outputs.get(job_entry(self.entry, planned.job), ())}
         stamps = self._start.stamps
@@ -382,7 +382,7 @@ class StepJobs:
         self._tell_notices()
         planned = self._planned[result.name]
         reason = self.plan.failure_of(result) or self.plan.complete(planned, result)
-        if result.is_lost:  # who ran it cannot say so any more
+        if result.is_lost:  # its executor cannot report it any more
             write_end(result.log, result.reason())
         if reason is not None:
             reason = with_estimate(reason, planned, result)
@@ -413,15 +413,15 @@ class StepJobs:
                 self._stream.warning(f"{self.step}: {warning}")
 
     def _clear(self, result: JobResult) -> None:
-        """Remove files of an ended job that are no outputs: those of failed or interrupted tries."""
+        """Remove incomplete files of failed or interrupted tries of an ended job."""
         for path in self._makes.get(result.name, ()) if not result.is_lost else ():
             if path not in self._stream.state.work.owners:
                 remove(path)
 
     def _products(self, planned: PlannedJob) -> Iterable[str]:
-        """Return the possible outputs of a job, where they were not staged.
+        """Return the possible outputs of a job without staging.
 
-        Of a script these are its results, of a known program the outputs of such a command.
+        For a script: its results; for a known program: the possible outputs of its command.
         """
         if planned.job.staged or self._settings.lenient:
             return []
@@ -433,19 +433,19 @@ class StepJobs:
             self._stream.notice(notice)
 
     def _changed(self, planned: PlannedJob) -> list[str]:
-        """Return the inputs that a job changes, and which are not any more as they were before the step."""
+        """Return the inputs of a job that it changes and that differ from their state before the step."""
         return changes_since({path: self._start.stamps.get(path) for path in self.plan.changed_inputs(planned)})
 
 
 def job_entry(entry: str, job: Job) -> str:
-    """Return the name of a job in the journal: that of its step, with counters of loops, and its place."""
+    """Return the name of a job in the journal: step with loop counters, and job number."""
     return f"{entry}/{job.name.rpartition('/')[2]}"
 
 
 def job_done(
     entry: str, planned: PlannedJob, result: JobResult, problem: str | None, attempt: int = 1, again: bool = False
 ) -> JobDone:
-    """Return the event of an ended job, with the results of its script."""
+    """Return the end event of a job, with the results of its script."""
     returned = text_of(str(planned.result)) if planned.result is not None and problem is None else None
     return JobDone(
         entry,
@@ -470,7 +470,7 @@ def job_done(
 
 
 def recorded_result(planned: PlannedJob, end: JobDone) -> JobResult:
-    """Return the result of a job that was done before, with the results of its script."""
+    """Return the recorded result of a finished job, with the results of its script."""
     if planned.result is not None and end.returned != text_of(str(planned.result)):
         planned.result.unlink(missing_ok=True)
         if end.returned is not None:
@@ -495,20 +495,20 @@ def recorded_result(planned: PlannedJob, end: JobDone) -> JobResult:
 
 
 def _returned(planned: PlannedJob) -> list[str]:
-    """Return the paths that a script returned."""
+    """Return the paths among the results of a script."""
     returned = json.loads(text) if planned.result and (text := text_of(str(planned.result))) else {}
     return [name for value in texts(returned) for name in files_of(value)]
 
 
 def set_aside(log: Path, attempt: int) -> Path:
-    """Rename the log of a try, so that the next one does not overwrite it; return its name."""
+    """Rename the log of a try to save it from the next one; return its new name."""
     aside = log.with_suffix(f".try{attempt}{log.suffix}")
     try:
         return log.rename(aside)
-    except OSError:  # it never came to a log
+    except OSError:  # no log was written
         return log
 
 
 def script_warnings(result: JobResult) -> list[str]:
-    """Return the warnings of a script: the lines of its log that begin with ``WARNING: ``."""
+    """Return the lines of a script's log that begin with ``WARNING: ``."""
     return [line.removeprefix(WARNING) for line in result.tail(WARNING_LINES) if line.startswith(WARNING)]
