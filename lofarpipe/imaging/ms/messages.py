@@ -1,4 +1,4 @@
-"""Known messages of casacore and EveryBeam, in scripts and in programs: the meaning of each, and its remedy."""
+"""Known error messages of casacore and EveryBeam, with cause and remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_MEMORY = "it ran out of memory; give the job more, or make the image smaller"
 NO_BEAM = "image without it: gridder = wgridder, no beam options, and station_diameter_m for the beam by formula"
 
 Messages = tuple[tuple[str, str], ...]
-#: Pattern of a message -> cause and remedy. The first that matches counts: special ones stand above general ones.
+#: Pattern of a message -> cause and remedy. The first match counts: specific patterns precede general ones.
 LIBRARY_MESSAGES: Messages = (
     # ---- the machine
     (r"Too many open files", "give the job fewer sets, or allow more open files (ulimit -n)"),
@@ -70,11 +70,11 @@ LIBRARY_MESSAGES: Messages = (
 
 
 def advice_for(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
-    """Return cause and remedy of an error message; "" if it is not known."""
+    """Return cause and remedy of an error message; "" if unknown."""
     return next((advice for pattern, advice in messages if re.search(pattern, message)), "")
 
 
 def advised(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
-    """Return an error message with its cause and remedy, where they are known."""
+    """Return an error message with its cause and remedy, if known."""
     advice = advice_for(message, messages)
     return f"{message}; {advice}" if advice else message

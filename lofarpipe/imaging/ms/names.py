@@ -1,4 +1,4 @@
-"""Names of measurement sets that must be mistakes; findings of the check."""
+"""Names of measurement sets: expansion of lists and patterns, and checks for mistakes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pathlib import Path
 from lofarpipe.support.parset import split_list
 from lofarpipe.support.utilities import exists, files_of, is_file
 
-AUTO = "auto"  # stands for the only field of a set that has data
+AUTO = "auto"  # the only field of a set with data
 
 
 def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
     """Return absolute paths for a list text such as ``[a.MS, /data/L*_SB*.MS]``, in the order given.
 
-    Relative names start in ``cwd``, ``~`` is the home directory. A pattern becomes the paths that it matches, sorted;
-    one that matches nothing, or that exists under just this name, stays as it is. A path that is named twice is
-    returned twice.
+    Relative names start in ``cwd``, ``~`` is the home directory. A pattern is replaced by its matches, sorted; a
+    pattern without matches, or that is itself the name of a file, is kept. Duplicates are kept.
 
     Raises
     ------
@@ -38,7 +37,7 @@ def expand_inputs(list_text: str, cwd: str | Path) -> list[str]:
 
 
 def other_case_hint(path: str) -> str:
-    """Return the spelling of a name, or pattern, that files have with other capital letters; "" where none has."""
+    """Return a name or pattern in the capitalisation of existing files; "" without a match."""
     folder, name = os.path.split(path)
     try:
         is_like = re.compile(fnmatch.translate(name), re.IGNORECASE).fullmatch
@@ -55,9 +54,9 @@ def other_case_hint(path: str) -> str:
 
 
 def named_sets(ms_input: str | list[str]) -> list[str]:
-    """Return the measurement sets that a script was given: a list, its text ``[a,b]``, a mapfile, or one set.
+    """Return the measurement sets of a script's argument: a list, its text ``[a,b]``, a mapfile, or one set.
 
-    Entries of a mapfile that are to be skipped are left out.
+    Skipped entries of a mapfile are excluded.
     """
     if isinstance(ms_input, list):
         return [str(path) for path in ms_input]
@@ -70,16 +69,16 @@ def named_sets(ms_input: str | list[str]) -> list[str]:
 
 LONGEST_TEXT = 500  # characters of an option in a message
 LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of Linux, and of ext4, XFS, Lustre and NFS
-LONGEST_ENDING = ".average_dpppconcat.ms"  # of all that the steps of a pipeline put behind the name of a set
+LONGEST_ENDING = ".average_dpppconcat.ms"  # longest suffix that pipeline steps append to the name of a set
 
 
 def abridge(text: str) -> str:
-    """Return the beginning of a text that nobody would read to its end."""
+    """Return a text, cut to a readable length."""
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 
 def without_comma(paths: Sequence[str]) -> list[str]:
-    """Return the names that are those of several sets with blanks between them."""
+    """Return findings about several sets separated by blanks instead of commas."""
     return [
         f"data_input_filenames: '{abridge(path)}' has no comma between the names; "
         f"write [{abridge(', '.join(path.split()))}]"
@@ -89,7 +88,7 @@ def without_comma(paths: Sequence[str]) -> list[str]:
 
 
 def no_names(paths: Sequence[str]) -> list[str]:
-    """Return the texts that can be no name of a file."""
+    """Return findings about texts that cannot be file names."""
     return [
         f"data_input_filenames: '{abridge(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"
         for path in paths
@@ -98,7 +97,7 @@ def no_names(paths: Sequence[str]) -> list[str]:
 
 
 def long_names(paths: Sequence[str]) -> list[str]:
-    """Return the sets whose averaged set would have a name that no file system takes."""
+    """Return findings about sets whose averaged set would have too long a name."""
     room = LONGEST_NAME - len(LONGEST_ENDING)
     return [
         f"data_input_filenames: {path}: its name has {size} bytes, and the averaged set is NAME{LONGEST_ENDING}; "

@@ -1,4 +1,4 @@
-"""The observation of measurement sets, as keywords of FITS."""
+"""FITS keywords that describe the observation of measurement sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lofarpipe.imaging.ms.tables import opened
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import LONGEST_TEXT
 
-MJD_BEGIN = datetime(1858, 11, 17)  # without a zone: TIME is UTC, and dates of FITS have none
+MJD_BEGIN = datetime(1858, 11, 17)  # naive: TIME is UTC, and FITS dates have no zone
 #: Keyword of FITS -> column of OBSERVATION, comment.
 OF_OBSERVATION = {
     "TELESCOP": ("TELESCOPE_NAME", "telescope"),
@@ -32,10 +32,10 @@ class ObservedSet:
 
 
 def observation_keywords(sets: Sequence[str]) -> dict[str, tuple[str | float, str]]:
-    """Return keyword -> value and comment of an image of all ``sets``; those that no set has are left out.
+    """Return keyword -> (value, comment) for an image of all ``sets``, without unknown ones.
 
-    Texts that differ between sets are joined by plus signs. The exposure is the time that any set covers: sets of
-    several windows at the same time count once, gaps between sets do not. Unreadable sets are skipped.
+    Texts that differ between sets are joined by plus signs. The exposure is the time covered by any set: simultaneous
+    sets count once, gaps between sets do not count. Unreadable sets are skipped.
     """
     observed = [one for path in sets if (one := read_observed_set(path)) is not None]
     comments = {key: comment for key, (_, comment) in OF_OBSERVATION.items()} | {"OBJECT": "field"}
@@ -55,10 +55,9 @@ def observation_keywords(sets: Sequence[str]) -> dict[str, tuple[str | float, st
 
 
 def read_observed_set(path: str) -> ObservedSet | None:
-    """Return the facts of one set; None where it cannot be read.
+    """Return the observation of one set; None if it cannot be read.
 
-    Its rows are taken to be in the order of time, as they are in sets of all telescopes: only the first and the last
-    are read.
+    Only the first and the last row are read: rows are assumed to be in time order, as in sets of all telescopes.
     """
     try:
         with opened(f"{path}::OBSERVATION") as table:
@@ -78,7 +77,7 @@ def read_observed_set(path: str) -> ObservedSet | None:
 
 
 def _times(table: Any) -> tuple[float, float, float]:
-    """Return the first and the last time, and the interval; NaN where there are no rows."""
+    """Return the first and the last time, and the interval; NaN without rows."""
     if not table.nrows():
         return math.nan, math.nan, math.nan
     times = [float(table.getcell("TIME", row)) for row in (0, table.nrows() - 1)]
@@ -86,7 +85,7 @@ def _times(table: Any) -> tuple[float, float, float]:
 
 
 def covered_s(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the time that spans cover, s; where several do, it counts once."""
+    """Return the duration of the union of time spans, s."""
     total, reached = 0.0, -math.inf
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
@@ -95,8 +94,8 @@ def covered_s(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def date_text(mjd_s: float) -> str:
-    """Return a time, s of MJD, as FITS has it."""
+    """Format a time, s of MJD, as a FITS date."""
     try:
         return (MJD_BEGIN + timedelta(seconds=round(mjd_s, 3))).isoformat(timespec="milliseconds")
-    except OverflowError:  # a time that is none
+    except OverflowError:  # invalid time
         return MJD_BEGIN.isoformat()

@@ -1,7 +1,7 @@
-"""The rows of a measurement set: its time slots, and the baselines of each, read without the visibilities.
+"""Row layout of a measurement set: time slots and their baselines, read without the visibilities.
 
-Where every slot has as many rows as the first one, one row of each slot is read of every column, and the antennas of
-all rows; else all rows are read, in blocks.
+If all slots have as many rows as the first, one row per slot is read, and the antennas of all rows; otherwise all rows
+are read, in blocks.
 """
 
 from __future__ import annotations
@@ -22,22 +22,21 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 ROWS_PER_BLOCK = 500_000
-ROWS_PER_READ = 32_768  # of one column: what fits into the processor's memory is fastest
+ROWS_PER_READ = 32_768  # per column: blocks that fit into the CPU cache are fastest
 TIME_TOLERANCE_S = 0.01  # msin.timetolerance of DP3 6.6
 INTERVAL_TOLERANCE_S = 1e-4  # DP3 inserts an empty slot at most once in a hundred if INTERVAL is off by so much
-FAR_APART = 2.5  # INTERVALs between slots that are no neighbours; with less, INTERVAL is taken to be wrong
+FAR_APART = 2.5  # INTERVALs that separate slots with a gap; at a smaller distance, INTERVAL is assumed to be wrong
 GAP_STEPS = 1.5  # slots farther apart than this have a gap between them
-MOST_CELLS = 5  # (slots x baselines) per row; a set with more is not made of time slots
+MOST_CELLS = 5  # (slots x baselines) per row; above, the set has no regular time slots
 
 
 @dataclass(frozen=True)
 class TimeAxis:
     """The time slots of a set, MJD UTC seconds; ``first_s`` and ``last_s`` are their centres.
 
-    ``step_s`` is how one slot usually follows another, ``first_interval_s`` the INTERVAL of the first row, which DP3
-    takes for it. ``exposure_s`` is that of all slots together. ``offset_s`` is how far a slot is at most from a whole
-    number of steps after the first one. ``backward_row`` is the first row that is earlier than the one before it; -1
-    for none.
+    ``step_s`` is the typical spacing of slots, ``first_interval_s`` the INTERVAL of the first row, which DP3 uses as
+    step. ``exposure_s`` is the total of all slots. ``offset_s`` is the largest deviation of a slot from a multiple of
+    the step. ``backward_row`` is the first row earlier than its predecessor; -1 for none.
     """
 
     first_s: float
@@ -53,22 +52,22 @@ class TimeAxis:
 
     @property
     def grid_slots(self) -> int:
-        """The number of slots from the first to the last, whether rows exist for them or not."""
+        """The number of slots from the first to the last, including missing ones."""
         return round((self.last_s - self.first_s) / self.step_s) + 1
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether each slot follows the one before it by just a step, as DP3 needs it to read several sets at once."""
+        """Whether all slots are one step apart, as DP3 needs to concatenate sets."""
         return self.gaps == 0 and self.slots == self.grid_slots and self.offset_s < TIME_TOLERANCE_S
 
 
 @dataclass(frozen=True)
 class RowLayout:
-    """How the rows of a set are ordered within its time slots.
+    """The order of rows within the time slots of a set.
 
-    ``repeated`` counts the rows that have time and baseline of another. ``same_order``: every slot has the baselines of
-    the first one, in the same order. ``digest`` distinguishes those of one set from those of another, ``sorted_digest``
-    the baselines of all slots in rising order.
+    ``repeated`` counts rows with the time and baseline of another row. ``same_order``: every slot has the baselines of
+    the first one, in the same order. ``digest`` identifies the sequence of baselines, ``sorted_digest`` that of the
+    sorted slots.
     """
 
     rows: int
@@ -83,12 +82,12 @@ class RowLayout:
 
     @property
     def is_regular(self) -> bool:
-        """Whether each slot has each baseline once, in the same order."""
+        """Whether every slot has every baseline once, in the same order."""
         return self.same_order and self.repeated == 0 and self.fewest_rows == self.most_rows
 
 
 def read_field_rows(table: Any, nfields: int) -> dict[int, int]:
-    """Return how many rows each field has, by FIELD_ID; of a set with one field some of the rows are looked at."""
+    """Return the number of rows per FIELD_ID; a set with one field is sampled."""
     nrows, counts = int(table.nrows()), dict[int, int]()
     step = 1 if nfields != 1 else max(1, nrows // 1000)
     for first in range(0, nrows, ROWS_PER_BLOCK * step):
@@ -99,13 +98,13 @@ def read_field_rows(table: Any, nfields: int) -> dict[int, int]:
 
 
 def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], choice: str = AUTO) -> int:
-    """Return the number of the field to image: the only one that has rows, or the one named, or numbered, ``choice``.
+    """Return the number of the field to image: ``choice`` (name or number), or the only one with rows.
 
     Raises
     ------
     MeasurementSetError
-        If rows are of a field that the FIELD table does not have, if several have rows and none of them is wanted, or
-        if the wanted one has none.
+        If FIELD_ID is not in the FIELD table, if several fields have rows and none is selected, or if the selected one
+        has no rows.
     """
     stray = [number for number in rows if not 0 <= number < len(names)]
     if stray:
@@ -134,7 +133,7 @@ def read_rows(table: Any, nantennas: int) -> tuple[TimeAxis, RowLayout]:
 
 
 def _first_run(table: Any, nantennas: int) -> int:
-    """Return how many rows have the time of the first one before another time comes."""
+    """Return the length of the first time slot, rows."""
     nrows = int(table.nrows())
     length = min(nrows, nantennas * (nantennas + 1) // 2 + 1)
     while True:
@@ -146,9 +145,9 @@ def _first_run(table: Any, nantennas: int) -> int:
 
 
 def _regular_slot_rows(table: Any, nantennas: int) -> int:
-    """Return the rows of a time slot where all slots have as many, and the same baselines; 0 where they have not."""
+    """Return the rows per time slot if all slots have the same number and baselines, otherwise 0."""
     nrows, rows = int(table.nrows()), _first_run(table, nantennas)
-    if not rows or nrows % rows:  # 0 where the first TIME is no number
+    if not rows or nrows % rows:  # 0 if the first TIME is NaN
         return 0
     starts_s, ends_s = (table.getcol("TIME", first, -1, rows) for first in (0, rows - 1))
     if not ((starts_s == ends_s).all() and (np.diff(starts_s) > 0).all()):
@@ -159,7 +158,7 @@ def _regular_slot_rows(table: Any, nantennas: int) -> int:
 
 
 def _has_pattern(table: Any, column: str, length: int) -> bool:
-    """Whether the first integers of a column come again in all of it; read into one block, at half the cost."""
+    """Whether a column repeats its first integers throughout; reuses one buffer, at half the cost."""
     nrows, size = int(table.nrows()), length * max(1, ROWS_PER_READ // length)
     expected, block = np.resize(table.getcol(column, 0, length), size), np.empty(size, np.int32)
     for first in range(0, nrows, size):
@@ -171,7 +170,7 @@ def _has_pattern(table: Any, column: str, length: int) -> bool:
 
 
 def read_codes(table: Any, first: int, rows: int) -> Numbers:
-    """Return one number for the baseline of each row."""
+    """Return an integer key of the baseline of each row."""
     return _codes(*(np.asarray(table.getcol(name, first, rows)) for name in ("ANTENNA1", "ANTENNA2")))
 
 
@@ -194,7 +193,7 @@ def _digest(pairs: Numbers) -> str:
 
 
 def _crossed(pairs: Numbers) -> tuple[int, ...]:
-    """Return the antennas of baselines between different ones."""
+    """Return the antennas in cross-correlations."""
     antenna1, antenna2 = pairs >> 32, pairs & 0xFFFFFFFF
     cross = antenna1 != antenna2
     return tuple(int(number) for number in np.union1d(antenna1[cross], antenna2[cross]))
@@ -203,16 +202,15 @@ def _crossed(pairs: Numbers) -> tuple[int, ...]:
 def _time_axis(
     times_s: Floats, intervals_s: Floats, exposures_s: Floats, first_interval_s: float, backward_row: int = -1
 ) -> TimeAxis:
-    """Return the axis of sorted slots with the INTERVAL and the EXPOSURE of each.
+    """Return the time axis of sorted slots, given INTERVAL and EXPOSURE of each.
 
-    The step is the usual distance of slots that are not apart by a gap. It is the usual INTERVAL where there is one
-    slot, or where all slots are far apart: snapshots.
+    The step is the median distance of slots, gaps excluded; for a single slot or snapshots, the median INTERVAL.
     """
     steps_s = np.diff(times_s)
     close_s = steps_s[steps_s < GAP_STEPS * np.percentile(steps_s, 25)] if len(steps_s) else intervals_s
     step_s, interval_s = float(np.median(close_s)), round(float(np.median(intervals_s)), 12)
     if abs(step_s - interval_s) < INTERVAL_TOLERANCE_S or 0 < interval_s < step_s / FAR_APART:
-        step_s = interval_s  # it has more digits than the difference of two times
+        step_s = interval_s  # more precise than the difference of two times
     exposures_s = np.where((exposures_s > 0) & np.isfinite(exposures_s), exposures_s, step_s)
     steps = (times_s - times_s[0]) / step_s if step_s > 0 else np.zeros(1)
     return TimeAxis(
@@ -237,7 +235,7 @@ def _blocks(table: Any, *columns: str) -> Iterator[list[NDArray[Any]]]:
 
 
 def _read_times(table: Any) -> tuple[Floats, int]:
-    """Return the times of all slots, sorted, and the first row that is earlier than the one before it, or -1."""
+    """Return the sorted times of all slots, and the first row earlier than its predecessor, or -1."""
     slot_times, before_s, first, backward_row = [], -np.inf, 0, -1
     for (times_s,) in _blocks(table, "TIME"):
         back = np.flatnonzero(np.diff(times_s, prepend=before_s) < 0)
@@ -286,7 +284,7 @@ def _count(table: Any, times_s: Floats) -> tuple[Numbers, Numbers, Floats, Float
 
 
 def _count_repeated(table: Any, times_s: Floats, pairs: Numbers) -> int:
-    """Return how many rows repeat another; 0 where hardly any slot has rows of most baselines."""
+    """Return the number of duplicate rows; 0 if few slots are complete."""
     nrows, cells = int(table.nrows()), len(times_s) * len(pairs)
     if cells > MOST_CELLS * nrows:
         return 0
@@ -298,7 +296,7 @@ def _count_repeated(table: Any, times_s: Floats, pairs: Numbers) -> int:
 
 
 def _same_order(table: Any, expected: Numbers) -> bool:
-    """Whether the baselines of every slot come in the order of those of the first one; all have as many."""
+    """Whether all slots, of equal length, have the baselines of the first one in the same order."""
     place = 0
     for antenna1, antenna2 in _blocks(table, "ANTENNA1", "ANTENNA2"):
         codes = _codes(antenna1, antenna2)

@@ -1,10 +1,9 @@
-"""A survey of measurement sets before they are imaged: all that check, plan and DP3's arguments depend on.
+"""Survey of measurement sets before imaging: the input of checks, plan and DP3's arguments.
 
-Times and antennas are read of all rows, as in rows.py. Of a set that is not small flags and values come from time slots
-that are evenly spread over it; its weights and UVW are read in all rows, for the check only if that is quick.
-The survey of a set is made once, and kept in the user's cache for other commands: a small JSON file, whose name is the
-digest of the question and of the files of the set as they were. A set that was written since has another digest, and
-nobody finds the old entry, which goes with the oldest.
+Times and antennas are read from all rows, as in rows.py. Flags and values of large sets come from evenly spread time
+slots; weights and UVW are read from all rows, in a check only if that is fast. Surveys are cached in the user's cache
+directory: one small JSON file each, named by a digest of the arguments and the fingerprint of the set's files. A
+modified set has another digest; its stale entry expires.
 """
 
 from __future__ import annotations
@@ -47,24 +46,24 @@ from lofarpipe.support.data_directories import user_cache
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
-SCHEMA = 2  # to be raised when an entry's content, or what it means, changes
-RECENT_S = 2.0  # files written so recently may be written again without another time of change
+SCHEMA = 2  # increment when the content or meaning of entries changes
+RECENT_S = 2.0  # more recent files may change again within the resolution of timestamps
 MOST_ENTRIES, OLDEST_S = 10_000, 30 * 86400.0
 
 
 def fingerprint(path: str) -> str:
-    """Return a text that differs once a file of a set was written, or replaced; "" if they cannot be looked at.
+    """Return a fingerprint of the files of a set; "" if they cannot be inspected.
 
-    Of the files of the main table and its subtables: name, size, times of change of content and inode, and the inode.
+    It covers the files of the main table and its subtables: name, size, mtime, ctime and inode.
     """
     return _files_of(path)[0]
 
 
 def _files_of(path: str) -> tuple[str, float]:
-    """Return the fingerprint of a set, and when it was written last."""
+    """Return the fingerprint of a set, and the time of its last modification."""
     files, folders = list[tuple[str, int, int, int, int]](), [path]
     try:
-        for folder in folders:  # which grows: of a multi-MS each part has subtables
+        for folder in folders:  # the list grows: each part of a multi-MS has subtables
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(("table.dat", "table.f")):
@@ -79,7 +78,7 @@ def _files_of(path: str) -> tuple[str, float]:
 
 
 def read_entry(question: Iterable[object], files: str) -> dict[str, Any] | None:
-    """Return the entry of a question about a set with the fingerprint ``files``; None for nothing."""
+    """Return the cache entry of a question about a set with the fingerprint ``files``; None if missing."""
     with suppress(OSError, ValueError):
         entry = json.loads(_entry_path(question, files).read_bytes())
         if isinstance(entry, dict):
@@ -88,9 +87,9 @@ def read_entry(question: Iterable[object], files: str) -> dict[str, Any] | None:
 
 
 def write_entry(question: Iterable[object], path: str, files: str, entry: Mapping[str, Any]) -> None:
-    """Store the survey of the set at ``path``, whose fingerprint was ``files`` before.
+    """Store the survey of the set at ``path``; ``files`` is its earlier fingerprint.
 
-    Nothing is stored of a set that was written meanwhile, or just before, nor where there is no place for it.
+    Nothing is stored if the set was modified meanwhile or just before, or if the cache is not writable.
     """
     now, written_s = _files_of(path)
     if now != files or time.time() - written_s < RECENT_S:
@@ -108,7 +107,7 @@ def write_entry(question: Iterable[object], path: str, files: str, entry: Mappin
 
 
 def _plain(value: Any) -> list[Any]:
-    """Return an array, or a set, as JSON can hold it."""
+    """Convert an array or a set for JSON."""
     return value.tolist() if hasattr(value, "tolist") else sorted(value)
 
 
@@ -122,7 +121,7 @@ def _entry_path(question: Iterable[object], files: str) -> Path:
 
 @functools.cache
 def _prune(directory: Path) -> None:
-    """Remove old entries, and the oldest of too many; once in a process."""
+    """Remove expired and excess entries, once per process."""
     with os.scandir(directory) as entries:
         ages = sorted((entry.stat().st_mtime, entry.path) for entry in entries)
     surplus = len(ages) - MOST_ENTRIES
@@ -132,31 +131,30 @@ def _prune(directory: Path) -> None:
                 os.unlink(path)  # noqa: PTH108 - of a text
 
 
-SAMPLED_VISIBILITIES = 100_000  # rows x channels; a set with no more is read entirely
-SAMPLED_SLOTS = 6  # at most, of another
-SAMPLED_VALUES = 50_000  # of these the values are read
-SCANNED_WEIGHTS = 50_000_000  # of a set of which even the check reads all: 0.1 CPU s
+SAMPLED_VISIBILITIES = 100_000  # rows x channels; smaller sets are read entirely
+SAMPLED_SLOTS = 6  # maximum for larger sets
+SAMPLED_VALUES = 50_000  # sampled visibilities whose values are read
+SCANNED_WEIGHTS = 50_000_000  # up to this size a check reads all weights: 0.1 s of CPU
 WEIGHTS_PER_READ = 1_000_000
 COUNTED_WEIGHTS = 10_000  # of the sample, for quantiles
-LOW_PERCENT = 1.0  # of the weights may be lower than the lowest that matters
-ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # where something usable is looked for in all of a set
-# What DP3 6.6 needs to copy a set (each removed in turn), beside what opened_set() asks for.
+LOW_PERCENT = 1.0  # of the weights are ignored in the lowest weight
+ROWS_PER_READ, FIRST_ROWS = 20_000, 200  # blocks of the search for usable visibilities
+# Subtables that DP3 6.6 needs to copy a set (tested by removal), beyond those of opened_set().
 NEEDED_SUBTABLES, NEEDED_COLUMNS = ("HISTORY",), ("FLAG_CATEGORY", "DATA")
-# A station of LOFAR that EveryBeam knows is called after its antennas, as in CS002HBA0; DP3's stationadder calls its
+# LOFAR stations known to EveryBeam are named after their antennas, as in CS002HBA0; DP3's stationadder calls its
 # own ones ST001.
 STATION_NAME = lazy_pattern(r"(LBA|HBA)[01]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Usability:
-    """Sampled cross-correlations, counted: visibilities (row, channel) ``looked_at``, and why some cannot be used.
+    """Counts of sampled cross-correlations (row, channel): all, ``looked_at``, and unusable ones by reason.
 
-    ``negative`` and ``not_a_number`` are weights of unflagged visibilities, ``half_weighted`` those that can be used
-    though their cross hands have no weight beside the parallel ones. ``odd_autocorrelations`` are unflagged ones whose
-    weight is negative or no number. ``antennas`` have a usable visibility; ``shortest_m`` and
-    ``longest_m`` are the projected baselines with one, 0 where there is none. All but 1 % of the positive weights are
-    above ``low_weight``, half are above ``usual_weight``; ``highest_weight`` is that of what can be used, and of
-    autocorrelations.
+    ``negative`` and ``not_a_number`` count weights of unflagged visibilities, ``half_weighted`` usable ones with
+    negligible cross-hand weights, ``odd_autocorrelations`` unflagged ones whose weight is negative or not finite.
+    ``antennas`` have usable visibilities; ``shortest_m`` and ``longest_m`` are the extreme projected baselines with
+    usable data, 0 without. ``low_weight`` is the 1st percentile of the positive weights, ``usual_weight`` the median;
+    ``highest_weight`` is the maximum of usable visibilities and autocorrelations.
     """
 
     looked_at: int
@@ -176,26 +174,26 @@ class Usability:
 
     @property
     def usable(self) -> int:
-        """The number of visibilities that can be used."""
+        """The number of usable visibilities."""
         unusable = self.flagged + self.negative + self.not_a_number + self.without_weight + self.not_finite
         return self.looked_at - unusable
 
 
 @dataclass(frozen=True)
 class SetSurvey:
-    """Content of one measurement set, of the field that is imaged."""
+    """Survey of the imaged field of one measurement set."""
 
     metadata: SetMetadata
     usability: Usability
-    every_row: bool  # the weights of all rows were looked at
-    is_whole: bool  # all of it is in its own directory
+    every_row: bool  # whether the weights of all rows were read
+    is_whole: bool  # whether all subtables are inside the set's directory
     rising: bool  # frequencies
     visibility_columns: tuple[str, ...]
     weight_column: str
     missing_columns: tuple[str, ...]
     missing_subtables: tuple[str, ...]
-    dangling_subtables: tuple[str, ...]  # keywords that name a table that does not exist
-    applied_beam: AppliedBeam  # that the visibilities were corrected for
+    dangling_subtables: tuple[str, ...]  # keywords that refer to missing tables
+    applied_beam: AppliedBeam  # beam already corrected in the visibilities
     phased_up: tuple[str, ...]  # stations without a beam model of their own: superstations
 
     @property
@@ -205,17 +203,17 @@ class SetSurvey:
 
     @property
     def times(self) -> TimeAxis:
-        """The time slots of the field that is imaged."""
+        """The time slots of the imaged field."""
         return self.metadata.times
 
     @property
     def layout(self) -> RowLayout:
-        """How its rows are ordered."""
+        """The order of its rows."""
         return self.metadata.layout
 
     @property
     def antennas(self) -> tuple[int, ...]:
-        """The antennas that have data; where none has, those that have rows."""
+        """The antennas with usable data, or with rows if there are none."""
         return self.usability.antennas or self.layout.antennas
 
 
@@ -223,16 +221,16 @@ _surveys: dict[tuple[str, str, str], tuple[str, SetSurvey]] = {}
 
 
 def survey_set(path: str, data_column: str = "", field: str = AUTO, every_row: bool = False) -> SetSurvey:
-    """Return the survey of a set; the one made before, here or by another command, if the set is as it was.
+    """Return the survey of a set, from the cache if the set is unchanged.
 
     Parameters
     ----------
     data_column
-        Column of the visibilities that are imaged; empty for none.
+        Column of the imaged visibilities; empty for none.
     field
-        Number or name of the field, where the set has rows of several.
+        Number or name of the field, for sets with several.
     every_row
-        Whether the weights of all rows are looked at, however many there are.
+        Whether the weights of all rows are read, regardless of their number.
 
     Raises
     ------
@@ -253,7 +251,7 @@ def survey_set(path: str, data_column: str = "", field: str = AUTO, every_row: b
 
 
 def _restored(entry: Mapping[str, Any]) -> SetSurvey | None:
-    """Return the survey that `dataclasses.asdict` and JSON made an entry of; None if it is none."""
+    """Rebuild a survey from a cache entry; None if the entry is invalid."""
     try:
         metadata, applied_beam = _with_tuples(entry["metadata"]), _with_tuples(entry["applied_beam"])
         for name in ("frequencies_hz", "antenna_positions_m", "dish_diameters_m"):
@@ -301,7 +299,7 @@ def _survey(path: str, data_column: str, field: str, every_row: bool) -> SetSurv
 
 
 def _is_whole(path: str, table: Any) -> bool:
-    """Whether the subtables of a set are all below its directory, so that its fingerprint is that of all of them."""
+    """Whether all subtables of a set are inside its directory, and so covered by its fingerprint."""
     names = [
         text.removeprefix("Table: ") for value in table.getkeywords().values() if (text := str(value))[:7] == "Table: "
     ]
@@ -310,14 +308,14 @@ def _is_whole(path: str, table: Any) -> bool:
 
 
 def _phased_up(metadata: SetMetadata) -> tuple[str, ...]:
-    """Return the antennas of LOFAR for which EveryBeam has no station."""
+    """Return the LOFAR antennas without a station in EveryBeam."""
     if metadata.telescope.upper() != "LOFAR" or not metadata.has_lofar_beam:
         return ()
     return tuple(name for name in metadata.antenna_names if not STATION_NAME.search(name))
 
 
 def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
-    """Return (first row, rows) of the sample: whole slots, evenly spread, or all of a small set."""
+    """Return (first row, rows) of the sample: complete, evenly spread slots, or all of a small set."""
     nrows, rows = int(table.nrows()), layout.most_rows
     if nrows * nchan <= SAMPLED_VISIBILITIES or nrows < 2 * rows:
         return [(0, nrows)]
@@ -327,7 +325,7 @@ def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
 
 
 def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_row: bool) -> tuple[Usability, bool]:
-    """Return why visibilities cannot be used, each counted once, and whether the weights of all rows were looked at."""
+    """Return counts of unusable visibilities by reason, and whether the weights of all rows were read."""
     nrows, nchan = int(table.nrows()), len(metadata.frequencies_hz)
     places, highest = _places(table, metadata.layout, nchan), 0.0
     is_small = places == [(0, nrows)]
@@ -360,10 +358,10 @@ def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_r
 
 
 def _scan_weights(table: Any) -> tuple[list[tuple[int, int]], float]:
-    """Return (first row, rows) of blocks that have something odd in weights or UVW, and the highest other weight.
+    """Return (first row, rows) of blocks with odd weights or UVW, and the highest valid weight.
 
-    Odd is a weight that is negative or no number, or 0 in the cross hands only. Positive floats are in the order of
-    their bits, above which come infinity, what is no number, and all that is negative.
+    Odd weights are negative, not finite, or 0 in the cross hands only. As unsigned integers, positive floats sort in
+    order, followed by infinity, NaN and negative floats.
     """
     column, nrows, odd, highest = weight_column(table), int(table.nrows()), [], np.float32(0.0)
     cell = np.shape(table.getcell(column, 0))
@@ -384,13 +382,13 @@ def _scan_weights(table: Any) -> tuple[list[tuple[int, int]], float]:
 
 
 def _lack_weight(weights: NDArray[np.float32], lowest: np.uint32, highest: np.uint32) -> bool:
-    """Whether visibilities have a weight in the parallel hands, and none beside it in the cross hands."""
+    """Whether the cross-hand weights are negligible although the parallel hands have weight."""
     if lowest.view(np.float32) >= LEAST_SHARE * highest.view(np.float32):
         return False
     return bool(lacks_cross_weight(weights).any())
 
 
-# Masks of a part that are counted: why a visibility cannot be used, of which no two overlap, and one of those that can.
+# Counted masks of a block: disjoint reasons for unusable visibilities, and a subset of the usable ones.
 COUNTED = (
     "flagged",
     "negative",
@@ -453,9 +451,9 @@ def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
 
 
 def why_unusable(path: str, data_column: str = "", field_id: int = 0) -> str:
-    """Return why there is nothing to image: "" as soon as one sample is found that is unflagged, weighted and finite.
+    """Return why there is nothing to image; "" as soon as a usable visibility is found.
 
-    Only cross-correlations count; few rows are read first, then more, and visibilities of ``data_column`` only.
+    Only cross-correlations and ``data_column`` are read, first few rows, then more.
     """
     reached, stages = 0, ("flagged", "flagged, or of weight 0", "flagged, of weight 0, or not a finite number")
     with opened_field(path, field_id) as table:
@@ -469,7 +467,7 @@ def why_unusable(path: str, data_column: str = "", field_id: int = 0) -> str:
 
 
 def _stage(table: Any, first: int, rows: int, data_column: str) -> int:
-    """Return how far the best cross-correlation sample of some rows comes: unflagged, with weight, finite."""
+    """Return the furthest stage of any cross-correlation: unflagged, with weight, finite."""
     antenna1, antenna2 = read_antenna_pairs(table, first, rows)
     cross = antenna1 != antenna2
     flags = read_flags(table, first, rows)

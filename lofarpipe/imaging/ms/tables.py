@@ -1,4 +1,4 @@
-"""Opens measurement sets and their subtables; errors have the reason and the remedy."""
+"""Opening of measurement sets and their subtables; errors name reason and remedy."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lofarpipe.imaging.ms.names import other_case_hint
 from lofarpipe.support.utilities import exists
 
 SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW")
-# What every measurement set has. Source: casacore, which does not open one without these.
+# Required subtables. Source: casacore, which refuses sets without them.
 COLUMNS = frozenset({"UVW", "FLAG", "WEIGHT", "SIGMA", "TIME", "TIME_CENTROID", "INTERVAL", "EXPOSURE", "FLAG_ROW"})
 COLUMNS |= {"ANTENNA1", "ANTENNA2", "FEED1", "FEED2", "FIELD_ID", "DATA_DESC_ID", "ARRAY_ID", "OBSERVATION_ID"}
 COLUMNS |= {"PROCESSOR_ID", "SCAN_NUMBER", "STATE_ID"}
-NO_LOCK = "autonoread"  # of casacore: reading waits for nobody
+NO_LOCK = "autonoread"  # casacore: read without waiting for locks
 LOCK = "auto"  # for writing
 LOCK_WAIT_S = 5.0
 LOCK_POLL_S = 0.1
@@ -36,11 +36,11 @@ class MeasurementSetError(PipelineError):
     """A measurement set is missing, is not one, or holds something that cannot be imaged."""
 
 
-_stubborn: set[int] = set()  # processes that were waited for once: each costs one wait, not one for every set
+_stubborn: set[int] = set()  # processes already waited for: one wait each, not one per set
 
 
 def _refuse_locked(path: str) -> None:
-    """Raise if another process keeps a table, or the subtable behind ``::``, locked; casacore would wait for ever."""
+    """Raise if another process holds a lock on a table (or ``::`` subtable); casacore would wait forever."""
     ends_s = time.monotonic() + LOCK_WAIT_S
     for table in dict.fromkeys((path.partition("::")[0], path.replace("::", "/"))):
         while process := lock_holder(table):
@@ -54,9 +54,9 @@ def _refuse_locked(path: str) -> None:
 
 
 def lock_holder(table: str) -> int:
-    """Return the number of the process that has a casacore table locked for writing; 0 for none, or for this one.
+    """Return the id of another process with a write lock on a casacore table; 0 for none.
 
-    Source: casacore, class LockFile: a lock of fcntl on the first byte of table.lock.
+    Source: casacore, class LockFile: an fcntl lock on the first byte of table.lock.
     """
     try:
         file = os.open(f"{table}/table.lock", os.O_RDONLY | os.O_CLOEXEC)
@@ -81,12 +81,12 @@ def _process_name(process: int) -> str:
 
 @contextmanager
 def opened(path: str, readonly: bool = True) -> Iterator[Any]:
-    """Open a casacore table, read-only unless it is to be changed, and close it again.
+    """Open a casacore table, read-only by default, as a context manager.
 
     Raises
     ------
     MeasurementSetError
-        If it cannot be opened, read or changed, or another process keeps it locked.
+        If it cannot be opened, read or changed, or is locked by another process.
     """
     action = "opened as a table"
     _refuse_locked(path)
@@ -100,14 +100,14 @@ def opened(path: str, readonly: bool = True) -> Iterator[Any]:
         raise MeasurementSetError(f"{path}: casacore cannot open a name that is not UTF-8; rename it") from err
     except RuntimeError as err:
         raise MeasurementSetError(f"{path}: cannot be {action}: {_reason(str(err).splitlines()[0])}") from err
-    except MemoryError as err:  # of an index that is nonsense
+    except MemoryError as err:  # from a corrupt index
         raise MeasurementSetError(
             f"{path}: cannot be {action}: it asks for more memory than there is; {DAMAGED}"
         ) from err
 
 
 def _without_link(path: str) -> str:
-    """Return the path of a subtable ``set::NAME``: in a multi-MS without links it is that of the first part."""
+    """Return the path of a subtable ``set::NAME``: that of the first part for a multi-MS without links."""
     main, _, name = path.rpartition("::")
     if not main or (Path(main) / name).is_dir():
         return path
@@ -119,18 +119,18 @@ def _reason(text: str) -> str:
     """Return casacore's error for an existing set, or a part of one, with the remedy."""
     if text.endswith("does not exist"):
         return f"{text}; {DAMAGED}"
-    # It wants to make a file longer that is too short; nobody is to change its mode, which would not help.
+    # casacore tries to extend a truncated file; changing its permissions would not help.
     return advised(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
 
 
 @contextmanager
 def opened_set(path: str) -> Iterator[Any]:
-    """Open a main table, after a look at whether the path is a measurement set at all.
+    """Open a main table, after checking that the path is a measurement set.
 
     Raises
     ------
     MeasurementSetError
-        If it is none, has no rows, or cannot be read.
+        If the path is not a measurement set, has no rows, or cannot be read.
     """
     if reason := _why_no_set(Path(path)):
         raise MeasurementSetError(f"{path}: {reason}")
@@ -152,9 +152,9 @@ def opened_set(path: str) -> Iterator[Any]:
 
 @contextmanager
 def opened_field(path: str, field_id: int, in_order: bool = True) -> Iterator[Any]:
-    """Open the rows of one field of a main table: all of them, where FIELD has one row.
+    """Open the rows of one field of a main table; all rows if FIELD has one row.
 
-    Where the rows are not ``in_order``, they are given sorted by time and baseline.
+    Unless ``in_order``, rows are sorted by time and baseline.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _count_rows(name: str) -> int:
 
 @contextmanager
 def selected_field(path: str, table: Any, field_id: int, nfields: int) -> Iterator[Any]:
-    """Give the rows of one field of an open main table: all of them, where FIELD has one row."""
+    """Select the rows of one field of an open main table; all rows if FIELD has one row."""
     if nfields == 1:
         yield table
         return
@@ -187,18 +187,18 @@ def selected_field(path: str, table: Any, field_id: int, nfields: int) -> Iterat
 
 
 def without_table(table: Any) -> list[str]:
-    """Return the keywords of an open main table that name a subtable which does not exist."""
+    """Return the keywords of an open main table that refer to missing subtables."""
     names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
     return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
 
 
 def visibility_columns(table: Any) -> list[str]:
-    """Return the columns of a main table that hold complex numbers, sorted."""
+    """Return the sorted complex columns of a main table."""
     return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
 
 
 def _why_no_set(path: Path) -> str:
-    """Return why a path cannot be a measurement set; "" if it can."""
+    """Return why a path is not a measurement set; "" if it may be one."""
     try:
         if not exists(path):
             quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
@@ -209,7 +209,7 @@ def _why_no_set(path: Path) -> str:
 
 
 def _what_else(path: Path) -> str:
-    """Return the kind of thing at a path instead of a set, and the remedy."""
+    """Describe a path that is not a measurement set, with the remedy."""
     if path.is_file():
         remedy = "unpack it first" if path.suffix in ARCHIVES else "a directory written by casacore is needed"
         return f"it is a file; {remedy}"

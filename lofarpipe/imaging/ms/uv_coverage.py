@@ -1,4 +1,4 @@
-"""The uv coverage of an observation: where it measured, and how much of that is flagged."""
+"""The uv coverage of an observation and its flagged fraction, as a figure."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Floats = NDArray[np.float64]
 
 SAMPLED_VISIBILITIES = 4_000_000  # over all sets: about 0.2 GB of flags and weights, and 10 s
 DRAWN_POINTS = 1_000_000  # before conjugates
-CELLS_ACROSS, FEW_CELLS_ACROSS, FEW_POINTS = 300, 150, 20_000  # so that a small set can be seen
+CELLS_ACROSS, FEW_CELLS_ACROSS, FEW_POINTS = 300, 150, 20_000  # coarser for small sets
 SMALL_CELLS_ACROSS = 100  # of the small panel
 USABLE_COLOUR, FLAGGED_COLOUR = "#1b3a6b", "#e8622c"
 LIMIT_LINES: tuple[Literal[":", "--"], ...] = (":", "--")  # of minuv and maxuv
-BEYOND_LIMIT, BEYOND_DATA = 1.12, 1.04  # how far the axes go beyond maxuv, and beyond the data
-MUCH_FURTHER = 1.5  # times maxuv: all of the coverage gets a panel of its own
+BEYOND_LIMIT, BEYOND_DATA = 1.12, 1.04  # axis limits relative to maxuv, and to the data
+MUCH_FURTHER = 1.5  # times maxuv: above, the whole coverage gets a separate panel
 DISTANCE_BINS = 50
-FIGURE_INCHES, DPI = (6.4, 8.4), 150  # letters that can be read where the report shows it about 500 pixels wide
+FIGURE_INCHES, DPI = (6.4, 8.4), 150  # legible at the report's width of about 500 pixels
 
 
 @dataclass(frozen=True, eq=False)
 class UVCoverage:
-    """Sampled visibilities, (n,): u and v in kilo-wavelengths, and whether each cannot be used.
+    """Sampled visibilities, (n,): u and v in kilo-wavelengths, and flags of unusable ones.
 
     ``title`` names the sampled data; ``fraction`` is the sampled part.
     """
@@ -55,7 +55,7 @@ class UVCoverage:
 
     @property
     def flagged_fraction(self) -> float:
-        """The part of the sampled visibilities that is flagged or has no weight."""
+        """The fraction of the sampled visibilities that is flagged or has no weight."""
         return float(self.flagged.mean())
 
     @property
@@ -65,9 +65,9 @@ class UVCoverage:
 
 
 def read_uv_coverage(paths: Sequence[str], field: str = AUTO) -> UVCoverage:
-    """Return the uv coverage of one field of measurement sets together: evenly spread time slots, all channels.
+    """Return the combined uv coverage of one field of several sets: sampled time slots, all channels.
 
-    The cost does not grow with the size of the sets. A visibility is flagged if FLAG of any correlation or FLAG_ROW is
+    The cost is independent of the size of the sets. A visibility is flagged if FLAG of any correlation or FLAG_ROW is
     set, or if its weight is not positive.
 
     Raises
@@ -112,7 +112,7 @@ def unflagged_by_distance(
 def _thinned(coverage: UVCoverage) -> tuple[Floats, Floats, Floats]:
     """Return u, v and flagged (0 or 1) of at most DRAWN_POINTS visibilities and their conjugates."""
     every = max(1, -(-coverage.flagged.size // DRAWN_POINTS))
-    if every > 1:  # a random choice: a regular one would beat with the number of channels
+    if every > 1:  # random: a regular selection would alias with the number of channels
         chosen = np.random.default_rng(1).permutation(coverage.flagged.size)[::every]
     else:
         chosen = np.arange(coverage.flagged.size)
@@ -121,7 +121,7 @@ def _thinned(coverage: UVCoverage) -> tuple[Floats, Floats, Floats]:
 
 
 def _within(coverage: UVCoverage, nearest_klambda: float, farthest_klambda: float) -> UVCoverage:
-    """Return the part between two distances from the origin."""
+    """Return the samples between two uv distances."""
     distance = coverage.distance_klambda
     chosen = (nearest_klambda <= distance) & (distance <= farthest_klambda)
     u, v, flagged = coverage.u_klambda[chosen], coverage.v_klambda[chosen], coverage.flagged[chosen]
@@ -132,7 +132,7 @@ def draw_uv_coverage(coverage: UVCoverage, minuv_klambda: float = 0.0, maxuv_kla
     """Return the figure: the uv plane coloured by flagged fraction, and the unflagged fraction by uv distance.
 
     ``minuv_klambda`` and ``maxuv_klambda`` are the shortest and the longest baseline imaged; 0: no such limit. Both
-    panels end just beyond the longest; where the coverage reaches MUCH_FURTHER, a small panel shows all of it.
+    panels end just beyond the longest; if the coverage extends MUCH_FURTHER, an inset shows all of it.
     """
     reach = float(coverage.distance_klambda.max())
     is_cut = 0 < maxuv_klambda < reach
@@ -162,7 +162,7 @@ def draw_uv_coverage(coverage: UVCoverage, minuv_klambda: float = 0.0, maxuv_kla
 
 
 def _title(coverage: UVCoverage, imaged: UVCoverage) -> str:
-    """Return the extent of the sample, and the flagged parts of it and of the imaged range."""
+    """Return the title: extent of the sample, flagged fractions of it and of the imaged range."""
     sampled = "all data" if coverage.fraction > 0.999 else f"{coverage.fraction:.2g} of the time slots sampled"
     flagged = f"{coverage.flagged_fraction:.1%} flagged"
     if 0 < imaged.flagged.size < coverage.flagged.size:
@@ -171,7 +171,7 @@ def _title(coverage: UVCoverage, imaged: UVCoverage) -> str:
 
 
 def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: int) -> PolyCollection:
-    """Draw the uv plane out to a distance along both axes, each cell with its flagged fraction; returns the cells."""
+    """Draw the flagged fraction in cells of the uv plane out to a distance; return the cells."""
     u, v, flagged = _thinned(_within(coverage, 0, span_klambda * 2**0.5))  # to the corners
     extent = (-span_klambda, span_klambda, -span_klambda, span_klambda)
     colours = LinearSegmentedColormap.from_list("flagged", [USABLE_COLOUR, "#a05195", FLAGGED_COLOUR])
@@ -189,7 +189,7 @@ def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: i
 
 
 def _mark_limits(plane: Axes, circles: Mapping[str, float]) -> None:
-    """Draw the limits of the imaged uv range as circles, named with their radius; a limit of 0 is none."""
+    """Draw the limits of the imaged uv range as circles labelled with their radius; 0: no limit."""
     lines = []
     for (name, radius), line in zip(circles.items(), LIMIT_LINES, strict=True):
         if radius:
@@ -205,14 +205,14 @@ def _limit_style() -> dict[str, Any]:
 
 
 def _draw_whole(axes: Axes, coverage: UVCoverage, span_klambda: float, circles: Mapping[str, float]) -> None:
-    """Draw all of the coverage in a small panel, with the part that is imaged as a circle."""
+    """Draw the whole coverage in an inset, with the imaged range as a circle."""
     _draw_plane(axes, coverage, span_klambda, SMALL_CELLS_ACROSS)
     axes.add_patch(Circle((0, 0), circles["maxuv"], fill=False, linestyle=LIMIT_LINES[1], **_limit_style()))
     axes.set_title("whole coverage", loc="left", fontsize=9)
 
 
 def _draw_histogram(axes: Axes, coverage: UVCoverage, imaged: UVCoverage, span_klambda: float) -> None:
-    """Draw the unflagged fraction by uv distance; bins without data stay empty, and look it."""
+    """Draw the unflagged fraction by uv distance; bins without data stay empty."""
     edges, fraction = unflagged_by_distance(coverage, span_klambda=span_klambda)
     has_data = np.isfinite(fraction)
     widths = np.diff(edges)

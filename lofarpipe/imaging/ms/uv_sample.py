@@ -1,8 +1,8 @@
-"""A sample of the visibilities that an image will be made of, with their imaging weights.
+"""A sample of the visibilities of an image, with their imaging weights.
 
-The uv coverage of an observation is known from a few time slots: the Earth turns each baseline in a known way, and all
-subbands of a time block share it. So some slots of some subbands are read, and visibilities are drawn at random between
-them in time and frequency. Of a small observation every visibility is made, or read.
+A few time slots determine the uv coverage: the Earth's rotation turns each baseline in a known way, and all subbands of
+a time block share it. Some slots of some subbands are read, and visibilities drawn at random between them in time and
+frequency. For a small observation all visibilities are generated or read.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ SETS_PER_BLOCK = 4  # lowest, highest and two between: flags and weights vary sl
 MAX_ROWS = 100_000  # read in all
 MAX_DENSITY_POINTS = 2_000_000  # visibilities drawn for the density of the uv plane
 MAX_POINTS = 50_000  # visibilities kept for sums over them
-# A density cell needs these: with fewer it looks too empty, wider ones smooth real gaps away. b_rms within 2.2 % of the
+# Samples per density cell: fewer underestimate the density, wider cells smooth real gaps. b_rms within 2.2 % of the
 # truth in simulations of 62 stations, 0.5 to 8 h, 10 and 20 subbands; 4 and 16: within 3 %.
 POINTS_PER_CELL = 8
 MAX_COARSENING = 16
-DRAW_SEED = 20181127  # the same data give the same plan
+DRAW_SEED = 20181127  # fixed: reproducible plans
 
 
 @dataclass(frozen=True, eq=False)
 class SetSample:
-    """Rows of one set, and the frequencies (Hz) of all channels of all sets that it stands for."""
+    """Rows of one set, and the channel frequencies (Hz) of all sets it represents."""
 
     metadata: SetMetadata
     sample: Sample
@@ -53,7 +53,7 @@ class SetSample:
 class Visibilities:
     """Drawn visibilities: ``uvw_lambda`` (n, 3), ``frequency_hz`` (n,), ``natural`` (n,), antennas (n,).
 
-    ``natural`` is the natural weight times the number of real visibilities that the drawn one stands for.
+    ``natural`` is the natural weight times the number of visibilities represented.
     """
 
     uvw_lambda: Floats
@@ -77,8 +77,8 @@ class Visibilities:
 class ImagingSample:
     """Visibilities within the uv range, with their weights in the image, each array (n,).
 
-    ``cell_factor`` is how many uv cells of the image, per axis, the density was counted in together; 1 where it is
-    ``complete``: each baseline at each time and frequency took part in it.
+    ``cell_factor`` is the width of the density cells in uv cells of the image; 1 if ``complete``: every baseline at
+    every time and frequency is included.
     """
 
     visibilities: Visibilities
@@ -88,7 +88,7 @@ class ImagingSample:
     cell_factor: int
     rows_read: int
     flagged_fraction: float
-    longest_lambda: float = 0.0  # within the uv range; also of what is too long for the pixels of the image
+    longest_lambda: float = 0.0  # within the uv range, including baselines beyond the image's uv grid
 
     def rms_baseline_lambda(self, weights: Floats) -> float:
         """Return the weighted rms length of the projected baselines, wavelengths."""
@@ -102,7 +102,7 @@ class ImagingSample:
 
 
 def _representatives(block: Sequence[SetMetadata]) -> list[tuple[SetMetadata, Floats]]:
-    """Return some sets of a time block, each with the frequencies of the sets next to it that it stands for."""
+    """Return some sets of a time block, each with the frequencies of the neighbouring sets it represents."""
     count = min(SETS_PER_BLOCK, len(block))
     shares = np.array_split(np.arange(len(block)), count)
     places = np.linspace(0, 1, count) if count > 1 else [0.5]
@@ -116,10 +116,9 @@ def _representatives(block: Sequence[SetMetadata]) -> list[tuple[SetMetadata, Fl
 
 
 def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS, data_column: str = "") -> list[SetSample]:
-    """Return rows of some sets of each time block, about ``max_rows`` in all, whatever the sets' number and size.
+    """Return rows of some sets of each time block, about ``max_rows`` in total.
 
-    Sets whose rows turn out to be flagged entirely are left out. Visibilities that are not finite count as flagged
-    where their column is given.
+    Entirely flagged sets are excluded. If a column is given, its non-finite visibilities count as flagged.
 
     Raises
     ------
@@ -140,7 +139,7 @@ def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS, data_col
 
 
 def rotate_uvw(uvw: Floats, seconds: Floats, declination_rad: float) -> Floats:
-    """Return baselines (n, 3) as they stand ``seconds`` (n,) later, in the same frame and unit.
+    """Rotate baselines (n, 3) to ``seconds`` (n,) later, in the same frame and unit.
 
     The Earth turns them around the pole, (0, cos d, sin d) in uvw.
     """
@@ -160,12 +159,12 @@ def _draw_places(rng: np.random.Generator, rows: int, places: int, per_row: int)
 
 
 def _slots_per_row(one: SetSample) -> int:
-    """Return how many time slots each row stands for, itself included."""
+    """Return the number of time slots that each row represents."""
     return max(1, round(1 / one.sample.fraction))
 
 
 def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visibilities:
-    """Return unflagged visibilities from among those that one set's rows stand for: slots around, channels beside."""
+    """Draw unflagged visibilities from the slots and channels that one set's rows represent."""
     sample, nchan, nslots = one.sample, len(one.frequencies_hz), _slots_per_row(one)
     rows = len(sample.time_s)
     places = _draw_places(rng, rows, nslots * nchan, points_per_row)
@@ -186,9 +185,9 @@ def _draw(one: SetSample, points_per_row: int, rng: np.random.Generator) -> Visi
 
 
 def draw_visibilities(samples: Sequence[SetSample]) -> tuple[Visibilities, bool]:
-    """Return up to about two million unflagged visibilities of the whole observation, and whether that is all of them.
+    """Return up to about two million unflagged visibilities of the observation, and whether these are all.
 
-    All of them means each baseline at each time and frequency; flags and weights are still those of the rows read.
+    All: every baseline at every time and frequency; flags and weights still come from the rows read.
     """
     rng = np.random.default_rng(DRAW_SEED)
     points_per_row = max(1, MAX_DENSITY_POINTS // sum(len(one.sample.time_s) for one in samples))
@@ -220,7 +219,7 @@ def _longest(drawn: Visibilities, image: ImageWeighting) -> float:
 
 
 def imaging_sample(samples: Sequence[SetSample], image: ImageWeighting) -> ImagingSample:
-    """Return visibilities within the uv range, with Briggs and uniform weights as WSClean would give them.
+    """Return visibilities within the uv range, with WSClean's Briggs and uniform weights.
 
     At most 50,000 visibilities are returned; the density behind their weights comes from up to two million.
 
