@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from lofarpipe.state.run_state import RunState
 
 EXIT_FAILED = 1
-TABLES = ".casacore"  # below what all nodes see
+TABLES = ".casacore"  # in the directory shared by all nodes
 ALLOCATIONS_PER_COLLECTION = 50_000  # of objects, beyond those freed; Python's own: 700
 EXIT_SIGNAL = 128  # plus the number of the signal
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_closed_streams() -> None:
-    """Open /dev/null for standard streams that are closed: else the first file of the run would get their number."""
+    """Open /dev/null for closed standard streams; otherwise the first file opened would take their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
@@ -78,7 +78,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 def typed_words() -> list[str]:
-    """Return the command line; a front end that was called by its own name is its first word."""
+    """Return the command line, with the name of a front end as its first word when called by that name."""
     name = os.path.basename(sys.argv[0])  # noqa: PTH119 - the start must not pay for pathlib
     return [*([name] if front_end(name) else []), *sys.argv[1:]]
 
@@ -97,7 +97,7 @@ def set_up_process(has_plugins: bool) -> None:
         return
     os.environ["PYTHONHASHSEED"] = "0"  # of children
     if has_plugins and sys.executable:
-        with contextlib.suppress(OSError):  # a run without is better than none
+        with contextlib.suppress(OSError):  # a run without it is better than no run
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
@@ -122,7 +122,7 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
         return EXIT_USAGE
     except PipelineError as err:
         return failed(str(err), debug, program)
-    except BrokenPipeError:  # whoever read what is printed, such as head, has had enough
+    except BrokenPipeError:  # the reader of the output, such as head, closed the pipe
         sys.stdout = None
         return EXIT_SIGNAL + signal.SIGPIPE
     except OSError as err:
@@ -132,7 +132,7 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
 
 
 def say(text: str, program: str = PROGRAM) -> None:
-    """Print an error, if the terminal is still there."""
+    """Print an error, unless the terminal has gone."""
     with contextlib.suppress(OSError):
         print(f"{program}: {text}", file=sys.stderr, flush=True)
 
@@ -148,7 +148,7 @@ def failed(text: str, debug: bool, program: str) -> int:
 
 
 def write_problem(err: OSError) -> str:
-    """Return an error of a disk, or of a file on it, as one line."""
+    """Format a disk or file error as one line."""
     from lofarpipe.support.disk import ADVICE, io_problem
 
     if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
@@ -159,7 +159,7 @@ def write_problem(err: OSError) -> str:
 
 
 def here_is_there() -> bool:
-    """Whether there is a current directory: somebody may have removed it since it was entered."""
+    """Whether the current directory still exists."""
     try:
         return bool(os.getcwd())  # noqa: PTH109 - the start must not pay for pathlib
     except OSError:
@@ -167,7 +167,7 @@ def here_is_there() -> bool:
 
 
 def unexpected(err: Exception) -> str:
-    """Return an unforeseen error as one line: file, line, and the exception."""
+    """Format an unexpected exception as one line: file, line, exception."""
     trace = err.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -189,7 +189,7 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
 
 
 def tell_refusal(settings: Settings, problem: str) -> None:
-    """Run the command of [notify] for a run that the check refused."""
+    """Run the [notify] command for a run refused by the check."""
     from lofarpipe.report.notify import FAILURE, Messenger, notify_options
 
     messenger = Messenger(notify_options(settings)[0], say)
@@ -198,7 +198,7 @@ def tell_refusal(settings: Settings, problem: str) -> None:
 
 
 def run_pipeline(options: argparse.Namespace) -> int:
-    """Check everything, then run the steps that are not done yet."""
+    """Check everything, then run the unfinished steps."""
     from lofarpipe.cli.inspect import forget
     from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
@@ -298,7 +298,7 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
             stream.notice(notices.pop(0))
         run.execute()
     except BaseException as err:
-        with contextlib.suppress(PipelineError, OSError):  # a full disk: what is told is what ended the run
+        with contextlib.suppress(PipelineError, OSError):  # a full disk: report the error that ended the run
             stream.emit(run_ended(job_name, err))
         raise
     stream.emit(RunEnded(True, job=job_name))
@@ -306,7 +306,7 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
 
 
 def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
-    """Return the function for a table of fields: run them, check them, or do one task with each."""
+    """Return the task for a table of fields: run, check, or one task per field."""
     from lofarpipe.cli import fields
 
     task = command(options)
@@ -319,7 +319,7 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
 
 @contextlib.contextmanager
 def telling_results(is_told: bool) -> Iterator[None]:
-    """Print the final line of the original runner: it names no result, only that there are any.
+    """Print the final line of the original runner, which says only that there are results.
 
     Source: doc/spec/lofarpipe.md, section 1.2.
     """
@@ -363,7 +363,7 @@ def make_reporters(
     record = RunRecord(pipeline, settings, Command.of(options), state, terminal.warn)
     page = PageWriter(settings.job_directory, state, facts, terminal.warn)
     pages = [page] if wants_page(settings) else []
-    # The record first: others show what is in it; then the page, so that it is there when the terminal names it.
+    # Order matters: the record first, which the others read; then the page, before the terminal names it.
     more = (
         []
         if options.reporters is None
@@ -379,7 +379,7 @@ def notifiers(
     record: RunRecord,
     complain: Callable[[str], None],
 ) -> list[object]:
-    """Return the reporter that runs the commands of [notify], where there are any."""
+    """Return the reporter for the [notify] commands, if any are set."""
     from lofarpipe.archive.record import brief_record
     from lofarpipe.report.notify import Messenger, Notifier, notify_options
 

@@ -1,4 +1,4 @@
-"""Advice for words of a command line that cannot be there: a flag, a sub-command or an option that may be meant."""
+"""Suggestions for invalid words on a command line: the flag, sub-command or option probably meant."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lofarpipe.support.parset import Parset
 from lofarpipe.support.patterns import lazy_pattern
 
 SET = "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
-CLOSE = 0.8  # likeness of two names, by difflib, from which one is taken for the other
+CLOSE = 0.8  # difflib ratio above which a name is suggested for another
 _LONG = lazy_pattern(r"--?(?P<name>[A-Za-z][\w-]*)(?:=(?P<value>.*))?", re.DOTALL)
 _ASSIGNMENT = lazy_pattern(r"(?P<name>[A-Za-z]\w+)=(?P<value>.*)", re.DOTALL)
 
 
 def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], commands: Iterable[str]) -> str:
-    """Return advice on the words of a command line, of which ``further`` could not be read."""
+    """Return advice on a command line of which the words ``further`` were not understood."""
     flags = list(flags)
     sets = [word for word in further if is_set(word)]
     if sets:
@@ -41,7 +41,7 @@ def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], c
 
 
 def _first_word_hint(word: str, commands: Iterable[str]) -> str:
-    """Return the parset or the command that a first word means."""
+    """Suggest the parset or sub-command meant by the first word."""
     try:
         return f"; did you mean {find_parset(f'{word}.parset').name!r}?"
     except PipelineError:
@@ -49,7 +49,7 @@ def _first_word_hint(word: str, commands: Iterable[str]) -> str:
 
 
 def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
-    """Return how an option of the pipeline is set that was written as a flag, or without ``-s``."""
+    """Suggest the ``-s`` form of a pipeline option written as a flag, or without ``-s``."""
     parset = named_parset(words)
     if parset is None:
         return ""
@@ -67,7 +67,7 @@ def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
 
 
 def _assignment_hint(word: str, value: str, parset: Parset, names: Sequence[str]) -> str:
-    """Return how the option is set that a word means; with the value where it is the option's own name."""
+    """Suggest the ``-s`` form of the option nearest to a word; with the value if the name is exact."""
     candidates = meant_options(word, parset, names) or get_close_matches(
         word.replace("-", "_"), names, n=1, cutoff=CLOSE
     )
@@ -89,7 +89,7 @@ def _quoted(text: str) -> str:
 
 
 def named_parset(words: Sequence[str]) -> Parset | None:
-    """Return the parset that a command line names; None if it names none that can be read."""
+    """Return the parset named on the command line; None without a readable one."""
     for word in words:
         if not word.startswith("-") and "=" not in word:
             try:

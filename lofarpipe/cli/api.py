@@ -31,7 +31,7 @@ class ImageResult:
     Attributes
     ----------
     paths: ``job_directory``; ``image``, corrected for the primary beam; ``flat_image``, before that; ``report``,
-        ``record``, ``plan``, ``quality``: those that are there.
+        ``record``, ``plan``, ``quality``: contents of the JSON files, if present.
     quality: quality.json: the numbers of the image, each with ``value``, ``unit`` and ``source``.
     plan: plan.json: ``summary``, ``warnings``, and ``quantities``, each with value, unit, source and reason.
     """
@@ -57,20 +57,20 @@ def image(
 
     Parameters
     ----------
-    sets: paths of calibrated measurement sets, or patterns such as ``/data/L628614_SB*.MS``.
-    cellsize_arcsec: width of a pixel; None for that of the pipeline.
-    name, directory: the run works in ``directory/name``, and ``config``, the site's pipeline.cfg, says more of it.
+    sets: paths of calibrated measurement sets, or glob patterns such as ``/data/L628614_SB*.MS``.
+    cellsize_arcsec: width of a pixel; None for the pipeline's own.
+    name, directory: the run works in ``directory/name``; ``config`` is the site's pipeline.cfg.
     parset: the pipeline, or a field parset on top of one.
-    executor: runs the jobs in place of the one of ``config``; it is not closed.
+    executor: replaces the executor of ``config``; the caller closes it.
     quiet: whether only failures are shown.
     options: any option of the pipeline; ``None`` is ``none``.
 
     Raises
     ------
     UsageError
-        If a value is none that an option can have.
+        If an option's value is invalid.
     CheckFailed
-        If the checks before the first job find something; ``findings`` has all of it.
+        If a check before the first job fails; ``findings`` lists every problem.
     PipelineError
         If the run fails.
     """
@@ -103,7 +103,7 @@ def _text(key: str, value: object) -> str:
     Raises
     ------
     UsageError
-        If a parset has no such values.
+        If a parset value cannot have this type.
     """
     if value is None:
         return NO_VALUE
@@ -128,5 +128,5 @@ def _result(job_directory: Path) -> ImageResult:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """Return the facts in a JSON file; none where a pipeline writes no such file."""
+    """Return the contents of a JSON file; empty if the pipeline writes none."""
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""Command lines: that of genericpipeline.py, its sub-commands, and the front ends, which are found by their names.
+"""Command lines of genericpipeline.py, its sub-commands and the front ends, which are found by name.
 
 A front end is a module here with a ``FRONT_END``, an object of a class under ``FrontEnd``. The name of the module is
 the first word of the command line, or the name under which the program was called; the first line of its docstring is
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "genericpipeline.py"
 HERE = os.path.dirname(__file__)  # noqa: PTH120 - the start must not pay for pathlib
-#: What the first word may ask for instead of naming a parset: the module whose ``main`` gets the rest of the line. A
+#: Sub-commands, in place of a parset as the first word: the module whose ``main`` gets the rest of the line. A
 #: parset with such a name, or that of a front end, is run as ``./status`` or ``status.parset``.
 COMMANDS = {
     "status": "lofarpipe.cli.status",
@@ -49,8 +49,8 @@ VERBS = {
     "list": ("--list", "Prints the state of each step."),
 }
 SHOWN = 6  # words in a message
-VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # of those that belong to some
-#: How the names of tables of fields, and of the index of them, end.
+VERB_OPTIONS = {"run": ("lenient", "forget"), "options": ("json", "template")}  # options of some verbs only
+#: Suffixes of tables of fields, and of their index.
 TABLE_SUFFIXES = (".csv", ".toml", ".json")
 TASKS = ("options", "template", "check", "list", "forget", "dry_run")  # each instead of a run
 JSON_TASKS = ("options", "check", "list", "dry_run")
@@ -86,7 +86,7 @@ exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage
 
 
 class FrontEnd(ABC):
-    """Another command line, or another kind of file, for the same engine: it becomes a parset, which is run.
+    """Another command line or file format for the same engine: it is translated to a parset, which is run.
 
     Attributes
     ----------
@@ -97,22 +97,22 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add its arguments to those of a run; it may take a short form of these for itself."""
+        """Add arguments to those of a run; short forms of the latter may be redefined."""
 
     def usage_problem(self, options: argparse.Namespace) -> str:
-        """Return the fault of options that exclude or need one another, or ""."""
+        """Return the conflict between options, or "" if there is none."""
         return ""
 
     @abstractmethod
     def translate(self, options: argparse.Namespace) -> Translation:
-        """Return its command line as a parset; nothing is run or written."""
+        """Translate the command line to a parset; nothing is run or written."""
 
     def reporters(self, options: argparse.Namespace, settings: Settings, notify: Callable[[str], None]) -> list[object]:
         """Return more listeners to the events of the run."""
         return []
 
     def summarise(self, options: argparse.Namespace, state: RunState) -> int:
-        """Print its summary after the run; return an exit status, which counts where the run succeeded."""
+        """Print a summary after the run; return the exit status for a successful run."""
         return 0
 
 
@@ -121,11 +121,11 @@ class CommandModule(NamedTuple):
 
     name: str  # of the module
     program: str
-    words: int  # of the command line that name it
+    words: int  # positions on the command line
 
 
 def command_module(words: Sequence[str]) -> CommandModule | None:
-    """Return the sub-command that a command line names; None where it names none."""
+    """Return the sub-command of a command line, or None."""
     if not words:
         return None
     if words[0] in COMMANDS:
@@ -141,7 +141,7 @@ def run_command(module: CommandModule, words: Sequence[str]) -> int:
 
 
 def front_end(name: str) -> FrontEnd | None:
-    """Return the front end of a name; None if there is none."""
+    """Return the front end of this name, or None."""
     places = (f"{HERE}/{name}.py", f"{HERE}/{name}/__init__.py")
     if not name.isidentifier() or not any(map(os.path.isfile, places)):
         return None
@@ -155,7 +155,7 @@ def front_ends() -> list[str]:
 
 
 def read_words(words: Sequence[str]) -> argparse.Namespace:
-    """Return the options of a command line, that of a front end or our own."""
+    """Parse a command line of a front end or of genericpipeline.py."""
     verb, name = (words[0], words[1:2]) if words and words[0] in VERBS else ("", words[:1])
     front = front_end(name[0]) if name else None
     if front is None:
@@ -165,7 +165,7 @@ def read_words(words: Sequence[str]) -> argparse.Namespace:
 
 
 def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespace:
-    """Return the options on the command line of a front end; ``translate`` makes a parset of them."""
+    """Parse the command line of a front end; ``translate`` turns the options into a parset."""
     about = (importlib.import_module(f"{__package__}.{name}").__doc__ or "").partition("\n")[0]
     reader = Reader(name, description=about, conflict_handler="resolve")
     task_group = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
@@ -192,7 +192,7 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
 
 
 def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options of our own command line; ``parset`` is None without one.
+    """Parse the command line of genericpipeline.py; ``parset`` is None if absent.
 
     ``-n`` may be followed by True, False or nothing, and then by the parset: ``dry_run`` is a boolean. With --lenient,
     further words after the parset are ignored, as they were.
@@ -231,7 +231,7 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
 
 
 def _refuse_long_flags(reader: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Refuse ``-name=value``, of which ``ame=value`` would be taken for the value of ``-n``."""
+    """Refuse ``-name=value``, which argparse would read as ``-n`` with the value ``ame=value``."""
     for word in words:
         name, equals, _ = word.partition("=")
         if equals and name[:1] == "-" and len(name) > 2 and name[1] not in "-s" and name[1:].isidentifier():
@@ -251,7 +251,7 @@ def _refuse_two_tasks(reader: argparse.ArgumentParser, options: argparse.Namespa
 
 
 def _advice(reader: argparse.ArgumentParser, words: Sequence[str], further: Sequence[str]) -> str:
-    """Return the advice for words of our own command line that cannot be there."""
+    """Return advice on invalid words of genericpipeline.py's command line."""
     from lofarpipe.cli.advice import advice
 
     return advice(words, reader._option_string_actions, further, [*COMMANDS, *VERBS, *front_ends()])
@@ -266,7 +266,7 @@ class _Help(argparse.Action):
 
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
-    """Return the parser of our own command line, or of the words after one of its verbs."""
+    """Return the parser of genericpipeline.py's command line, or of the words after a verb."""
     top = Reader(
         prog=f"{PROGRAM} {verb}".rstrip(),
         description=VERBS[verb or "run"][1],
@@ -338,7 +338,7 @@ def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._
 
 
 def add_config(group: argparse._ActionsContainer) -> None:
-    """Add the configuration, which says where runs are."""
+    """Add the argument for the configuration, which names the directories of runs."""
     group.add_argument("-c", "--config", metavar="FILE", help="configuration of the site (pipeline.cfg)")
 
 
@@ -373,7 +373,7 @@ def _add_fields_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def arguments_of_fields(options: argparse.Namespace) -> list[str]:
-    """Return the options that the runs of all fields share."""
+    """Return the options shared by the runs of all fields."""
     flags = [f"--{name}" for name in ("lenient", "quiet", "verbose", "debug") if getattr(options, name)]
     names = ("config", "runtime_directory", "working_directory", "task_file")
     values = [f"--{name.replace('_', '-')}={value}" for name in names if (value := getattr(options, name)) is not None]

@@ -103,7 +103,7 @@ SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 class Candidate(NamedTuple):
-    """One word that may stand there."""
+    """One completion."""
 
     text: str
     meaning: str = ""
@@ -115,7 +115,7 @@ def main(words: Sequence[str]) -> int:
     Raises
     ------
     UsageError
-        If there is no such shell.
+        If the shell is not supported.
     """
     if words[:1] == ["--"]:
         kind, matches = candidates(words[1:] or [""])
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def candidates(words: Sequence[str]) -> tuple[str, list[Candidate]]:
-    """Return the kind of files, and the candidates, for the last of some words, which follow the program."""
+    """Return the kind of files, and the candidates, for the last word; ``words`` follow the program's name."""
     *previous_words, current = words
     last = previous_words[-1] if previous_words else ""
     if last in SET or current.startswith("--set="):
@@ -166,7 +166,7 @@ def _begun(choices: Iterable[Candidate], current: str) -> list[Candidate]:
 
 
 def _parsets() -> list[Candidate]:
-    """Return the parsets that are here, and the shipped ones."""
+    """Return the parsets in the current directory, and the shipped ones."""
     shipped = {path.name for folder in parset_directories() for path in folder.glob("*.parset")}
     local_names = {path.name for path in Path.cwd().glob("*.parset")}
     return [
@@ -195,7 +195,7 @@ def _options(parset: Parset) -> list[Option]:
 
 
 def _values(option: Option) -> list[tuple[str, str]]:
-    """Return the values that an option may have, as far as they can be listed; its own one first."""
+    """Return the possible values of an option, if they can be listed; the current one first."""
     domain = option.domain.removesuffix(OR_NONE).removeprefix(SOME_OF)
     choices = [choice.strip() for choice in domain.split("|")] if "|" in domain else []
     choices += [NONE] if option.domain.endswith(OR_NONE) else []

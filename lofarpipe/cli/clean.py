@@ -1,4 +1,4 @@
-"""``genericpipeline.py clean <job directory> ...``: removes outputs of finished runs that nobody needs any more.
+"""``genericpipeline.py clean <job directory> ...``: removes intermediate outputs of finished runs.
 
 The journal names them: each run notes the ``control.intermediate`` and ``control.byproducts`` of its steps.
 The runs stay done.
@@ -24,7 +24,7 @@ from lofarpipe.support.utilities import printable
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the sub-command; return 0, or 1 if one of the directories could not be cleaned."""
+    """Run the sub-command; return 1 if a directory could not be cleaned, else 0."""
     options = parser().parse_args(words)
     failed = False
     for name in options.job_directories:
@@ -65,7 +65,7 @@ def clean(job_directory: Path, keep: str, is_dry: bool) -> str:
     Raises
     ------
     PipelineError
-        If there is no finished run, it goes on, or something cannot be removed.
+        If the run is missing, unfinished or in progress, or a file cannot be removed.
     """
     path = job_directory / JOURNAL
     if not path.is_file():
@@ -95,7 +95,7 @@ def _total(files: int, size_bytes: int) -> str:
 
 
 def _tell(job_directory: Path) -> None:
-    """Record the removed files in run.json and in the report, where there are such."""
+    """Record the removed files in run.json and in the report, if these exist."""
     from lofarpipe.archive.record import FILE_NAME, note_removed
     from lofarpipe.report.html.page import REPORT_FILE, write_page
     from lofarpipe.state.journal import read_state

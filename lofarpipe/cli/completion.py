@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lofarpipe.support.dataclass import dataclass
 
-DIRECTORY, FILE = "DIR", "FILE"  # metavar of options that take one
+DIRECTORY, FILE = "DIR", "FILE"  # metavars of options with a path
 
 BASH = """\
 # Completion of {program} for bash: put it into ~/.local/share/bash-completion/completions/{program}
@@ -81,7 +81,7 @@ class CompletionOption:
 
     names: tuple[str, ...]
     meaning: str
-    value: str | None  # its kind: DIR, FILE or another; None: a flag
+    value: str | None  # kind of the value: DIR, FILE or another; None: a flag
     choices: tuple[str, ...]
 
 

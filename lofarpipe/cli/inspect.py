@@ -21,7 +21,7 @@ HEADER = ("step", "state", "when", "took", "jobs", "failed")
 
 
 def entries_of(step: str, names: Sequence[str]) -> list[str]:
-    """Return the names under which a step is journalled: inside loops there is one for each iteration."""
+    """Return the journal names of a step: inside a loop, one per iteration."""
     return [name for name in names if name.partition("@")[0] == step]
 
 
@@ -50,7 +50,7 @@ def _facts(entry: str, event: StepEvent, work: Work) -> dict[str, Any]:
 
 
 def steps_table(steps: Sequence[Step], work: Work) -> str:
-    """Return one line for each step, or for each iteration: whether it is done, when, how long it took, its jobs."""
+    """Return one line per step or iteration: state, time, duration, jobs."""
     rows = [HEADER, *map(_row, step_facts(steps, work))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -74,7 +74,7 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
     Raises
     ------
     PipelineError
-        If the pipeline has no such step, or the journal no such job; it names the nearest.
+        If the pipeline has no such step, or the journal no such job; the message suggests the nearest.
     """
     if "/" in name:
         return forget_job(name, ledger)
@@ -102,7 +102,7 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
 
 
 def forget_job(name: str, ledger: Ledger) -> list[str]:
-    """Make the next run run one job; return its name.
+    """Make the next run repeat one job; return its name.
 
     Raises
     ------

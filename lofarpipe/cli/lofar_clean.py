@@ -40,7 +40,7 @@ def run_imager(words: Sequence[str]) -> int:
     Raises
     ------
     UsageError
-        If the command line is wrong; with everything that is.
+        If the command line is wrong; the message lists every error.
     PipelineError
         If the images cannot be made.
     """

@@ -1,4 +1,4 @@
-"""Standard output of commands: an error in one line where it cannot be written."""
+"""Standard output of commands; write errors become one line."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ def main(words: Sequence[str]) -> int:
     Raises
     ------
     PipelineError
-        If there is no journal, it cannot be read, or the page cannot be written.
+        If the journal is missing or unreadable, or the page cannot be written.
     """
     options = _parser().parse_args(words)
     job_directory = job_directory_of(options.job_directory, options.config)
-    # The lock tells whether a run that never said that it ended goes on; the page itself reads no lock.
+    # The lock shows whether a run without an end in its journal is still alive; the page itself reads no lock.
     show(str(write_page(job_directory, Watched(job_directory).look())))
     return 0
 

@@ -50,7 +50,7 @@ def main(words: Sequence[str], look: Look, follows: bool, is_json: bool, config:
 
 
 def runs_of(word: str, config: str | None = None) -> list[tuple[str, Path]]:
-    """Return names and job directories of the runs that a word of the command line stands for."""
+    """Return (name, job directory) of each run named by an argument."""
     path = Path(word)
     if path.suffix in TABLE_SUFFIXES and not path.is_dir():
         return fields_of(path)
@@ -58,7 +58,7 @@ def runs_of(word: str, config: str | None = None) -> list[tuple[str, Path]]:
 
 
 def row_of(name: str, job_directory: Path, look: Look) -> Row:
-    """Return how a run goes; one that has not begun waits."""
+    """Return the state of a run; WAITING before its start."""
     row: Row = {"run": name, "job_directory": str(job_directory), "state": WAITING}
     if not (job_directory / JOURNAL).is_file():
         return row
@@ -89,7 +89,7 @@ def _took_s(state: RunState) -> float | None:
 
 
 def runs_table(rows: Sequence[Row]) -> str:
-    """Return a line for each run, and one that counts them."""
+    """Return one line per run, and a line of totals."""
     return "\n".join([aligned([HEADER, *map(_cells, rows)]), state_counts([row["state"] for row in rows])])
 
 

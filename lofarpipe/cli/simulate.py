@@ -1,4 +1,4 @@
-"""``genericpipeline.py simulate DIRECTORY``: the shipped simulator, for who has no data at hand."""
+"""``genericpipeline.py simulate DIRECTORY``: run the shipped simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The imaging of spice_process: options from a YAML file, jobs on the cluster that another file describes."""
+"""The imaging of spice_process: options from a YAML file, jobs on the cluster of a second YAML file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _of_file(config: Config | None, name: str) -> str:
 
 
 def _cluster(typed: str | None, config: Config | None) -> Cluster | None:
-    """Return the settings of the cluster file: as typed, else beside the YAML file that names it."""
+    """Return the settings of the cluster file: the path as typed, else beside the YAML file naming it."""
     from lofarpipe.cli.spice.cluster import read_cluster
 
     name = typed or _of_file(config, "imager_dask_config")
@@ -51,7 +51,7 @@ class SpiceProcess(SpiceFrontEnd):
         Raises
         ------
         UsageError
-            If something is wrong with the file, or more than imaging is asked for.
+            If the file is invalid, or requests more than imaging.
         """
         from lofarpipe.cli.spice.config import read_config
         from lofarpipe.cli.spice.translation import ImagingRequest, merged, spice_translation, typed_settings

@@ -1,6 +1,6 @@
 """``genericpipeline.py status <job directory>``: how far a run is, from any shell, on any day.
 
-Only the journal and the lock are read, nothing is written: a run does not notice.
+Only reads the journal and the lock, so the run is not affected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import printable
 
 LOOK_S = 1.0  # between two looks of --follow
-WRITING_S = 120.0  # that a run may take for what it writes after its end
+WRITING_S = 120.0  # time allowed for a run's last writes after its end
 EXIT_OK, EXIT_NOT_WELL = 0, 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     Raises
     ------
     PipelineError
-        If there is no journal, or it cannot be read.
+        If the journal is missing or unreadable.
     """
     options = parser().parse_args(words)
     if len(options.job_directory) > 1 or Path(options.job_directory[0]).suffix in TABLE_SUFFIXES:
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     if options.follow:
         try:
             watched.follow(options.json)
-        except KeyboardInterrupt:  # who watches has seen enough; nothing is said of the run, which did not notice
+        except KeyboardInterrupt:  # Ctrl-C ends the display only; the run goes on
             return EXIT_INTERRUPTED
     elif options.json:
         show(json.dumps(as_facts(watched.look(), watched.progress())))
@@ -145,14 +145,14 @@ class Watched:
         return self._logs.progress(self._running())
 
     def memory_gb(self) -> float | None:
-        """Return the memory that these jobs have now, 10^9 bytes; None where that cannot be seen from here."""
+        """Return the memory in use by these jobs, 10^9 bytes; None if they are on other machines."""
         return memory_in_use_gb(self._running(), self.state.facts)
 
     def _running(self) -> list[JobState]:
         return [job for step in self.state.steps.values() for job in step.running]
 
     def lines(self, height: int = 0, has_marks: bool = True) -> list[Line]:
-        """Return the board of the last look, and below its title when that was."""
+        """Return the last status table, with its time below the title."""
         moment = Moment(time.time(), self.progress(), height and height - 1, has_marks, self.memory_gb())
         title, *lines = board(self.state, moment)
         problem = self.state.problem.partition("\n")[0]
@@ -194,7 +194,7 @@ class Watched:
 
 
 def removed_lines(state: RunState) -> list[str]:
-    """Return a line on the outputs that were removed because no step needs them."""
+    """Return a line on removed intermediate outputs."""
     size = decimal_size_text(sum(state.removed.values()))
     return [f"removed: {counted(len(state.removed), 'file')} ({size}), made again if needed"] if state.removed else []
 
@@ -232,7 +232,7 @@ def _print_lines(lines: Iterable[str]) -> None:
 def as_facts(state: RunState, progress: Mapping[str, Progress]) -> Mapping[str, object]:
     """Return the picture of a run for JSON: states, counts and times, all in s since 1970 UTC.
 
-    Jobs of which that is known have their ``progress``: text, fraction, major_iteration, peak_jy, written_s.
+    Jobs with known progress have ``progress``: text, fraction, major_iteration, peak_jy, written_s.
     """
     facts = asdict(state)
     for name, step in state.steps.items():
@@ -244,7 +244,7 @@ def as_facts(state: RunState, progress: Mapping[str, Progress]) -> Mapping[str, 
 
 
 def _finite(facts: Mapping[str, object]) -> Mapping[str, object]:
-    """Return facts for JSON, which has no word for NaN."""
+    """Return the facts with NaN replaced, which JSON cannot express."""
     undefined = {key for key, value in facts.items() if isinstance(value, float) and not math.isfinite(value)}
     return {key: None if key in undefined else value for key, value in facts.items()}
 
@@ -252,7 +252,7 @@ def _finite(facts: Mapping[str, object]) -> Mapping[str, object]:
 def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
     """Return whether the process of a run holds its job directory, and lives as far as can be seen from here.
 
-    One on this machine lives if its process does, one elsewhere if it gave a sign of life in the last minute.
+    A local run is alive while its process exists; a remote one if its heartbeat is under a minute old.
 
     Parameters
     ----------

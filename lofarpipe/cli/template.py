@@ -1,4 +1,4 @@
-"""A field parset to start from: the base, and every option of it with value and meaning."""
+"""A field parset to start from: the base pipeline, and each of its options with value and meaning."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _key_value(text: str) -> tuple[str, str]:
 
 
 def _line(option: Option, value: str, is_given: bool) -> str:
-    """Return the line of an option; a comment unless it is given, or is the input, without which nothing runs."""
+    """Return the line of an option; commented out unless it is set or is the (required) input."""
     if option.name == INPUT and not is_given:
         value, is_given = (_sets_here() if value == EMPTY else value), True
     return f"{'' if is_given else '#'}! {option.name} = {value}".ljust(44) + f"  # {{{option.domain}}} {option.meaning}"

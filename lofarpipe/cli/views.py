@@ -25,7 +25,7 @@ PLAN_FILE = "plan.json"
 
 
 def reading(options: argparse.Namespace) -> Reading:
-    """Return the site's settings and the pipeline, as far as they can be read: a parset, or that of a front end."""
+    """Return the readable part of the site's settings and of the pipeline, from a parset or front end."""
     from lofarpipe.config import Overrides
     from lofarpipe.pipeline.preflight import read
 
@@ -48,7 +48,7 @@ def reading(options: argparse.Namespace) -> Reading:
 def checked(
     options: argparse.Namespace, refuse: Callable[[Settings, str], None] | None = None
 ) -> tuple[Settings, Pipeline, Executor, list[Finding]]:
-    """Return all that a run needs, with the warnings; ``refuse`` gets the problems.
+    """Return everything needed for a run, with the warnings; problems go to ``refuse``.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def show_template(options: argparse.Namespace) -> int:
 
 
 def check_only(options: argparse.Namespace) -> int:
-    """Check everything and run nothing."""
+    """Check everything; run nothing."""
     from lofarpipe.errors import CheckFailed, PipelineError, counted, findings_of, listed
     from lofarpipe.pipeline.preflight import survey
 
@@ -153,7 +153,7 @@ def _print_json(facts: object) -> None:
 
 
 def dry_run(options: argparse.Namespace) -> int:
-    """Check everything, then print the plan of a run; no job is run, and nothing that is written stays."""
+    """Check everything, then print the plan of a run; no job is run, and no file remains."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -183,7 +183,7 @@ def dry_run(options: argparse.Namespace) -> int:
 
 
 def _plan(path: Path) -> Any:
-    """Return the decisions of a pipeline that makes some; None for other pipelines."""
+    """Return the decisions of a planning pipeline; None for others."""
     import json
 
     try:

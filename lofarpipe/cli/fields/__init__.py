@@ -41,7 +41,7 @@ class Table:
     wrong: list[Finding]
 
     def warnings(self) -> list[Finding]:
-        """Return the warnings, which stop no run; those that several fields share once."""
+        """Return the warnings, without duplicates shared by several fields."""
         of_fields = [warning for run in self.runs for warning in run.pipeline.warnings]
         return list(dict.fromkeys([*all_warnings(self.common), *of_fields]))
 
@@ -52,7 +52,7 @@ class Table:
 
 
 def options_of_field(options: argparse.Namespace, field: FieldRow) -> argparse.Namespace:
-    """Return the command line as it would be for one field alone."""
+    """Return the options for one field alone."""
     more = {"fields": None, "job_name": field.name, "set": [*options.set, *field.assignments()]}
     return argparse.Namespace(**{**vars(options), **more})
 
@@ -78,7 +78,7 @@ def read_table(read: Read, options: argparse.Namespace) -> Table:
 
 
 def sound_runs(read: Read, options: argparse.Namespace) -> list[FieldRun]:
-    """Return the runs of a table in which nothing is wrong.
+    """Return the runs of a table without errors.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def run_each_field(read: Read, task: Callable[[argparse.Namespace], int], option
 
 
 def check_all(read: Read, options: argparse.Namespace) -> int:
-    """Check everything of every field and run nothing."""
+    """Check every field; run nothing."""
     table = read_table(read, options)
     place = place_of(table.common.settings)
     findings = table.check(lambda settings, pipeline: pipeline_findings(pipeline, settings, place))
@@ -123,7 +123,7 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
 
 
 def run_all(read: Read, options: argparse.Namespace) -> int:
-    """Run every field, several at the same time where there is room, and print how each ended; 1 if one failed."""
+    """Run all fields, concurrently as resources allow, and print each result; return 1 if one failed."""
     runs = sound_runs(read, options)
     field_share = share(runs[0].settings, [run.pipeline for run in runs], options.at_once)
     for run in runs:
@@ -151,7 +151,7 @@ def run_all(read: Read, options: argparse.Namespace) -> int:
 
 
 def tell_end(messenger: Messenger, table: str, running: FieldRuns) -> None:
-    """Run the command of [notify] for a table that is done with, and wait for all that were started."""
+    """Run the [notify] command for a finished table, and wait for all commands started."""
     facts = running.facts()
     states = [one["state"] for one in facts]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -57,7 +57,7 @@ def main(
     Raises
     ------
     UsageError, CheckFailed, ImagingFailed
-        All of them PipelineError: if values, or the sets, are wrong; if something failed, with every failure.
+        All subclasses of PipelineError: for invalid values or sets; for failed jobs, with every failure.
     """
     arguments = {name: value for name, value in locals().items() if name != "executor"}
     from lofarpipe.cli.spice.function import image_beams

@@ -89,7 +89,7 @@ def word(value: object) -> str:
 
 
 def directives(value: object) -> str:
-    """Return options of sbatch, each of a list or a text of them, as words.
+    """Return sbatch options, a list or one text, as words.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def directives(value: object) -> str:
 
 
 def lines(value: object) -> str:
-    """Return lines of a shell: those of a list, or of a text.
+    """Return shell lines, from a list or one text.
 
     Raises
     ------
@@ -140,7 +140,7 @@ ADAPT_KEYS: Mapping[str, tuple[Reader, str]] = {
     "maximum": (positive_number, "jobs"),
     "maximum_jobs": (positive_number, "jobs"),
 }
-#: Accepted: our executors need none of them.
+#: Accepted without effect: the executors do not need these keys.
 WITHOUT_EFFECT = {
     KWARGS: frozenset({"processes", "interface", "silence_logs", "worker_extra_args", "extra", "shebang"}),
     ADAPT: frozenset({"minimum", "minimum_jobs", "wait_count", "target_duration", "interval"}),
@@ -153,11 +153,11 @@ class Cluster:
 
     Attributes
     ----------
-    beams_at_once: runs of WSClean at the same time on one machine; 0: as many as its cores and memory allow.
+    beams_at_once: concurrent runs of WSClean on one machine; 0: as many as cores and memory allow.
     sections: section of pipeline.cfg -> key -> value.
     cores, memory_gb: of each run of WSClean; None: not set.
     scratch: folder for temporary files on the node.
-    notices: keys that were accepted and have no effect.
+    notices: keys accepted without effect.
     """
 
     path: Path
@@ -177,7 +177,7 @@ def read_cluster(path: Path) -> Cluster:
     Raises
     ------
     UsageError
-        If it is no YAML, or has unknown keys or values of another type; all of them are named.
+        If it is not YAML, or has unknown keys or values of the wrong type; the message lists all.
     """
     file = YamlFile(path)
     reader = _Reader(file)
@@ -241,7 +241,7 @@ class _Reader:
         readers: Mapping[str, tuple[Reader, str]],
         is_checked: bool = True,
     ) -> dict[str, OptionSetting]:
-        """Return our key -> value of one block; the keys of a class that is not known here are its own."""
+        """Return setting -> value of one block; keys of an unknown class are passed through."""
         settings: dict[str, OptionSetting] = {}
         for key, value in entries.items():
             if key in WITHOUT_EFFECT[block]:
@@ -258,7 +258,7 @@ class _Reader:
         return settings
 
     def _add_class(self, cluster: Cluster, name: str, kwargs: Mapping[str, object], jobs: OptionSetting | None) -> None:
-        """Let workers of Dask come from a class that is imported by its name."""
+        """Use a cluster class, imported by its name, for the Dask workers."""
         module = name.rpartition(".")[0]
         if not module or not _is_there(module):
             self._wrong(
@@ -282,7 +282,7 @@ class _Reader:
 
 
 def _method(name: object) -> str:
-    """Return which executor stands for a class of Dask."""
+    """Return the executor equivalent to a Dask class."""
     if name is None:
         return LOCAL
     module, _, last = str(name).rpartition(".")

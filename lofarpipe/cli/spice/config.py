@@ -1,4 +1,4 @@
-"""The YAML file of spice_process: options, those of single operations, and each value with its line."""
+"""The YAML file of spice_process: general options, options of single operations, and their lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Config:
     Attributes
     ----------
     settings: option -> value.
-    of_operations: operation, which is a step of the pipeline -> option -> value.
+    of_operations: operation (a step of the pipeline) -> option -> value.
     text: the whole file.
     """
 
@@ -44,7 +44,7 @@ class Config:
 
 
 def file_options() -> dict[str, SpiceOption]:
-    """Return the options that a file may set, by name."""
+    """Return the options allowed in a file, by name."""
     table = {name: option for name, option in spice_options().items() if name not in POSITIONALS}
     return table | {option.name: option for option in PROCESS_OPTIONS}
 
@@ -55,7 +55,7 @@ def read_config(path: Path) -> Config:
     Raises
     ------
     UsageError
-        If it is no YAML, or has unknown keys or values of another type; all of them are named.
+        If it is not YAML, or has unknown keys or values of the wrong type; the message lists all.
     """
     file = YamlFile(path)
     reader = _Reader(file)
@@ -85,7 +85,7 @@ class _Reader:
     def keys(
         self, mapping: Mapping[str, object], option_names: Iterable[str], within: str = ""
     ) -> Iterator[tuple[str, str, object]]:
-        """Yield (key, name, value) of the keys that are known; ``-`` in a key is ``_``."""
+        """Yield (key, name, value) of the known keys; ``-`` in a key is read as ``_``."""
         option_names = [*option_names]
         names: dict[str, str] = {}
         above = (within,) if within else ()
@@ -115,7 +115,7 @@ class _Reader:
         return settings
 
     def setting(self, keys: tuple[str, ...], option: SpiceOption, value: object) -> OptionSetting | None:
-        """Return the value of an option; None where it is not set, or wrong."""
+        """Return the value of an option; None if it is unset or invalid."""
         if value is None:
             return None
         try:

@@ -18,13 +18,13 @@ from lofarpipe.pipeline.preflight import Translation
 from lofarpipe.state.run_state import RunState
 
 CALLER = "caller"  # in the place of a file
-#: Arguments whose names are not those of the options.
+#: Arguments named differently from their options.
 RENAMED = {"out_dir": "datadir", "cutoff": "psf_cutoff", "parallel_deconvolution": "parallel"}
 WSCLEAN = "wsclean_path"
 
 
 class ImagingFailed(PipelineError):  # noqa: N818 - it names what happened
-    """Images or cubes could not be made; ``failures`` holds one line for each."""
+    """Images or cubes could not be made; ``failures`` holds one line per failure."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.failures = tuple(lines)
@@ -32,7 +32,7 @@ class ImagingFailed(PipelineError):  # noqa: N818 - it names what happened
 
 
 def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> None:
-    """Run the imager with the arguments of ``main``, on the executor if there is one; it is not closed.
+    """Run the imager with the arguments of ``main``, on ``executor`` if given; the caller closes it.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def image_beams(arguments: Mapping[str, object], executor: Executor | None) -> N
 
 
 def settings_of(arguments: Mapping[str, object]) -> dict[str, OptionSetting]:
-    """Return the options that arguments of ``main`` set; those equal to the pipeline's default are left out.
+    """Return the options set by arguments of ``main``, without those equal to the pipeline's default.
 
     Raises
     ------

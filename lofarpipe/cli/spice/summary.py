@@ -38,7 +38,7 @@ def beam_lines(state: RunState) -> list[str]:
 
 
 def failures(state: RunState, pols: str) -> list[str]:
-    """Return one line for each job that failed: beam, step, polarisations, exit code or signal, log.
+    """Return one line per failed job: beam, step, polarisations, exit code or signal, log.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def _cell(job: JobState) -> str:
 
 
 def _reason(job: JobState) -> str:
-    """Return how a job failed: its exit code or signal, and the problem that was noted, or its last line."""
+    """Return the reason for a job's failure: exit code or signal, and the recorded problem or last log line."""
     problem = job.problem.partition("\n")[0]
     if job.exit_code is None or (problem and not problem.startswith(("exited with", "killed by"))):
         return problem or job.state

@@ -20,11 +20,11 @@ _OPTION = lazy_pattern(
     r"^! *(?P<name>\w+) *= *(?P<default>.*?) *## *\{(?P<domain>[^}]*)\} *(?P<meaning>.*?) *$", re.MULTILINE
 )
 _KEY = lazy_pattern(r"^(?P<key>\w+\.[\w.-]+) *= *(?P<value>.*?)(?: +#.*)?$", re.MULTILINE)
-#: The plugin that finds the beams, and how values refer to what it gives.
+#: The plugin that finds the beams, and the prefix of references to its outputs.
 FINDER = "find_beams"
 GIVEN = f"{FINDER}.output."
 _PLACEHOLDER = lazy_pattern(r"\{\{ (\w+) \}\}")
-LARGEST_WHOLE = 10**15  # beyond that a number with an exponent is no exact one
+LARGEST_WHOLE = 10**15  # larger numbers with an exponent are not exact
 _TRUTHS = {"true": "True", "false": "False", "yes": "True", "no": "False", "on": "True", "off": "False"}
 
 
@@ -44,7 +44,7 @@ class SpiceOption:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that may stand there; () where others may."""
+        """The allowed words; () if others are allowed too."""
         words = self.domain.removesuffix(OR_NONE).split("|") if "|" in self.domain else []
         return tuple(word for text in words if (word := text.strip()) != NONE)
 
@@ -111,7 +111,7 @@ class SpiceOption:
         return f"{'an' if domain[:1] in 'aeiou' else 'a'} {domain}"
 
 
-#: What spice_process has beside the options of the pipeline.
+#: Options of spice_process beyond those of the pipeline.
 PROCESS_OPTIONS = (
     SpiceOption("imager_only", "False", "True | False", "make images and cubes, and nothing else; needed"),
     SpiceOption("imager_dask_config", NONE, "path or none", "YAML file of the cluster that runs the jobs"),
@@ -124,7 +124,7 @@ def number_text(value: object, is_whole: bool) -> str:
     Raises
     ------
     ValueError
-        If it is none, or not finite, or not whole where that is wanted.
+        If it is not a finite number, or not an integer where one is needed.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(value)
@@ -141,7 +141,7 @@ def number_text(value: object, is_whole: bool) -> str:
 
 
 def _numbers_text(value: object) -> str:
-    """Return a list of numbers, or a text of numbers with commas, as such a text."""
+    """Return a list or comma-separated text of numbers as comma-separated text."""
     values = value.strip("[] ").split(",") if isinstance(value, str) else value
     try:
         numbers = [

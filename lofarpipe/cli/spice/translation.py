@@ -26,19 +26,19 @@ LONGEST_LABEL = 60  # characters of the name of a job directory before its diges
 COMMAND_LINE = "command line"
 FOLDERS = ("msdir", "datadir", "temp_dir_wsclean", "temp_dir_images")
 CONTAINERS = ("hosted_wsclean", "local_wsclean")
-#: The steps that run WSClean: what a cluster file says of each job is for them.
+#: The steps that run WSClean, to which the job settings of a cluster file apply.
 IMAGE_STEPS = ("image_i", "image_polarisation")
 
 
 @dataclass(frozen=True)
 class ImagingRequest:
-    """All that a run of the imager is asked for.
+    """The request for one run of the imager.
 
     Attributes
     ----------
     program: spice_image or spice_process; the parset is called after it.
-    settings: option -> value, of those that were set.
-    field: name of the run; "": that of the folder of the sets.
+    settings: option -> value, of the options set.
+    field: name of the run; "": the name of the sets' folder.
     """
 
     program: str
@@ -51,13 +51,13 @@ class ImagingRequest:
 
 
 def typed_settings(options: argparse.Namespace, prefix: str) -> dict[str, OptionSetting]:
-    """Return the options of the pipeline that a command line sets."""
+    """Return the pipeline options set on a command line."""
     values = {name: getattr(options, f"{prefix}{name}", None) for name in spice_options()}
     return {name: OptionSetting(text, COMMAND_LINE) for name, text in values.items() if text is not None}
 
 
 def merged(typed: Mapping[str, OptionSetting], config: Config | None) -> dict[str, OptionSetting]:
-    """Return the options of the command line over those of a file; one kind of WSClean takes the place of another."""
+    """Merge the command line's options over a file's; one kind of WSClean replaces the other."""
     table = spice_options()
     below = {name: setting for name, setting in config.settings.items() if name in table} if config else {}
     if any(name in typed for name in CONTAINERS):
@@ -101,7 +101,7 @@ def polarisations(options: argparse.Namespace) -> str:
 
 
 def _with_whole_path(name: str, setting: OptionSetting) -> OptionSetting:
-    """Return the value of an option; a path that it names as a whole one, but where a variable of the job begins it."""
+    """Return the value of an option; paths become absolute, unless they start with a variable of the job."""
     text = setting.text
     if name in FOLDERS and text.startswith("$"):  # as a definition it would be replaced on this machine
         return replace(setting, text=re.sub(r"\$(?:\{(\w+)\}|(\w+))", r"$(\1\2)", text))
@@ -113,7 +113,7 @@ def _with_whole_path(name: str, setting: OptionSetting) -> OptionSetting:
 
 
 def program_path(setting: OptionSetting) -> str:
-    """Return a container or a program: in the current directory, beside the file that names it, or on PATH."""
+    """Return the path of a container or program: from the current directory, the file's directory, or PATH."""
     beside = Path(setting.file).parent / setting.text
     existing_path = next((str(path) for path in (Path(setting.text), beside) if path.exists()), "")
     on_path = shutil.which(setting.text) if "/" not in setting.text else None
@@ -121,9 +121,9 @@ def program_path(setting: OptionSetting) -> str:
 
 
 def records_of_beams(request: ImagingRequest, settings: Mapping[str, OptionSetting]) -> Path:
-    """Return the directory of a run's records: that of its sets below its images, whatever the other settings.
+    """Return the directory of a run's records, named after its sets, below the images.
 
-    So the same command goes on with its run, and one for other sets has another one, at the same time.
+    Repeating a command therefore resumes its run, and runs on other sets can go on at the same time.
     """
     if request.job_dir:
         return Path(request.job_dir).absolute()
@@ -139,7 +139,7 @@ def records_of_beams(request: ImagingRequest, settings: Mapping[str, OptionSetti
 
 
 def spice_parset(settings: Mapping[str, OptionSetting], request: ImagingRequest) -> Parset:
-    """Return the options that were set on the pipeline, and the keys of single operations.
+    """Return the pipeline options set, and the keys of single operations.
 
     Raises
     ------
@@ -191,9 +191,9 @@ def _sections(cluster: Cluster | None) -> dict[str, dict[str, Entry]]:
 def _layout(
     job_directory: Path, datadir: Path, start_time: str, cluster: Cluster | None
 ) -> dict[str, dict[str, Entry]]:
-    """Return where records, logs and work go; nothing goes into the current directory.
+    """Return the directories for records, logs and work; none is the current directory.
 
-    Jobs work in the folder of the images, so that one of these which is gone is made again.
+    Jobs work in the folder of the images, so that a missing image is made again.
     """
     logs = job_directory / "logs" / start_time
     if cluster and cluster.log_directory:

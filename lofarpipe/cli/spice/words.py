@@ -71,7 +71,7 @@ def _reader(option: SpiceOption) -> Callable[[str], str]:
 
 
 def add_spellings(parser: argparse.ArgumentParser) -> None:
-    """Let every option be spelled with ``_`` or ``-``, and none be abbreviated."""
+    """Accept every option with ``_`` or ``-``, and no abbreviations."""
     parser.allow_abbrev = False
     for name, action in list(parser._option_string_actions.items()):
         stem = name[2:]
