@@ -1,1 +1,1 @@
-"""Reporters: who shows the events of a run to people."""
+"""Reporters: output of run events to terminal, logs, page and notifications."""

@@ -27,11 +27,11 @@ from lofarpipe.support.utilities import files_of, printable
 MARKS = {WAITING: "·", RUNNING: "▶", DONE: "✓", FAILED: "✗", SKIPPED: "✓", INTERRUPTED: "!"}
 PLAIN_MARKS = {WAITING: " ", RUNNING: ">", DONE: "+", FAILED: "x", SKIPPED: "=", INTERRUPTED: "!"}
 TITLE, WARNING, PLAIN = "title", "warning", ""  # styles besides the states
-MOST_JOBS = 4  # running jobs of a step that have a line of their own
+MOST_JOBS = 4  # running jobs of a step with their own line
 NAME_WIDTH = 28  # names are padded to the longest, up to this
-PRODUCT_WIDTH = 28  # names of products are cut there: what the job does matters more
-SILENT_S = 120.0  # a job that writes nothing for so long may be stuck
-SURE_FRACTION = 0.05  # before that an estimate is worth nothing
+PRODUCT_WIDTH = 28  # characters of a product's name: the job's progress matters more
+SILENT_S = 120.0  # a job without output for so long may be stuck
+SURE_FRACTION = 0.05  # earlier estimates are too inaccurate
 
 
 class Line(NamedTuple):
@@ -48,7 +48,7 @@ class Moment(NamedTuple):
     progress: Mapping[str, Progress]  # by job
     height: int = 0  # lines; 0: as many as it takes
     has_marks: bool = True  # whether the terminal can show more than ASCII
-    memory_gb: float | None = None  # that the running jobs have; None: that is not known
+    memory_gb: float | None = None  # memory of the running jobs; None: unknown
 
 
 def board(state: RunState, moment: Moment) -> list[Line]:
@@ -95,7 +95,7 @@ def _step_lines(step: StepState, moment: Moment, width: int) -> list[Line]:
 
 def _step_text(step: StepState, moment: Moment, width: int) -> str:
     mark = (MARKS if moment.has_marks else PLAIN_MARKS)[step.state]
-    # What matters most first: a narrow terminal cuts off the end.
+    # Most important first: a narrow terminal cuts off the end.
     failed = f"{step.failed} failed" if step.failed else ""
     state = step.state if step.state in (FAILED, INTERRUPTED) else ""
     parts = [part for part in (_counts(step), failed, state, _time(step, moment)) if part]
@@ -143,7 +143,7 @@ def _job_text(job: JobState, progress: Progress | None, now_s: float) -> str:
 
 
 def _silence(progress: Progress | None, now_s: float) -> str:
-    """Return for how long a job wrote nothing, where that is long."""
+    """Return the time since a job's last output, if long."""
     silent_s = now_s - progress.written_s if progress and progress.written_s is not None else 0.0
     return f"(silent for {duration_text(silent_s)})" if silent_s >= SILENT_S else ""
 
@@ -159,7 +159,7 @@ def _product_text(label: str) -> str:
 
 
 def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> list[list[Line]]:
-    """Return as many blocks as there is room for: finished steps, and then waiting ones, become one line."""
+    """Fit the blocks to the height: finished steps, then waiting ones, are merged into one line."""
     over = [step.state in (DONE, SKIPPED) for step in steps]
     first = over.index(False) if False in over else len(over)
     last = next((place for place in range(len(steps), first, -1) if steps[place - 1].state != WAITING), first)
@@ -176,7 +176,7 @@ def _folded(steps: Sequence[StepState], blocks: list[list[Line]], room: int) -> 
 
 
 def durations(state: RunState) -> list[tuple[str, float]]:
-    """Return the steps with jobs that the last run did, with their durations, s."""
+    """Return step -> duration in s, for the steps with jobs of the last run."""
     return [
         (step.name, step.duration_s)
         for step in state.steps.values()

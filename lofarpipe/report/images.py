@@ -1,4 +1,4 @@
-"""The images that jobs wrote: which they are, their numbers, and a small picture of each."""
+"""The images written by jobs: selection, numbers, thumbnails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_PICTURES = 200  # on a page
 
 
 def image_of(state: RunState, job: JobState) -> Path | None:
-    """Return the image of the whole band that a job made, else one of its images; None where there is none."""
+    """Return a job's image of the whole band, else another of its images; None without images."""
     end = state.work.last_job(job.name)
     names = [name for name in (end.written if end else ()) if name.endswith(FLAT)]
     return Path(min(names, key=rank)) if names else None
@@ -38,7 +38,7 @@ def images_by_step(state: RunState) -> Iterator[list[tuple[Path, JobState]]]:
 
 
 def quality_texts(image: Path) -> Sequence[str]:
-    """Return noise, peak and beam of an image for people; "" for missing ones."""
+    """Return noise, peak and beam of an image as text; "" for missing values."""
     from lofarpipe.imaging.quality.glance import glance_at
 
     glance = glance_at(image)
@@ -61,7 +61,7 @@ def card(image: Path, label: str) -> dict[str, Any]:
 
 
 def small_picture(image: Path) -> str:
-    """Return a picture of an image in greys as a data URI, north up; "" where it has nothing to show."""
+    """Return a grey-scale picture of an image as a data URI, north up; "" for an empty image."""
     import numpy as np
 
     from lofarpipe.imaging.quality.glance import mapped_plane, noise_of

@@ -1,6 +1,6 @@
-"""The display of somebody who watches a run: one line per step, shown in place while the run goes on.
+"""Live display of a run on a terminal: one line per step, updated in place.
 
-It is written again and again with rich, other lines go above it. ``status`` follows the journal of another process.
+It is redrawn with rich, below other output. ``status`` follows the journal of another process.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class LogTails:
 
 
 class _LogTail:
-    """The end of one log."""
+    """Reads the end of one log."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -97,7 +97,7 @@ class _LogTail:
                 stream.seek(max(0, start if start <= size else 0, size - TAIL_BYTES))
                 content = stream.read(2 * TAIL_BYTES)
                 self._offset = stream.tell()
-        except OSError:  # it is on another machine, or was removed
+        except OSError:  # on another machine, or removed
             return self._reader.progress
         return replace(self._reader.feed(content.decode(errors="replace")), written_s=status.st_mtime)
 
@@ -129,7 +129,7 @@ class Screen:
         from rich.console import Console
         from rich.live import Live
 
-        # Colours only where the user has not said NO_COLOR, which rich looks at.
+        # rich respects NO_COLOR.
         self._console = console or Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live = Live(
             console=self._console,
@@ -142,7 +142,7 @@ class Screen:
 
     @property
     def height(self) -> int:
-        """Lines that can be shown; one stays free for the cursor."""
+        """Visible lines; one is left for the cursor."""
         return max(SMALLEST_HEIGHT, self._console.height - 1)
 
     @property
@@ -151,7 +151,7 @@ class Screen:
         return self._console.encoding.lower().startswith("utf")
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines in place of the last ones; long lines are cut off."""
+        """Replace the last lines by these; long lines are cut off."""
         from rich.console import Group
 
         if not self._is_open:
@@ -179,7 +179,7 @@ def _text(line: Line) -> Text:
 
 
 def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -> float | None:
-    """Return the memory that running jobs have now, 10^9 bytes; None where that cannot be seen from here.
+    """Return the memory in use by running jobs, 10^9 bytes; None if they are on other machines.
 
     Parameters
     ----------
@@ -191,10 +191,10 @@ def memory_in_use_gb(running: Sequence[JobState], facts: Mapping[str, object]) -
     return sum(resident_bytes(job.pid) for job in running) / 1e9
 
 
-START_S = 5.0  # when a job has run for so long, somebody waits; what is over sooner is told in plain lines
-LATEST_S = 20.0  # to begin takes up to 0.1 s of CPU: before that a run of many short jobs goes on without
+START_S = 5.0  # the display starts once a job has run for so long; shorter runs get plain lines
+LATEST_S = 20.0  # or after so long with short jobs only: starting it takes up to 0.1 s of CPU
 REFRESH_S = 1.0  # between two pictures, at least
-PATIENCE = 300  # the next one waits so many times what the last one took: pictures take 0.3 % of one core at most
+PATIENCE = 300  # interval between updates, times the duration of the last: 0.3 % of one core at most
 
 
 class LiveTerminal(Terminal):
@@ -239,17 +239,17 @@ class LiveTerminal(Terminal):
         super().run_ended(event)
 
     def _show_last(self) -> None:
-        """Leave a picture of all steps, if there was one before."""
+        """Leave a final table of all steps, if the display had started."""
         screen, self._screen = self._screen, None
         if screen is not None:
             screen.show(self._lines(0, screen.has_marks))
             screen.close()
 
     def _refresh(self) -> None:
-        """Show pictures until the run is over; a terminal that went away has none."""
+        """Update the display until the run ends or the terminal is closed."""
         if self._ends_soon():
             return
-        # Imported now: of runs that are over sooner there are many.
+        # Imported now, to spare short runs.
 
         with contextlib.suppress(OSError):
             with uncollected():  # the first one loads what shows it
@@ -260,7 +260,7 @@ class LiveTerminal(Terminal):
                 took_s = self._show(screen)
 
     def _ends_soon(self) -> bool:
-        """Wait until there is something to wait for; return whether the run ended before that."""
+        """Wait until the display is due; return whether the run ended before."""
         until = time.monotonic() + LATEST_S
         is_over = self._over.wait(START_S)
         while not is_over and time.monotonic() < until and not self._has_long_job():
@@ -272,7 +272,7 @@ class LiveTerminal(Terminal):
         return any(job.start_s is not None and job.start_s <= before_s for job in self._state.see(_running))
 
     def _show(self, screen: Screen) -> float:
-        """Show the run as it is now; return the CPU time that it took, s."""
+        """Show the current state; return the CPU time of the update, s."""
         began_s = time.thread_time()
         with BACKGROUND:
             screen.show(self._lines(screen.height, screen.has_marks))

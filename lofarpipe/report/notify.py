@@ -1,6 +1,6 @@
-"""Commands of the site that are run when a run ends, fails or warns: [notify] of pipeline.cfg.
+"""Run the site's commands when a run ends, fails or warns: [notify] of pipeline.cfg.
 
-Each is given a JSON object on its standard input. Its fate changes nothing for the run.
+A command gets a JSON object on its standard input. Its failure does not affect the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lofarpipe.support.dataclass import dataclass
 
 SECTION = "notify"
 END, FAILURE, WARNING = "end", "failure", "warning"
-WARNING_INTERVAL_S = 60.0  # warnings in between are told together
+WARNING_INTERVAL_S = 60.0  # warnings in between are sent together
 ERROR_CHARACTERS = 300
 
 Facts = Callable[[], Mapping[str, Any]]
@@ -31,7 +31,7 @@ Facts = Callable[[], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class NotifyOptions:
-    """The keys of [notify]; a command that is empty is not run."""
+    """The keys of [notify]; empty commands are not run."""
 
     on_end: str = ""
     on_failure: str = ""
@@ -44,13 +44,13 @@ class NotifyOptions:
         return {key: problem for key, text in commands.items() if (problem := _command_problem(text))}
 
     def command(self, event: str) -> list[str]:
-        """Return the words of the command for an event; none if there is no command."""
+        """Return the words of the command for an event; empty without a command."""
         commands = {END: self.on_end, FAILURE: self.on_failure or self.on_end, WARNING: self.on_warning}
         return shlex.split(commands[event])
 
     @property
     def is_silent(self) -> bool:
-        """Whether there is no command at all."""
+        """Whether no command is set."""
         return not any(map(self.command, (END, FAILURE, WARNING)))
 
 
@@ -112,7 +112,7 @@ class Messenger:
         self._calls.append(_Call(process, errors, f"on_{event}"))
 
     def wait(self) -> None:
-        """Wait for the commands that were started, each for ``timeout_s`` at most."""
+        """Wait for the commands started, each for ``timeout_s`` at most."""
         calls, self._calls = self._calls, []
         for call in calls:
             try:
@@ -135,7 +135,7 @@ class Notifier:
     Parameters
     ----------
     facts: returns the input of the commands.
-    is_of_table: whether the run is one of a table of fields, which reports the ends itself.
+    is_of_table: whether the run belongs to a table of fields, which reports the end itself.
     """
 
     def __init__(self, messenger: Messenger, facts: Facts, is_of_table: bool = False) -> None:
@@ -146,7 +146,7 @@ class Notifier:
         self._told_s = -WARNING_INTERVAL_S
 
     def warning(self, event: Warned) -> None:
-        """Send a warning, and those since the last one."""
+        """Send this warning, with the warnings held back since the last message."""
         self._waiting.append(event.text)
         if time.monotonic() - self._told_s >= WARNING_INTERVAL_S:
             self._tell_warnings()
@@ -158,7 +158,7 @@ class Notifier:
             self._tell_warnings()
 
     def run_ended(self, event: RunEnded) -> None:
-        """Send the end of the run, unless it found everything done, and wait for the commands."""
+        """Send the end of the run, unless everything was done before, and wait for the commands."""
         if self._waiting:
             self._tell_warnings()
         facts = self._facts()

@@ -38,12 +38,12 @@ LINES_AT_ONCE = 1000  # of a long log are in memory
 
 
 class LogFile:
-    """Stays open while the run goes on; in the place of one that was removed or moved away a new one is made."""
+    """A log file kept open during the run, and made again if it is removed or moved."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None  # while it is open
-        self._seen_at = ""  # when it was looked whether the file is still there: once a second, and for each step
+        self._seen_at = ""  # time of the last check that the file exists: once a second, and for each step
 
     def append(self, lines: Iterable[str], moment: str) -> None:
         """Add lines; ``moment`` is the time of day, to the second.
@@ -55,7 +55,7 @@ class LogFile:
         """
         # Bare calls of the system: this is done for jobs, and a stream costs several times as much.
         if self._file is not None and self._seen_at != moment and os.fstat(self._file).st_nlink == 0:
-            self.close()  # it was removed: nobody reads what is written into it
+            self.close()  # deleted: further lines would be lost
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._seen_at = moment
@@ -66,11 +66,11 @@ class LogFile:
                 content = content[os.write(self._file, content) :]
 
     def look_again(self) -> None:
-        """Have the next line written into a file that is there for sure."""
+        """Check that the file exists before the next line."""
         self._seen_at = ""
 
     def leave_if_moved(self) -> None:
-        """Close the file if its name stands for another one, or for none: programs that keep logs move them away."""
+        """Close the file if it was moved or removed, as by log rotation."""
         self.look_again()
         if self._file is not None:
             try:
@@ -106,7 +106,7 @@ class ClassicLog:
         self._second, self._second_text = 0, ""
 
     def run_started(self, event: RunStarted) -> None:
-        """Make the file, or go on with the one of an earlier run.
+        """Create the file, or append to the one of an earlier run.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class ClassicLog:
         self._write("INFO", PROGRAM, f"LOFAR Pipeline ({PROGRAM}) starting: {event.job}, {event.step_count} steps")
 
     def step_started(self, event: StepStarted) -> None:
-        """Write which step and which task begins, and how many jobs of an earlier run are taken."""
+        """Write the start of a step: task, and number of jobs reused from an earlier run."""
         self._begin(event.name, event.type)
         self._write("INFO", PROGRAM, f"Running task: {event.type}")
         if event.done_before:
@@ -132,7 +132,7 @@ class ClassicLog:
             self._write("INFO", PROGRAM, message)
 
     def plugin_started(self, event: PluginStarted) -> None:
-        """Write which plugin is called."""
+        """Write the name of the plugin called."""
         self._begin(event.name, "plugin")
 
     def _begin(self, step: str, step_type: str) -> None:
@@ -141,7 +141,7 @@ class ClassicLog:
         self._write("INFO", PROGRAM, f"Beginning step {step}")
 
     def step_skipped(self, event: StepSkipped) -> None:
-        """Write that the outputs of an earlier run are taken."""
+        """Write that outputs of an earlier run are reused."""
         self._write("INFO", PROGRAM, f"Beginning step {event.name}")
         self._write("INFO", PROGRAM, f"Task {event.name} already exists in saved state; skipping")
 
@@ -154,7 +154,7 @@ class ClassicLog:
             self._append(chain(self._output(of_output, name, result), [end]))
 
     def jobs_done(self, events: Sequence[JobDone]) -> None:
-        """Write how jobs ended that wrote nothing, each with its time."""
+        """Write the ends of jobs without output, each with its time."""
         self._append(
             f"{self._prefix('INFO', _logger(self._step_type, result), event.time_s)}{result.name} {result.reason()}\n"
             for event in events
@@ -186,7 +186,7 @@ class ClassicLog:
         self._write("WARNING", PROGRAM, event.text)
 
     def run_ended(self, event: RunEnded) -> None:
-        """Write how the run ended; nothing if it never started."""
+        """Write the end of the run, if it had started."""
         if not self._started:
             return
         reason = event.reason or "no reason was given"
@@ -217,7 +217,7 @@ class ClassicLog:
         self._append([line])
 
     def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
-        # One record for the whole block, as the tools expect.
+        # One record per block, as log tools expect.
         prefixes = chain([self._prefix(level, name)], repeat(""))
         lines = zip(prefixes, result.output(), strict=False)
         return (prefix + line.removesuffix("\n") + "\n" for prefix, line in lines)
@@ -236,7 +236,7 @@ def _logger(step_type: str, result: JobResult) -> str:
 
 
 _NOT_IN_NAMES = lazy_pattern(r"[^\w.-]|^(?=[\d.-])", re.ASCII)
-_IS_SPECIAL = lazy_pattern(r"[&<>\"\r\n\t]")  # to look takes a tenth of the time that a translation does
+_IS_SPECIAL = lazy_pattern(r"[&<>\"\r\n\t]")  # a search takes a tenth of the time of a translation
 _IN_ATTRIBUTES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"}
 )
@@ -249,7 +249,7 @@ class _Step:
 
     element: str
     job_count: int | None  # None: a plugin
-    results: list[JobResult] = field(default_factory=list)  # that are not text yet
+    results: list[JobResult] = field(default_factory=list)  # not formatted yet
     jobs: list[str] = field(default_factory=list)
 
     def add(self, result: JobResult) -> None:
@@ -271,7 +271,7 @@ class _Step:
 class Statistics:
     """Collects the steps and their jobs; the file is written when the run ends, well or not.
 
-    The first child of the root holds the steps that were not finished; the others are the finished steps in their
+    The first child of the root holds the unfinished steps; the others are the finished steps in their
     order. A step with jobs has a child ``nodes``, a plugin has none.
     """
 
@@ -292,7 +292,7 @@ class Statistics:
         self._unfinished.append(_Step(element_name(event.name), None))
 
     def job_done(self, event: JobDone) -> None:
-        """Note one job, its time and its resources."""
+        """Record one job with its time and resources."""
         if event.name in self._with_jobs and event.result is not None:
             self._with_jobs[event.name].add(event.result)
 
@@ -348,7 +348,7 @@ def logs_to_keep(settings: Settings) -> int:
     Raises
     ------
     PipelineError
-        If the value is no such number.
+        If the value is not such a number.
     """
     text = settings.sections.get(SECTION, {}).get(KEEP, "0").strip()
     if not text.isdecimal():
@@ -360,7 +360,7 @@ def logs_to_keep(settings: Settings) -> int:
 def prune_logs(settings: Settings) -> list[Path]:
     """Remove the logs of the oldest runs, but for so many as the site keeps; return the directories.
 
-    Those are directories beside that of this run's log that are named after the start of a run, as that is. The logs
+    Log directories are named after the start of a run, and stand beside the one of this run. The logs
     of jobs are elsewhere, and stay.
     """
     keep, log_directory = logs_to_keep(settings), settings.log_file.parent

@@ -30,7 +30,7 @@ from lofarpipe.support.utilities import few_files, printable
 
 MOST_PRODUCTS = 8
 MOST_STEPS = 3
-# The numbers of quality.json that say at a glance whether an image is good.
+# Key numbers of quality.json for an image.
 NUMBERS = (
     *("rms", "measured_over_expected", "peak", "dynamic_range", "beam_major", "beam_minor", "source_count"),
     *("blank_fraction", "flagged_fraction"),
@@ -46,7 +46,7 @@ def summary(
     ----------
     took: the steps with their durations, s.
     ok: whether the run ended well; if not, only where to look further.
-    record: content of run.json, where known; it is long where there are many jobs.
+    record: content of run.json, to avoid reading it again; it is long for many jobs.
     """
     lines: list[str] = []
     if ok:
@@ -77,7 +77,7 @@ def _read(path: Path) -> Mapping[str, object]:
 
 
 def _products(record: Mapping[str, object]) -> list[str]:
-    """Return the products, those that users open first at the start."""
+    """Return the products in the order of interest to users."""
     entries = record.get("products")
     sizes: list[tuple[str, float]] = []
     own_directories = _own_directories(record)
@@ -107,7 +107,7 @@ def _own_directories(record: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _place(entry: object, own_directories: tuple[str, ...]) -> int:
-    """Return the place of an entry: delivered files, the image, other files, those of one channel, measurement sets."""
+    """Return the sort rank: delivered files, the image, other files, single channels, measurement sets."""
     facts = entry if isinstance(entry, dict) else {}
     path = str(facts.get("path"))
     if facts.get("kind") == "table":
@@ -166,7 +166,7 @@ class Terminal:
         self._took: list[tuple[str, float]] = []  # steps with jobs, s
 
     def run_started(self, event: RunStarted) -> None:
-        """Show how many steps there are, and where logs and maps go."""
+        """Show the number of steps, and the directories of logs and maps."""
         self._began_s = event.time_s
         self._job_directory = event.job_directory
         self._say(f"{event.job}: {_count(event.step_count, 'step')}; logs and maps in {event.job_directory}")
@@ -181,7 +181,7 @@ class Terminal:
             self._tell(f"{event.name}: {event.done_before} of them done before, with the same inputs; not run again")
 
     def step_skipped(self, event: StepSkipped) -> None:
-        """Show that a step is not run again."""
+        """Show a step that is not run again."""
         self._tell(f"{event.name}: done before, with the same inputs; not run again")
 
     def plugin_started(self, event: PluginStarted) -> None:
@@ -252,7 +252,7 @@ class Terminal:
         self._say(f"{event.job}: {how} after {duration_text(max(0.0, took_s))}")
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
-        """Print the progress of the run; a terminal that shows it in another way does not."""
+        """Print the progress of the run; the live display overrides it."""
         self._say(text, level)
 
     def _say(self, text: str, level: int = NORMAL) -> None:
@@ -273,5 +273,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def shows_live(stream: TextIO) -> bool:
-    """Return whether something can be shown in place: a terminal that can move its cursor."""
+    """Return whether the stream is a terminal with cursor control."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")

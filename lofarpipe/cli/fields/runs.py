@@ -1,4 +1,4 @@
-"""Many fields through one pipeline: each is a run of its own, side by side with others where the machine allows."""
+"""Many fields through one pipeline, one run per field, concurrently as the machine allows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Share:
     gpus: int = 0
 
     def arguments(self) -> list[str]:
-        """Return the arguments that give a run its share."""
+        """Return the arguments for the share of one run."""
         cores = [] if self.cores is None else ["--cores", str(self.cores)]
         return cores + ([] if self.memory_gb is None else ["--memory-gb", f"{self.memory_gb:.3f}"])
 
@@ -60,13 +60,13 @@ def share(
     Parameters
     ----------
     settings: the site's configuration.
-    pipelines: those of all fields.
-    capacity: that of this machine; by default it is found out.
+    pipelines: the pipelines of all fields.
+    capacity: cores and memory of this machine; detected by default.
 
     Raises
     ------
     PipelineError
-        If ``at_once`` fields leave less to each than a step asks for.
+        If the share of each of ``at_once`` fields is less than a step requests.
     """
     if method_of(settings) != LOCAL:
         return Share(min(at_once or (1 if method_of(settings) == "ssh" else len(pipelines)), len(pipelines)))
@@ -86,7 +86,7 @@ def share(
 
 
 def _most(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
-    """Return how many fields fit into a machine, at least one, where each gets all that it needs."""
+    """Return the number of fields that fit into a machine with their full request; at least 1."""
     memory_gb = max(need.memory_gb, least.memory_gb)
     by_memory = int(machine.memory_gb / memory_gb) if memory_gb else sys.maxsize
     by_cores = machine.cores // max(need.cores, least.cores) if max(need.cores, least.cores) > 1 else sys.maxsize
@@ -94,7 +94,7 @@ def _most(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
 
 
 def _need(pipeline: Pipeline) -> tuple[int, float, int]:
-    """Return the most cores, memory (GB) and graphics processors that a step of a pipeline asks for."""
+    """Return the largest request of a pipeline's steps: cores, memory (GB), graphics processors."""
     cores, memory_gb, gpus = [0.0], [0.0], [0.0]
     for step in flattened(pipeline.steps):
         for key, amounts in (("cores", cores), ("memory_gb", memory_gb), ("gpus", gpus)):
@@ -114,9 +114,9 @@ def _number(text: str) -> float:
 #: Each run ends its own jobs within 5 s before it is killed; it needs the time to close its journal after that.
 GRACE_S = 20.0
 HEADER = ("field", "state", "took", "rms", "product, or why there is none")
-ERROR = "genericpipeline.py: "  # how a run marks the line that says what was wrong
+ERROR = "genericpipeline.py: "  # start of the error line of a run
 LOG_NAME = "field.log"
-#: Keys that name files which a step writes, wherever these are.
+#: Control keys for the names of a step's output files.
 OUTPUT_CONTROLS = ("output_files", "metadata_file", "sip_file")
 
 
@@ -200,7 +200,7 @@ def check_runs(
 
 
 def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
-    directories = {run.field.name: run.settings.job_directory for run in runs}  # a name that is there twice was told
+    directories = {run.field.name: run.settings.job_directory for run in runs}  # duplicate names are reported elsewhere
     if len(set(directories.values())) == len(directories):
         return []
     where = f"{runs[0].settings.config_file}: [layout] job_directory"
@@ -209,7 +209,7 @@ def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:
 
 
 def _check_outputs(runs: Sequence[FieldRun]) -> list[Finding]:
-    """Return the files that two fields would write: one would replace that of the other."""
+    """Return findings for output files shared by two fields, which would overwrite each other."""
     first: dict[str, str] = {}
     findings = []
     for run in runs:
@@ -222,7 +222,7 @@ def _check_outputs(runs: Sequence[FieldRun]) -> list[Finding]:
 
 
 def _named_outputs(steps: Sequence[Step]) -> dict[str, str]:
-    """Return the files that steps name as output, absolute, with the key; those in the directory of a job differ."""
+    """Return absolute output file -> key, without files in job directories, which differ between fields."""
     return {
         os.path.abspath(name): f"{step.name}.{key}"  # noqa: PTH100 - a link that is there does not count
         for step in steps
@@ -274,7 +274,7 @@ class FieldRuns:
     ----------
     runs: the fields.
     say, complain: get a line for each start, end and failure.
-    changed: is called when a field has begun or ended, with the result of one that ended.
+    changed: called when a field begins or ends; in the latter case with its result.
     """
 
     def __init__(
@@ -297,7 +297,7 @@ class FieldRuns:
         return len(self._results) == len(self._runs) and all(result.ok for result in self._results.values())
 
     def work(self, jobs: Sequence[Job], at_once: int) -> None:
-        """Run the jobs, whatever becomes of single ones.
+        """Run all jobs, even if some fail.
 
         Raises
         ------
@@ -311,7 +311,7 @@ class FieldRuns:
             self._say(_timed(f"{start.name}: started; log: {short_path(logs[start.name])}"))
             self._changed(None)
 
-        # One slot for each field at a time: what a run may use is told to the run itself.
+        # One slot per concurrent field: the limits of a run are arguments of the run itself.
         executor = LocalExecutor(Resources(at_once, 1.0, max(job.gpus for job in jobs) * at_once), GRACE_S)
         try:
             executor.run(jobs, self._record_result, started)
@@ -354,7 +354,7 @@ class FieldRuns:
         return "interrupted" if self._is_over else "running"
 
     def table(self) -> str:
-        """Return a line for each field: state, duration, noise, and the image, or why there is none."""
+        """Return one line per field: state, duration, noise, and the image or the problem."""
         return aligned([HEADER, *(_table_row(one) for one in self.facts())])
 
 
@@ -363,7 +363,7 @@ def _timed(text: str) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as lines with columns of one width."""
+    """Return rows as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(row).rstrip() for row in padded)

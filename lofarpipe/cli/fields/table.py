@@ -1,4 +1,4 @@
-"""A table of fields, as CSV or TOML: a name for each, and the options that it sets."""
+"""A table of fields, as CSV or TOML: the name and the options of each field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rows = list["FieldRow"]
 
 @dataclass(frozen=True)
 class Cell:
-    """The value of one option for one field, with the places that set the value and name the option."""
+    """The value of one option for one field, with the places of the value and of the option's name."""
 
     value: str
     where: str
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class FieldRow:
-    """One row: the name of the field, which names its job, and its options."""
+    """One row: the field's name, also its job name, and its options."""
 
     name: str
     where: str
@@ -42,7 +42,7 @@ class FieldRow:
 
 
 def read_fields(path: Path) -> tuple[Rows, list[Finding]]:
-    """Return the fields of a table in their order, and everything that is wrong with the table itself.
+    """Return the fields of a table in file order, and the problems of the table itself.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _toml_field(
 
 
 def _flat(table: Mapping[str, object], within: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the entries of a table; those of tables in it with dotted names, as keys of a parset are spelled."""
+    """Yield the entries of a table; keys of nested tables are joined with dots, as in a parset."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{within}{key}.")

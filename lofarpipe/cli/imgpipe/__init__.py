@@ -1,4 +1,4 @@
-"""Images of many measurement sets from one TOML file: one WSClean job for each set, or each group of them."""
+"""Images of many measurement sets from one TOML file: one WSClean job per set or group of sets."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class ImgPipe(FrontEnd):
         return imgpipe_translation(options)
 
     def reporters(self, options: argparse.Namespace, settings: Settings, tell: Callable[[str], None]) -> list[object]:
-        """Return the reporter that shows the command of each job, where ``debug`` asks for it."""
+        """Return the reporter of job commands, if ``debug`` is set."""
         from lofarpipe.cli.imgpipe.summary import CommandLines
 
         return [CommandLines(settings.job_directory / "commands.txt", tell)] if options.shows_commands else []

@@ -1,4 +1,4 @@
-"""Groups of measurement sets: each is one call of WSClean, with its images' name, its channels and its host."""
+"""Groups of measurement sets, one WSClean call each, with image name, channels and host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Frequencies = Callable[[Path], Sequence[Sequence[float]]]
 
 @dataclass(frozen=True)
 class Group:
-    """The sets of one WSClean call, in their order; observation and window where they have one in common.
+    """The sets of one WSClean call, in order, and their common observation and window, if any.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ImageJob:
-    """One WSClean call: its words are a pure function of the settings and the group.
+    """One WSClean call, a pure function of the settings and the group.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class ImageJob:
 
 
 def make_groups(sets: Sequence[SetAt], combine: bool, across: bool) -> tuple[list[Group], list[str]]:
-    """Return the groups in the order of their first sets, and notices of sets that were given twice.
+    """Return the groups in the order of their first sets, and notices of duplicate sets.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _group(members: Sequence[SetAt]) -> Group:
 
 
 class Translator:
-    """Makes one WSClean call of each group, and collects findings about the settings on the way.
+    """Builds one WSClean call per group, and collects findings about the settings.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Translator:
         self._common = self._common_options()
 
     def _common_options(self) -> dict[str, list[str]]:
-        """Return the options that are the same in every group."""
+        """Return the options common to all groups."""
         options: dict[str, list[str]] = {}
         for key, entry in self._entries.items():
             if key in (NAME, OUT_DIR, CHANNELS_OUT):
@@ -221,7 +221,7 @@ class _WrongValue(Exception):  # noqa: N818 - of an entry
 
 
 def name_findings(jobs: Sequence[ImageJob], settings: ImgpipeSettings) -> list[Finding]:
-    """Return which jobs would write the same images, with the token that would distinguish them."""
+    """Return findings for jobs with the same image names, with a token to distinguish them."""
     of_name: dict[Path, list[ImageJob]] = {}
     for job in jobs:
         of_name.setdefault(job.name, []).append(job)
@@ -234,7 +234,7 @@ def name_findings(jobs: Sequence[ImageJob], settings: ImgpipeSettings) -> list[F
 
 
 def _apart(jobs: Sequence[ImageJob]) -> str:
-    """Return the token whose values differ between jobs, if there is one."""
+    """Return a token with different values in the jobs, if any."""
     values: Mapping[str, Iterable[object]] = {
         "$obs_id$": [job.group.obs_id for job in jobs],
         "$sw$": [job.group.window for job in jobs],
@@ -246,11 +246,11 @@ def _apart(jobs: Sequence[ImageJob]) -> str:
 
 
 def pinned_host(group: Group, pattern: re.Pattern[str]) -> str | None:
-    """Return the host that holds most sets of a group, the earliest of equals; None where no path names one."""
+    """Return the host of most sets of a group, the first of equals; None if no path contains a host."""
     hosts = [match[1] for path in group.sets if (match := pattern.search(str(path)))]
     return Counter(hosts).most_common(1)[0][0] if hosts else None
 
 
 def hosts_missing(hosts: Iterable[str | None], host_names: Sequence[str]) -> Iterator[str]:
-    """Yield each host that paths name and that is not among the hosts of the run."""
+    """Yield each host in a path that is not a host of the run."""
     yield from dict.fromkeys(host for host in hosts if host is not None and host not in host_names)

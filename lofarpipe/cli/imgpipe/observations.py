@@ -1,4 +1,4 @@
-"""The data handler: which measurement sets patterns of observations and spectral windows stand for."""
+"""The data handler: measurement sets by patterns of observations and spectral windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
 from lofarpipe.support.patterns import lazy_pattern
 
-SUBBANDS = lazy_pattern(r"l1", re.IGNORECASE)  # beginning of the name of a level that has a set for each subband
+SUBBANDS = lazy_pattern(r"l1", re.IGNORECASE)  # name prefix of levels with one set per subband
 ALL_WINDOWS = "*"
 
 
@@ -25,7 +25,7 @@ class SetAt:
     Attributes
     ----------
     path: as it was written, or as the data handler names it.
-    obs_id, window: observation and spectral window; None for sets that were named directly.
+    obs_id, window: observation and spectral window; None for sets given by path.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class SetAt:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the data: where its sets are, and the level that they were made from."""
+    """One level of the data: the location of its sets, and its parent level."""
 
     name: str
     path: str
@@ -161,7 +161,7 @@ class DataHandler:
         )
 
     def _is_lst(self, name: str, tables: Mapping[str, Mapping[str, object]], below: tuple[str, ...]) -> bool:
-        """Whether a level is binned in sidereal time: itself, or made set by set from one that is."""
+        """Whether a level, or the parent that its sets map to one by one, is binned in sidereal time."""
         table = tables.get(name, {})
         if name in below:
             raise PipelineError(f"{self.path}: data_levels.{name}: these are made from each other in a circle")

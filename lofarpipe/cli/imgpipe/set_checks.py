@@ -1,4 +1,4 @@
-"""Measurement sets before the first job: each is there, is one, and has the column; here, or where its job runs."""
+"""Checks of measurement sets before the first job, here or on the job's host: presence, format, column."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def set_problem(path: Path, column: str) -> str:
 
 
 def _hint(path: Path) -> str:
-    """Return the likely mistake in the name of a set that is not there, or ""."""
+    """Return the likely mistake in the name of a missing set, or ""."""
     pieces = str(path).split(",")
     if len(pieces) > 1 and all(Path(piece).exists() for piece in pieces):
         return "; blanks separate sets, not commas"
@@ -77,11 +77,11 @@ def read_frequencies(path: Path) -> list[list[float]]:
 
 @dataclass
 class SetChecks:
-    """The faults of sets; one that is not here is looked for where its job runs, if all run elsewhere.
+    """The faults of sets; if all jobs run on other hosts, missing sets are looked for there.
 
     Attributes
     ----------
-    elsewhere: the sets that only other hosts have, each with the host that was asked.
+    elsewhere: sets found only on another host -> that host.
     """
 
     settings: ImgpipeSettings
@@ -95,7 +95,7 @@ class SetChecks:
         return [f"{path}: only host {host} has it; {unseen}" for path, host in self.elsewhere.items()]
 
     def problems(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """Return the faults of those that have one."""
+        """Return the faults of faulty sets."""
         problems = {path: problem for path in paths if (problem := set_problem(path, self.column))}
         missing = [path for path, problem in problems.items() if problem.startswith(MISSING)]
         hosts = self._other_hosts() if missing else ()
@@ -107,7 +107,7 @@ class SetChecks:
         return {path: problem for path, problem in problems.items() if problem}
 
     def _other_hosts(self) -> Sequence[str]:
-        """Return the hosts of the jobs; none if this machine, or the queue, is among them."""
+        """Return the hosts of the jobs; empty if jobs run on this machine or in a queue."""
         hosts = expand_hosts(str(self.settings["nodes"]))
         return () if hosts == ("slurm",) or any(map(is_here, hosts)) else hosts
 
@@ -125,7 +125,7 @@ class SetChecks:
             answers = done.stdout.decode().split()
         except (OSError, subprocess.TimeoutExpired):
             answers = []
-        if len(answers) != len(paths):  # that the host cannot be reached, and why, is found with the hosts
+        if len(answers) != len(paths):  # unreachable hosts are reported by the check of hosts
             return dict.fromkeys(paths, f"{MISSING} here, and host {host} gives no answer")
         self.elsewhere |= {path: host for path, answer in zip(paths, answers, strict=True) if answer == "found"}
         faults = {"found": "", "other": f"{NO_SET}, on host {host}"}

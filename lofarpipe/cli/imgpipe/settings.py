@@ -1,4 +1,4 @@
-"""The TOML file of imgpipe: its keys with their domains, the files that it builds on, and each value with its place."""
+"""The TOML file of imgpipe: keys and their domains, base files, and the place of each value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {"text": (str,), "integer": (int,), "boo
 
 @dataclass(frozen=True)
 class Key:
-    """One key of ``[worker]`` or ``[data_handler]``: also a line of the template, the JSON schema and the manual."""
+    """One key of ``[worker]`` or ``[data_handler]``, also for the template, the JSON schema and the manual."""
 
     name: str
     kind: str  # of TYPES
@@ -35,7 +35,7 @@ class Key:
     above: int | None = None  # numbers have to be larger
 
     def problem(self, value: object) -> str | None:
-        """Return the fault of a value, or None."""
+        """Return the problem of a value, or None."""
         types = TYPES[self.kind]
         is_right = isinstance(value, types) and isinstance(value, bool) == (bool in types)
         if not is_right:
@@ -71,13 +71,13 @@ DATA_HANDLER = (
     Key("data_level", "text", "L2", "level of the data to image"),
 )
 SECTIONS: Mapping[str, tuple[Key, ...]] = {"worker": WORKER, "data_handler": DATA_HANDLER, WSCLEAN: ()}
-#: Keys of the same file that calpipe reads; they change nothing here.
+#: Keys for calpipe in the same file; ignored here.
 CALPIPE = frozenset({"numthreads", "use_state_file", "state_dir", "force"})
 CATEGORY_KEYS = (
     Key("cpus", "integer", 12, "cores of a job", above=0),
     Key("mem", "text", "40GB", "memory of a job"),
 )
-#: What WSClean always gets, unless the file says otherwise.
+#: WSClean options by default; the file may override them.
 WSCLEAN_DEFAULTS: Mapping[str, object] = {
     "name": "img",
     "pol": "I",
@@ -88,7 +88,7 @@ WSCLEAN_DEFAULTS: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A value of a file, and its place there."""
+    """A value of a file, and its position."""
 
     value: object
     file: str
@@ -108,7 +108,7 @@ class ImgpipeSettings:
     Attributes
     ----------
     path: the configuration as it was named on the command line.
-    files: it, and those that it builds on, the lowest first.
+    files: the file and its bases, the lowest base first.
     entries: section -> key -> value with its place, of the files only; WSClean's options in their order.
     """
 
@@ -140,7 +140,7 @@ class ImgpipeSettings:
         return {key.name: heavy.get(key.name, key.default) for key in CATEGORY_KEYS}
 
     def file(self, text: str) -> Path:
-        """Return a file that a value names: beside the configuration, else below the current directory."""
+        """Resolve a file name: beside the configuration, else in the current directory."""
         path = Path(text).expanduser()
         beside = self.path.parent / path
         return beside if path.is_absolute() or beside.exists() else path
@@ -156,7 +156,7 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
     Raises
     ------
     PipelineError
-        If the file, or one that it builds on, cannot be read or is no TOML.
+        If the file or one of its bases cannot be read, or is not TOML.
     """
     entries: dict[str, dict[str, Setting]] = {}
     findings: list[Finding] = []
@@ -168,7 +168,7 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
                 continue
             where = toml.where(section) if isinstance(table, dict) else toml.where("", section)
             if section not in SECTIONS:
-                if toml.path == path:  # one that others build on may be shared with calpipe
+                if toml.path == path:  # a base may be shared with calpipe
                     is_case = section.lower() in SECTIONS
                     near = f"; did you mean '{section.lower()}'?" if is_case else nearest(section, SECTIONS)
                     findings.append(Finding(where, f"[{section}]: no such section{near}"))
@@ -192,13 +192,13 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
 
 
 def is_assignment(text: str) -> bool:
-    """Return whether ``section.key=value`` is about the file and not about the pipeline that is made of it."""
+    """Return whether ``section.key=value`` sets a key of the file, not of the pipeline made from it."""
     section, dot, _ = text.partition("=")[0].partition(".")
     return bool(dot) and "=" in text and section in SECTIONS
 
 
 def assigned(text: str) -> tuple[str, dict[str, object]]:
-    """Return the section that ``section.key=value`` names, and its table; a value that is no TOML is a text."""
+    """Return the section of ``section.key=value``, and its table; a value that is not TOML is text."""
     name, _, shown_value = text.partition("=")
     section, *keys = name.strip().split(".")
     try:
@@ -211,7 +211,7 @@ def assigned(text: str) -> tuple[str, dict[str, object]]:
 
 
 def _layers(path: Path) -> Iterator[TomlFile]:
-    """Yield a configuration, then the file below it, the one below that ..."""
+    """Yield a configuration, its base, the base of that, and so on."""
     visited: list[Path] = []
     while True:
         toml = TomlFile(path)
@@ -236,7 +236,7 @@ def _with_places(toml: TomlFile, section: str, table: Mapping[str, object]) -> d
 
 
 def _merged(below: Mapping[str, Setting], above: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Return the entries of one section, where tables are merged key by key and other values replaced."""
+    """Return the merged entries of one section: tables key by key, other values replaced."""
     merged = dict(below)
     for key, entry in above.items():
         value = entry.value
@@ -303,14 +303,14 @@ _GB = {"": 1e-9, "k": 1e-6, "m": 1e-3, "g": 1.0, "t": 1e3}
 
 
 def size_gb(text: str) -> float | None:
-    """Return a size such as ``40GB`` in GB, or None where it is none or zero."""
+    """Return a size such as ``40GB`` in GB, or None if it is invalid or zero."""
     match = _MEMORY.fullmatch(text)
     size = float(match["number"]) * _GB[match["unit"].lower()] if match else 0.0
     return size or None
 
 
 def _pattern_findings(settings: ImgpipeSettings) -> Iterator[Finding]:
-    """Yield findings about the pattern that names the host of a set."""
+    """Yield findings about the pattern for the host of a set."""
     pattern, where = settings["run_on_file_host_pattern"], settings.where("run_on_file_host_pattern")
     if not isinstance(pattern, str) or not pattern:
         if pattern == "" and settings["run_on_file_host"] is True:

@@ -74,7 +74,7 @@ def _recorded_directories() -> list[str]:
 
 
 def places_of(path: Path) -> list[Path]:
-    """Return the directories of records that a name stands for, the oldest first.
+    """Return the record directories matching a name, the oldest first.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def is_well(state: RunState) -> bool:
 
 
 def status_lines(run: Watched) -> list[str]:
-    """Return a run at its last look: its state, the table, failures, and how many images there are."""
+    """Return the current summary of a run: state, table, failures, number of images."""
     state = run.state
     began_s, ended_s = state.started_s, state.ended_s if state.ended else time.time()
     took = "" if began_s is None or ended_s is None else f", {duration_text(max(0.0, ended_s - began_s))}"
@@ -129,7 +129,7 @@ def _counts(state: RunState) -> Iterator[str]:
 
 
 def follow(runs: Sequence[Watched]) -> None:
-    """Show runs until none works any more: on a terminal in place, else the counts as they change."""
+    """Show runs until all have ended: in place on a terminal, else as lines of changed counts."""
     screen = Screen(sys.stdout) if shows_live(sys.stdout) else None
     previous_counts: list[str] = []
     try:

@@ -1,4 +1,4 @@
-"""The images of a run as a table, and how many there are; for the end of a run, and for its status."""
+"""Table and number of a run's images, for the end of the run and for its status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lofarpipe.state.uptodate import text_of
 from lofarpipe.support.utilities import files_of, printable
 
 IMAGE = "image"  # the step
-#: What executors advise where a job took too long; here a key of the TOML file is the limit.
+#: The executors' advice for jobs over the time limit; here the limit is a key of the TOML file.
 WALLTIME_ADVICE = ("raise walltime of the step, or in [ssh]", "it needs a longer walltime, of the step or in [slurm]")
 HEADER = ("sets", "host", "time", "CPU", "memory", "noise", "peak", "beam", "result")
 UNKNOWN = ("", "", "")  # noise, peak, beam
@@ -38,7 +38,7 @@ def write_image_table(state: RunState, job_directory: Path, is_quiet: bool) -> i
 
 
 def table_lines(state: RunState, progress: Mapping[str, Progress] | None = None) -> list[str]:
-    """Return the table: a line for each image that is made, or was tried; columns without a value are left out.
+    """Return the table: one line per image made or attempted, without empty columns.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _sets(job: JobState) -> str:
 
 
 def _reason(job: JobState) -> str:
-    """Return how a job failed: its exit code or signal, or the problem that was noted."""
+    """Return the reason for a job's failure: exit code, signal, or recorded problem."""
     problem = job.problem.partition("\n")[0]
     for advice in WALLTIME_ADVICE:
         problem = problem.replace(advice, "raise max_time")
@@ -108,7 +108,7 @@ class CommandLines:
 
     Parameters
     ----------
-    path: the file of all commands, which is written before.
+    path: the file of all commands; written before the first job.
     """
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ from lofarpipe.cli.imgpipe.settings import (
 
 JSON_TYPES = {"text": "string", "integer": "integer", "boolean": "boolean", "number": "number"}
 EXAMPLES = {"max_time": 86400, "slurm_options": "--qos=high"}  # of keys without a default
-#: Options of WSClean that have a default, a place or a meaning of their own here.
+#: Options of WSClean with a default, a position or a meaning specific to imgpipe.
 WSCLEAN_KEYS = {
     "name": "beginning of the names of images, after out-dir; it may have directories in it",
     "out-dir": "tokens: $ms_in$ $ms_basename$ $name$ $obs_id$ $sw$",
@@ -32,7 +32,7 @@ WSCLEAN_HELP = """\
 # Options of WSClean, without their dash: text and numbers become "-key value", true "-key" alone, false nothing,
 # a list one word for each element. No shell sees them. See: wsclean --help
 """
-#: Values of the template that no default has: WSClean needs a size and a scale, and people want to clean.
+#: Values without a default: WSClean needs a size and a scale, and most users want to clean.
 WSCLEAN_EXAMPLES = {"size": 1024, "scale": "1arcmin", "niter": 1000, "auto-threshold": 3.0, "channels-out": "all"}
 CHANNELS_OUT: dict[str, object] = {
     "anyOf": [

@@ -1,4 +1,4 @@
-"""The TOML file and the sets of a command line as a parset: one step that lists the groups, one that images them."""
+"""Translate the TOML file and the sets to a parset of two steps: list the groups, image them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
     Raises
     ------
     CheckFailed, PipelineError
-        If there is no parset to be made.
+        If no parset can be made.
     """
     settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
     options.set = [text for text in options.set if not is_assignment(text)]
@@ -123,12 +123,12 @@ def imgpipe_translation(options: argparse.Namespace) -> Translation:
 
 
 def _old_options(options: argparse.Namespace) -> list[str]:
-    """Return warnings of options that have no effect."""
+    """Return warnings of options without effect."""
     return [] if options.nodes_mpi is None else ["--nodes_mpi: has no effect; hosts are in [worker] nodes"]
 
 
 def print_sets(options: argparse.Namespace) -> int:
-    """Print the sets that the arguments stand for, and whether they are there; return the exit status."""
+    """Print the matching sets, and whether each exists; return the exit status."""
     settings, findings = read_imaging_settings(options.config_file, list(filter(is_assignment, options.set)))
     sets, of_sets, notices = find_sets(settings, options.sets)
     if findings or of_sets:
@@ -187,7 +187,7 @@ def find_sets(settings: ImgpipeSettings, arguments: Sequence[str]) -> tuple[list
 
 
 def data_column(settings: ImgpipeSettings) -> str:
-    """Return the column that is imaged; "" where that is not a text."""
+    """Return the column to image; "" if it is not text."""
     value = settings.wsclean()["data-column"].value
     return "" if isinstance(value, bool) else str(value)
 
@@ -196,9 +196,9 @@ def data_column(settings: ImgpipeSettings) -> str:
 
 
 def images_in_sets(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[Finding], list[str]]:
-    """Return findings about images that would go into a measurement set, and warnings where out-dir asks for that.
+    """Return findings for images inside a measurement set, and warnings if out-dir requests that.
 
-    out-dir asks for it by its default and by the tokens of the set, on which scripts rely.
+    The default of out-dir and the tokens of the set request it, and scripts rely on that.
     """
     folders = {
         path: job.name.parent for job in jobs for path in job.group.sets if job.name.is_relative_to(path.absolute())
@@ -212,7 +212,7 @@ def images_in_sets(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple
 
 
 def place_findings(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> list[Finding]:
-    """Return which directories of images cannot be made or written."""
+    """Return findings for image directories that cannot be made or written."""
     problems = {}
     for folder in dict.fromkeys(job.name.parent for job in jobs):
         existing_path = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
@@ -227,7 +227,7 @@ def place_findings(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> list[
 def unseen_findings(
     settings: ImgpipeSettings, elsewhere: Mapping[Path, str], jobs: Sequence[ImageJob]
 ) -> list[Finding]:
-    """Return which images would go into a set that only another host has."""
+    """Return findings for images inside a set on another host only."""
     where = settings.where(OUT_DIR, WSCLEAN)
     return [
         Finding(where, f"images would go into {path}, which only {host} has; {SHARED}")
@@ -251,9 +251,9 @@ def record_sections(
 
 
 def records_of_groups(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
-    """Return the directory of a run's records: that of its sets, whatever the settings.
+    """Return the directory of a run's records, which depends on its sets only.
 
-    So the same command goes on with its run, and the same file for other sets has another one, at the same time.
+    Repeating a command therefore resumes its run, and runs on other sets can go on at the same time.
     """
     if options.job_dir:
         return Path(options.job_dir).absolute()
@@ -264,12 +264,12 @@ def records_of_groups(options: argparse.Namespace, groups: Sequence[Group]) -> P
 
 
 def run_name(text: str) -> str:
-    """Return a name for a run that has nothing odd in it."""
+    """Return a run name without special characters."""
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip("._+-")[:LONGEST_NAME] or "images"
 
 
 def hosts_of(settings: ImgpipeSettings, jobs: Sequence[ImageJob]) -> tuple[list[str], list[str]]:
-    """Return where each job has to run, "" for anywhere, and warnings of hosts that are not there."""
+    """Return the host of each job, "" for any, and warnings of unknown hosts."""
     if settings["run_on_file_host"] is not True or settings["nodes"] == SLURM:
         return [""] * len(jobs), []
     pattern = re.compile(str(settings["run_on_file_host_pattern"]))
@@ -292,7 +292,7 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
     limit, env_file = settings["max_time"], str(settings["env_file"])
     if method == LOCAL and (limit or env_file):
         method = SSH  # it reaches this machine without ssh, and has both
-    # What has begun is never begun again: it may have written into the set.
+    # A job that began is not repeated: it may have written into the set.
     remote = {"method": method, "max_per_node": settings["max_concurrent"], "lost_retries": "0"}
     sections: dict[str, dict[str, Any]] = {"remote": remote}
     is_of_home = not env_file or env_file.startswith("~/")
@@ -323,7 +323,7 @@ PLACES |= {"max_submitted": "max_concurrent", "extra": "slurm_options", "prologu
 
 
 def placed(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
-    """Return sections with the places of their values in the file; those that are empty are left out."""
+    """Return the non-empty sections, with the positions of their values in the file."""
     return {
         section: {key: _entry(settings, key, PLACES.get(key, key), value) for key, value in keys.items() if value}
         for section, keys in sections.items()
@@ -337,7 +337,7 @@ def _entry(settings: ImgpipeSettings, key: str, of_file: str, value: object) -> 
 
 
 def clock(seconds: object) -> str:
-    """Return a time limit as queues take it, whole seconds; "" for none."""
+    """Return a time limit in whole seconds, as queues require; "" for none."""
     if not isinstance(seconds, (int, float)):
         return ""
     duration_s = max(1, round(seconds))
@@ -428,7 +428,7 @@ def _list(texts: Iterable[str]) -> str:
 
 
 def keyword(key: str, words: list[str]) -> str | None:
-    """Return the value in a parset from which an option gets its words again; None where there is no such."""
+    """Return the parset value that expands to an option's words again; None if impossible."""
     if not words:
         return "True"
     text = " ".join(words)
@@ -451,7 +451,7 @@ def scratch(job: ImageJob) -> str:
 
 
 def program(settings: ImgpipeSettings, environment: Mapping[str, str]) -> str:
-    """Return WSClean: the one that the file names, else the one on the PATH of the jobs."""
+    """Return the WSClean program: from the file, else from the PATH of the jobs."""
     name = str(settings[WSCLEAN] or WSCLEAN)
     if "/" in name:
         return str(settings.file(name).absolute())

@@ -12,15 +12,15 @@ from lofarpipe.cli.imgpipe.settings import as_toml
 from lofarpipe.programs.argv import PATHS as PATH_OPTIONS
 from lofarpipe.support.patterns import lazy_pattern
 
-#: Options that take one path: a text of several words is one path with blanks.
+#: Options with one path, which may contain spaces.
 PATHS = PATH_OPTIONS | {"moresane-ext"}
-#: Options whose values WSClean reads as one word with commas.
+#: Options whose values WSClean reads as one comma-separated word.
 COMMA_JOINED = frozenset({"pol", "link-polarizations", "multiscale-scales", "field", "spws", "moresane-sl"})
 COMMA_JOINED |= {"channel-division-frequencies"}
 SIZE = "size"
 
 TOKENS = ("ms_in", "ms_basename", "name", "obs_id", "sw")
-# Where another variable follows, only what is known is a token: $SCRATCH$USER are two variables.
+# Before another variable, only known names are tokens: $SCRATCH$USER are two variables.
 _REFERENCE = lazy_pattern(
     rf"\$(?P<token>{'|'.join(TOKENS)}|\w+(?!\$[A-Za-z_{{]))\$|\$\{{(?P<braced>\w+)\}}|\$(?P<plain>[A-Za-z_]\w*)"
 )
@@ -29,19 +29,19 @@ Environment = Mapping[str, str]
 
 
 def option_words(key: str, value: object, environment: Environment, directory: Path) -> list[str] | None:
-    """Return the words that follow an option; None where the option is left out.
+    """Return the words after an option; None to leave the option out.
 
     Parameters
     ----------
     key: without its dash.
     value: as TOML has it: true is the flag alone, false leaves it out.
-    environment: of the jobs; ``$NAME`` and ``~`` are taken from it.
+    environment: environment of the jobs, for ``$NAME`` and ``~``.
     directory: the start of relative paths.
 
     Raises
     ------
     ValueError
-        If the value is none that an option can have; with the reason.
+        If the value is invalid, with the reason.
 
     See doc/pipelines/imgpipe.md, From keys to arguments.
     """
@@ -79,11 +79,11 @@ def _list_words(key: str, values: list[object]) -> list[str]:
 
 
 def expanded(text: str, environment: Environment, tokens: Mapping[str, str | None] | None = None) -> str:
-    """Return a text with its tokens, its variables and its ``~`` replaced, each once and none within another's value.
+    """Return a text with tokens, variables and ``~`` replaced in one pass, so values are not expanded again.
 
     Parameters
     ----------
-    tokens: name -> value, or None for one that has no value here; None where tokens have no meaning.
+    tokens: name -> value, or None without a value here; None if tokens have no meaning.
 
     Raises
     ------
@@ -130,12 +130,12 @@ def channels_out(value: object, channels: int) -> tuple[int, str]:
     Parameters
     ----------
     value: of ``channels-out``: ``all``, ``every N``, or a number.
-    channels: unique channels that the group's sets have and the options select.
+    channels: number of unique selected channels in the group's sets.
 
     Raises
     ------
     ValueError
-        If the value is none of these, or leaves no channel.
+        If the value is invalid, or leaves no channel.
 
     See doc/pipelines/imgpipe.md, Output channels.
     """

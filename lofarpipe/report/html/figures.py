@@ -34,7 +34,7 @@ from lofarpipe.support.dataclass import dataclass
 
 LARGEST_SIDE = 1400  # pixels of a preview: two of them, of noise alone, take 5 MB
 SOFTENING_RMS = 2.0  # below this many times the noise the asinh is nearly linear
-LOWEST_RMS = -20.0  # nothing is darker than this
+LOWEST_RMS = -20.0  # lowest flux of the grey scale, in units of the noise
 LEVELS = 254  # 255 is blank
 LINEAR_RMS = (-4.0, 16.0)  # from white to black, times the noise; page.js has the same
 DRAWN_SIDE = 700  # pixels of a sky image with axes
@@ -43,7 +43,7 @@ MOST_FLUX_STEPS = 5  # of a linear scale
 FLUX_GAP = 0.11  # between two fluxes, part of the bar
 SIZE_INCHES = (5.2, 4.3)
 DPI = 130
-MAP_SIDE = 300  # pixels of a map that is drawn
+MAP_SIDE = 300  # pixels of a drawn map
 NOISE_TILES = 24  # along the longer side
 NOISE_PIXELS = 4_000_000  # looked at; more would not make the noise of a tile any surer
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
@@ -57,9 +57,9 @@ Tick = tuple[float, float, str]  # place, part of a scale; flux; its text in ano
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture of an image and its numbers; everything is plain, so that it can be kept as JSON.
+    """A picture of an image and its numbers, as plain values for JSON.
 
-    ``factor`` image pixels, along both axes, became one pixel of the picture. The flux of a grey level g is
+    ``factor`` image pixels along each axis are one pixel of the picture. The flux of a grey level g is
     ``softening_jy * sinh(lowest + (highest - lowest) * (254 - g) / 254)``; g = 255 is blank.
     """
 
@@ -86,12 +86,12 @@ class Preview:
 
 
 def open_plane(path: Path) -> tuple[NDArray[Any], fits.Header]:
-    """Return the first plane of an image, (y, x), which stays on the disk until it is used, and the header.
+    """Return the first plane of an image, (y, x), memory-mapped, and the header.
 
     Raises
     ------
     NoPictureError
-        If there is no such file, or no image of two axes or more in it.
+        If the file does not exist, or has no image with two or more axes.
     """
     try:
         with fits.open(path, memmap=True) as opened:
@@ -188,20 +188,20 @@ def sky_figure(
 
 
 def _world(header: fits.Header) -> WCS | None:
-    """Return the world coordinates of an image, None where they are not known."""
+    """Return the world coordinates of an image, or None if unknown."""
     keys = (f"{name}{axis}" for name in ("CRPIX", "CRVAL", "CDELT") for axis in (1, 2))
     if any(key in header and _number(header, key) is None for key in keys):  # astropy would take it for 0
         return None
     try:
         world = WCS(header, fix=False).celestial
         world.wcs.set()
-    except ValueError:  # a projection that there is not, or pixels without a size
+    except ValueError:  # an unknown projection, or pixels without a size
         return None
     return world if world.naxis == 2 else None
 
 
 def unit_of_scales(unit: str, noise_jy: float) -> tuple[str, float]:
-    """Return a unit of flux that suits faint greys, and its number in one unit of the image."""
+    """Return a flux unit suitable for faint greys, and its number per image unit."""
     if unit.upper() != "JY/BEAM":
         return unit, 1.0
     units = ((1.0, ""), (1e3, "m"))
@@ -211,7 +211,7 @@ def unit_of_scales(unit: str, noise_jy: float) -> tuple[str, float]:
 
 
 def flux_ticks(low: float, high: float, softening: float | None, per_unit: float = 1.0) -> list[Tick]:
-    """Return round fluxes along a scale from white to black; ``softening`` is that of the asinh, None is linear.
+    """Return round fluxes along a grey scale; ``softening`` is the asinh parameter, None for linear.
 
     Powers of ten come before their multiples, and each keeps its distance from the others.
     """
@@ -232,7 +232,7 @@ def flux_ticks(low: float, high: float, softening: float | None, per_unit: float
 
 
 def _coordinates(header: fits.Header) -> dict[str, Any]:
-    """Return the numbers with which the page computes world coordinates, and the restoring beam."""
+    """Return the page's parameters for world coordinates, and the restoring beam."""
     numbers = {
         key: [_number(header, f"{name}{axis}") for axis in (1, 2)]
         for key, name in (("reference_pixel", "CRPIX"), ("reference_deg", "CRVAL"), ("increment_deg", "CDELT"))
@@ -275,7 +275,7 @@ def _uri(figure: Figure, kind: str) -> str:
 
 
 def _drawing() -> Any:
-    """Return the style of all figures; letters stay letters, so that they can be searched and are small."""
+    """Return the style of all figures; text stays text, which is searchable and small."""
     return mpl.rc_context(STYLE | {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "report"})
 
 
@@ -317,7 +317,7 @@ def beam_figure(path: Path) -> str:
 def _contour(
     axes: Axes, across: Sequence[Any], power: NDArray[Any], levels: Sequence[float], colour: str, width: float
 ) -> None:
-    """Draw those contours that there are."""
+    """Draw the contours, if any."""
     levels_in_range = [level for level in levels if np.nanmin(power) < level < np.nanmax(power)]
     if levels_in_range:
         lines = axes.contour(*across, power, levels=levels_in_range, colors=colour, linewidths=width)
@@ -359,7 +359,7 @@ def noise_figures(path: Path, expected_jy: float | None) -> tuple[str, str]:
     noise, distance_deg, extent = noise_tiles(path)
     with _drawing():
         figure, axes = _figure()
-        # One tile full of sources must not hide how the rest differs.
+        # One tile full of sources must not hide the differences of the others.
         top = min(float(np.nanmax(noise)), HIGHEST_NOISE * float(np.nanmedian(noise))) * 1e3
         picture = axes.imshow(noise * 1e3, origin="lower", extent=extent, cmap="viridis", aspect="equal", vmax=top)
         axes.set(xlabel="offset along right ascension (deg)", ylabel="offset along declination (deg)")
@@ -442,7 +442,7 @@ def position_figure(measured: Sequence[Mapping[str, Any]], beam_arcsec: float | 
             circle = np.linspace(0, 2 * np.pi, 100)
             tenth = beam_arcsec / 10
             axes.plot(tenth * np.cos(circle), tenth * np.sin(circle), "--", color=FAINT, label="a tenth of the beam")
-            axes.legend(fontsize=9, loc="upper left")  # what matters is in the middle
+            axes.legend(fontsize=9, loc="upper left")  # the important part of the plot is in the middle
         axes.axhline(0, color=FAINT, linewidth=0.7)
         axes.axvline(0, color=FAINT, linewidth=0.7)
         axes.set(xlim=(reach, -reach), ylim=(-reach, reach), aspect="equal")

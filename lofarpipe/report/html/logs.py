@@ -1,4 +1,4 @@
-"""The jobs of a run with their commands and logs, cut so that a page of any run stays small."""
+"""The jobs of a run with commands and logs, truncated to keep every page small."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LONGEST_BYTES, SHORTEST_BYTES = 48_000, 900  # of one log
 COMMAND_CHARACTERS = 4_000  # of a long list of sets the middle is left out
 COMMANDS_BYTES = 1_500_000
 MOST_JOBS = 3_000  # on the page
-HEAD_PART = 0.3  # of a log that is cut; the end tells more
+HEAD_PART = 0.3  # of a truncated log; the end is more informative
 COUNTERS = lazy_pattern(r"(@\d+)+/")  # of loops, in the name of a job
 UNPRINTABLE = lazy_pattern(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class LogText(NamedTuple):
-    """A log, or its beginning and end; ``omitted`` bytes between them are left out. ``problem``: why there is none."""
+    """A log, or its beginning and end without ``omitted`` bytes; ``problem``: the reason for a missing log."""
 
     head: str = ""
     tail: str = ""
@@ -48,7 +48,7 @@ class ShownStep(NamedTuple):
 
 
 def shown_steps(state: RunState, job_directory: Path) -> list[ShownStep]:
-    """Return every step with its jobs, the failed ones first, each with its command and its log."""
+    """Return every step with its jobs, failed ones first, each with command and log."""
     commands = read_commands(job_directory / "commands.txt")
     most = max(10, MOST_JOBS // max(1, sum(bool(step.jobs) for step in state.steps.values())))
     chosen = {name: _chosen(step, most) for name, step in state.steps.items()}
@@ -66,7 +66,7 @@ def shown_steps(state: RunState, job_directory: Path) -> list[ShownStep]:
 
 
 def _chosen(step: StepState, most: int) -> list[JobState]:
-    """Return the jobs of a step that are shown: all, or those that failed and the longest; failed ones first."""
+    """Select the jobs of a step to show: all, or the failed and the longest; failed ones first."""
     jobs = sorted(step.jobs.values(), key=lambda job: (job.state != FAILED, job.name))
     if len(jobs) <= most:
         return jobs
@@ -85,7 +85,7 @@ def _shown_job(job: JobState, commands: Mapping[str, str], log_bytes: int, comma
 
 
 def read_commands(path: Path) -> dict[str, str]:
-    """Return the command of each job that the file of all commands has; {} where there is no such file."""
+    """Return job -> command from the file of all commands; {} without the file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -95,7 +95,7 @@ def read_commands(path: Path) -> dict[str, str]:
 
 
 def _command_in(log: LogText) -> str:
-    """Return the command that a log begins with."""
+    """Return the command at the start of a log."""
     notes = (line for line in log.head.splitlines() if line.startswith(f"{NOTE}cd "))
     return next(notes, "").removeprefix(NOTE)
 
@@ -109,7 +109,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def displayable_text(text: str) -> str:
-    """Return a text without colours of terminals and characters that no page may have."""
+    """Return a text without terminal colours and characters illegal in HTML."""
     if text.replace("\n", "").isprintable():  # as most are: to look for what is not takes several times as long
         return text
     return UNPRINTABLE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
@@ -127,7 +127,7 @@ def read_log(path: str, limit: int) -> LogText:
 
 
 def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:
-    """Return beginning and end of a file, cut at line ends, and the bytes between; a short one has no end."""
+    """Return beginning and end of a file, cut at line ends, and the omitted bytes; the end of a short file is empty."""
     # A pipe or a device in the place of a log must not stop the report.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

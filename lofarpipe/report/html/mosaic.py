@@ -1,4 +1,4 @@
-"""Cubes on the page, as those of the beams of an array feed: small pictures, noise and beams, planes one by one.
+"""Cubes on the page, such as those of array-feed beams: thumbnails, noise, beams, single planes.
 
 They are in files ``*.cubes.json`` of the job directory, one for each beam, or robust value, whose cubes were made.
 """
@@ -24,7 +24,7 @@ _BASE64 = lazy_pattern(r"[A-Za-z0-9+/]+={0,2}")
 def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, Any]:
     """Return the section: ``beams``, a ``chart`` of the noise by frequency, ``failed`` jobs; {} for none.
 
-    A beam whose file is not as it should be is left out.
+    Beams with an invalid file are left out.
     """
     beams = [beam for entry in entries if (beam := _beam(entry))]
     if not beams:
@@ -40,7 +40,7 @@ def mosaic(entries: Iterable[Mapping[str, Any]], state: RunState) -> dict[str, A
 
 
 def _failure(job: JobState) -> str:
-    """Return a job that failed: its beam, if its files name one, its name and files, and its problem."""
+    """Return the facts of a failed job: beam, if in its file names, name, files, problem."""
     beam = f"beam {match[1]}: " if (match := _BEAM.search(job.label)) else ""
     files = f" ({job.label})" if job.label else ""
     problem = f": {job.problem.partition(chr(10))[0]}" if job.problem else ""
@@ -54,7 +54,7 @@ def _chart(cells: Sequence[Mapping[str, Any]], text: Callable[[float], str]) -> 
         return {}
     lowest_hz, highest_hz = (limit(frequency_hz for frequency_hz, _ in points) for limit in (min, max))
     rms_jy = sorted(rms_jy for _, rms_jy in points)
-    # One channel that is far above the others does not hide how these differ.
+    # One very noisy channel must not hide the differences of the others.
     top_jy = min(rms_jy[-1], HIGHEST_OF_MEDIAN * statistics.median(rms_jy)) * HEADROOM
     width, height = CHART
 
@@ -73,7 +73,7 @@ def _chart(cells: Sequence[Mapping[str, Any]], text: Callable[[float], str]) -> 
 
 
 def _beam(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name, common beam and cubes of one beam; {} where the entry has something else."""
+    """Return name, common beam and cubes of one beam; {} for an invalid entry."""
     try:
         axes = entry["beam"]
         size = f"{axes['major_arcsec']:.1f} × {axes['minor_arcsec']:.1f} arcsec, {axes['angle_deg']:.4g}°"

@@ -1,6 +1,6 @@
-"""Observations on the page: problems, tables and pictures of each session that a run took from raw data to images.
+"""Observations on the page: problems, tables and pictures of each session, from raw data to images.
 
-They are in files ``*.observation.json`` of the job directory, one for each session.
+Source: one file ``*.observation.json`` of the job directory per session.
 """
 
 from __future__ import annotations

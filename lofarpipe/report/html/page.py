@@ -34,7 +34,7 @@ from lofarpipe.state.events import JOURNAL, read_events
 from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected, write_atomically
 
-VERSION = 2  # of what is kept; that of another one, or of another release, is made anew
+VERSION = 2  # version of cached pieces; pieces of another version or release are made again
 KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
 UV_PIXELS = 1000
@@ -47,7 +47,7 @@ class NotDrawnError(Exception):
 
 
 class NoPictureError(ValueError):
-    """A file has nothing to show, or cannot be read."""
+    """A file cannot be read, or has no image."""
 
 
 class Pieces:
@@ -63,7 +63,7 @@ class Pieces:
         self.problems: list[str] = []
 
     def get(self, name: str, sources: Mapping[str, Any], make: Callable[[], Any], is_costly: bool = True) -> Any:
-        """Return a piece, None if it cannot be made; ``sources`` is all that it is made of, files by `stamp_of`.
+        """Return a piece, or None if it cannot be made; ``sources`` are all its inputs, files by `stamp_of`.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class Pieces:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; {} where there is none, it is damaged, or of another type."""
+    """Return the object in a JSON file; {} if it is missing, damaged, or of another type."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -103,7 +103,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def stamp_of(path: Path) -> str:
-    """Return a short mark of a file that changes with its content, "" where there is no such file."""
+    """Return a fingerprint of a file's content, "" for a missing file."""
     try:
         status = path.stat()
     except OSError:
@@ -152,7 +152,7 @@ def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path 
 
 
 def pictures(pieces: Pieces, paths: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """Return the previews of the flat-noise and the corrected image, as far as there are any."""
+    """Return the previews of the flat-noise and the corrected image, if they exist."""
     previews = {
         name: _drawn(pieces, f"picture_{name}", "figure_preview", paths[name])
         for name in ("flat", "corrected")
@@ -168,7 +168,7 @@ def figures(
     numbers: Mapping[str, Any],
     earlier: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return data URIs of the figures that can be drawn, but for those in files of ``earlier`` runs.
+    """Return data URIs of the figures, except those in files of ``earlier`` runs.
 
     ``numbers`` has ``expected_jy`` (or None), ``predicted`` (distance, loss), ``measured`` (sources) and
     ``beam_arcsec``.
@@ -207,7 +207,7 @@ def gallery(pieces: Pieces, state: RunState, is_shown: bool) -> list[dict[str, A
 
 
 def observations(pieces: Pieces, job_directory: Path, earlier: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Return the sessions of a run, but for those of ``earlier`` runs."""
+    """Return the sessions of a run, except those of ``earlier`` runs."""
     files = [path for path in sorted(job_directory.glob(OBSERVATION_FILES)) if str(path.absolute()) not in earlier]
     if not files:
         return []
@@ -221,7 +221,7 @@ def observations(pieces: Pieces, job_directory: Path, earlier: Collection[str] =
 
 
 def _drawn(pieces: Pieces, name: str, function: str | Callable[..., Any], *arguments: Any) -> Any:
-    """Return a drawing of a function, by name one of the module of figures, which is loaded only where it is needed."""
+    """Return the drawing by a named function of the module of figures, imported on demand."""
 
     def make() -> Any:
         figures = "lofarpipe.report.html.figures"
@@ -253,14 +253,14 @@ def shrunk_picture(path: Path, side: int = UV_PIXELS) -> str:
 
 
 def png_uri(picture: Any) -> str:
-    """Return a picture of pillow as an address that holds it."""
+    """Return a Pillow image as a data URI."""
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=7)
     return data_uri(stream.getvalue(), "image/png")
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return bytes as an address that holds them."""
+    """Return bytes as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -268,10 +268,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class CompiledTemplates(FileSystemBytecodeCache):
-    """Compiled templates beside their sources, as Python has its modules; not where nobody may write."""
+    """Cache compiled templates beside their sources, as Python does for modules, if writable."""
 
     def dump_bytecode(self, bucket: Any) -> None:
-        """Write a template as far as that can be done: to compile it again costs 20 ms."""
+        """Write a compiled template, if possible; compiling costs 20 ms."""
         if not sys.dont_write_bytecode:
             with contextlib.suppress(OSError):
                 Path(self.directory).mkdir(exist_ok=True)
@@ -294,7 +294,7 @@ def environment() -> Environment:
 
 
 def _csp_hash(text: str) -> str:
-    """Return the hash of a script or a style for the page's security policy: the browser refuses any other one."""
+    """Return the hash of a script or style for the page's content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -325,18 +325,18 @@ def write_page(
 ) -> Path:
     """Write report.html into a job directory; it appears under its name when it is complete. Return its path.
 
-    ``state`` is that of the journal, and ``record`` the content of run.json, where known; with None they are read.
+    ``state`` (of the journal) and ``record`` (content of run.json) are read if None.
 
     Raises
     ------
     PipelineError
-        If there is no journal, or the page cannot be written.
+        If the journal is missing, or the page cannot be written.
     NotDrawnError
         If a picture has to be drawn, and ``draws`` is False.
     """
     path = job_directory / REPORT_FILE
     try:
-        # Not every byte of a file name is text; what is not becomes a question mark.
+        # Bytes of file names that are not text become question marks.
         write_atomically(path, page(job_directory, state, record, draws), errors="replace")
     except OSError as err:
         raise PipelineError(f"{path}: the report cannot be written: {err.strerror}; check the directory") from err
@@ -361,7 +361,7 @@ def page(
 def facts(
     job_directory: Path, state: RunState, record: Mapping[str, Any] | None = None, draws: bool = True
 ) -> dict[str, Any]:
-    """Return everything that the page shows, by the names that its sections use."""
+    """Return the content of the page, by the names in its templates."""
     earlier = state.earlier_files()
     plan, quality, comparison = (
         read_json(path) if str(path.absolute()) not in earlier else {}
@@ -382,7 +382,7 @@ def facts(
         from lofarpipe.report.html.mosaic import mosaic
 
         beams = mosaic(map(read_json, cubes), state)
-    # The newest image of one beam would stand for all of them; the mosaic has each.
+    # The newest image of one beam does not represent all; the mosaic shows each.
     paths = {} if beams else image_paths(image_directories(job_directory, record), quality, earlier)
     drawings = {  # first of all: it may be that there is to be no page without them
         "pictures": pictures(pieces, paths),
@@ -415,7 +415,7 @@ def read_page_state(job_directory: Path) -> RunState:
     Raises
     ------
     PipelineError
-        If there is none, or it cannot be read.
+        If it is missing or unreadable.
     """
     path = job_directory / JOURNAL
     try:
@@ -427,7 +427,7 @@ def read_page_state(job_directory: Path) -> RunState:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page of the job directory that is named; return the exit status."""
+    """Write the page of a job directory; return the exit status."""
     if len(arguments) != 1:
         print("usage: python -m lofarpipe.report.html.page JOB_DIRECTORY", file=sys.stderr)
         return 2

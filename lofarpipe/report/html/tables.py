@@ -55,7 +55,7 @@ def is_number(value: object) -> bool:
 
 
 def quantity(value: object, unit: object = "") -> str:
-    """Return a number with its unit as a person reads it: ``3.04 mJy/beam``; text as it is; None as a dash."""
+    """Format a number with its unit, such as ``3.04 mJy/beam``; text is unchanged, None is a dash."""
     unit = unit if isinstance(unit, str) else ""
     if value is None:
         return EMPTY
@@ -89,7 +89,7 @@ def duration(seconds: float | None) -> str:
 
 
 def fact_value(quality: Mapping[str, Any], name: str) -> float | None:
-    """Return a number of quality.json, None where it has none."""
+    """Return a number of quality.json, or None."""
     entry = quality.get(name)
     value = entry.get("value") if isinstance(entry, dict) else None
     return float(value) if isinstance(value, int | float) and is_number(value) else None
@@ -109,7 +109,7 @@ def quality_rows(quality: Mapping[str, Any]) -> Table:
 
 
 def key_numbers(quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> Table:
-    """Return the numbers that are looked at first: name, value, remark."""
+    """Return the headline numbers: name, value, remark."""
     tiles: Table = []
     rms, ratio = fact_value(quality, "rms"), fact_value(quality, "measured_over_expected")
     if rms is not None:
@@ -144,7 +144,7 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
     for name, entry in quantities.items():
         if isinstance(entry, dict):
             title = name_and_unit(name)[0]
-            if words[title] > 1:  # with its unit where another one is called the same
+            if words[title] > 1:  # with its unit if the name is ambiguous
                 title = name.replace("_", " ")
             value = valued(name, entry.get("value"), entry.get("unit"))
             rows.append((title, value, str(entry.get("reason", "")), str(entry.get("source", ""))))
@@ -158,7 +158,7 @@ def plan_tables(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_and_unit(name: str) -> tuple[str, str]:
-    """Return the name of a quantity in words, and the unit at its end, which stands beside the value; "" for none."""
+    """Split a quantity's name into words and the unit at its end; "" without a unit."""
     suffix = next((suffix for suffix in UNITS if name.endswith(suffix)), "")
     return name.removesuffix(suffix).replace("_", " "), UNITS.get(suffix, "")
 
@@ -206,7 +206,7 @@ def predicted_losses(plan: Mapping[str, Any]) -> list[tuple[float, float]]:
 
 
 def compared_sources(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return those sources of a comparison that were found, with all their numbers."""
+    """Return the matched sources of a comparison with all their numbers."""
     needed = ("distance_deg", "ratio", "ratio_error", "east_arcsec", "north_arcsec")
     return [
         source
@@ -245,7 +245,7 @@ def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class RecordTable(NamedTuple):
-    """A part of run.json; there are so many ``entries``, of which ``rows`` are shown."""
+    """A part of run.json: number of ``entries``, and the ``rows`` shown."""
 
     title: str
     head: tuple[str, ...]
@@ -254,7 +254,7 @@ class RecordTable(NamedTuple):
 
 
 def record_tables(record: Mapping[str, Any], removed: Mapping[str, int]) -> list[RecordTable]:
-    """Return options, configuration, inputs and products from run.json, and the outputs that were removed."""
+    """Return options, configuration, inputs, products and removed outputs from run.json."""
     configuration = record.get("configuration")
     values = configuration.get("values") if isinstance(configuration, dict) else None
     files = ("path", "kind", "bytes", "sha256")
@@ -275,12 +275,12 @@ def _columns(entries: object, *names: str) -> Table:
 
 
 def _files(entries: object) -> Table:
-    """Return path, kind, size and checksum of each file, of very many those of the first."""
+    """Return path, kind, size and checksum of the first files."""
     rows: Table = []
     for entry in _list(entries)[:MOST_FILES]:
         if isinstance(entry, dict):
             checksum = entry["checksum"] if isinstance(entry.get("checksum"), dict) else {}
-            method = checksum.get("method")  # of what it is unless it is of everything
+            method = checksum.get("method")  # method, unless the checksum covers everything
             mark = _cell(checksum.get("value")) + (f" ({method})" if method not in (None, "full") else "")
             rows.append((_cell(entry.get("path")), _cell(entry.get("kind")), quantity(entry.get("bytes")), mark))
     return rows

@@ -11,7 +11,7 @@ from lofarpipe.state.run_state import DONE, FAILED, INTERRUPTED, RUNNING, JobSta
 
 WIDTH, LEFT, RIGHT = 960.0, 210.0, 20.0  # of the drawing; units are CSS pixels on a wide screen
 ROW, GAP, BAR, MARK = 16.0, 5.0, 7.0, 5.0
-MOST_BARS, MOST_LANES = 60, 8  # of one step; with more, the number of jobs at a time is drawn instead
+MOST_BARS, MOST_LANES = 60, 8  # bars of one step; beyond that, the number of concurrent jobs is drawn
 MOST_ROWS = 60  # with more, the iterations of a loop share a row
 BINS = 240
 PLOT = 56.0
@@ -32,7 +32,7 @@ class Bar(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A step, or all iterations of one; either bars, or an outline of how many jobs ran at a time."""
+    """A step with all its iterations: bars, or an outline of the number of concurrent jobs."""
 
     label: str
     y: float
@@ -68,7 +68,7 @@ class Timeline(NamedTuple):
 
 
 class _Span(NamedTuple):
-    """The time that is drawn, s since 1970 UTC."""
+    """The time range of the drawing, s since 1970 UTC."""
 
     start_s: float
     end_s: float
@@ -79,7 +79,7 @@ class _Span(NamedTuple):
 
 
 def timeline(state: RunState) -> Timeline | None:
-    """Return the drawing of the last run; None if nothing ran in it."""
+    """Return the drawing of the last run; None if it ran nothing."""
     steps = [step for step in state.steps.values() if step.run == state.run and step.started_s is not None]
     if not steps:
         return None
@@ -117,7 +117,7 @@ def _grouped(steps: Sequence[StepState]) -> dict[str, list[StepState]]:
 
 
 def _row(label: str, steps: Sequence[StepState], jobs: Sequence[JobState], span: _Span, y: float) -> Row:
-    """Return one row: a bar for each job, or for each step without jobs, or an outline where these are too many."""
+    """Return one row: a bar per job, or per step without jobs; an outline for too many."""
     many = f"{len(steps)} iterations" if len(steps) > 1 else ""
     title = ": ".join(filter(None, [label, ", ".join(filter(None, [many, f"{len(jobs)} jobs" if jobs else ""]))]))
     if not jobs:
@@ -152,13 +152,13 @@ def _outlined(
 
 
 def _times(job: JobState, span: _Span) -> tuple[float, float]:
-    """Return start and end of a job; one that runs ends with the drawing."""
+    """Return start and end of a job; a running job ends with the drawing."""
     start_s = job.start_s if job.start_s is not None else span.start_s
     return start_s, span.end_s if job.duration_s is None else start_s + job.duration_s
 
 
 def _lanes(jobs: Sequence[JobState], span: _Span) -> list[int]:
-    """Return for each job the first lane that is free when it starts."""
+    """Return for each job the first lane free at its start."""
     free_at: list[float] = []
     lanes = [0] * len(jobs)
     for index in sorted(range(len(jobs)), key=lambda place: _times(jobs[place], span)[0]):
@@ -183,7 +183,7 @@ def _job_bar(job: JobState, span: _Span, y: float, height: float) -> Bar:
 
 
 def _step_times(step: StepState, span: _Span) -> tuple[float, float]:
-    """Return start and end of a step; one that runs ends with the drawing."""
+    """Return start and end of a step; a running step ends with the drawing."""
     start_s = step.started_s if step.started_s is not None else span.start_s
     return start_s, step.ended_s if step.ended_s is not None else span.end_s
 

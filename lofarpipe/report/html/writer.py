@@ -1,7 +1,7 @@
-"""Keeps report.html up to date while a run goes on: by a process of its own, so that no page delays or harms the run.
+"""Keep report.html up to date during a run, in a separate process, so that the page cannot delay or harm the run.
 
-When an image was measured, its pictures are drawn while the run goes on; at the end nobody waits for them: the page is
-then written here, with the pictures that there are. Where one has to be drawn after all, a process does so.
+Pictures are drawn during the run, when an image was measured, so that the end does not wait for them: the page is
+then written here, with the existing pictures. A missing picture is drawn by a separate process.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lofarpipe.state.run_state import RunState
 from lofarpipe.support.utilities import uncollected
 
 INTERVAL_S = 60.0
-PATIENCE = 100  # the next page is begun after so many times what the last one took: pages take 1 % of one core at most
+PATIENCE = 100  # interval between pages, times the duration of the last page: 1 % of one core at most
 LONGEST_INTERVAL_S = 600.0
 LIMIT_S = 600.0  # for the last page; one of 20,000 x 20,000 pixels takes about 30 s
 ERROR_CHARACTERS = 300
 SECTION, KEY = "report", "html"
 RECORD = "run.json"
-MEASURED = "quality.json"  # the image that is measured is the one to show
+MEASURED = "quality.json"  # the measured image is the one to show
 
 
 def wants_page(settings: Settings) -> bool:
@@ -54,10 +54,10 @@ class PageWriter:
     Parameters
     ----------
     job_directory: of the run.
-    state: of the run, kept up to date by its stream of events.
+    state: state of the run, updated by its events.
     record: returns the content of run.json, but for the jobs.
-    complain: gets the reason why there is no page; that ends no run.
-    interval_s: at least so long after the start of a page, or of the run, the next one is begun.
+    complain: called with the reason for a missing page, which does not end the run.
+    interval_s: shortest time between the starts of two pages, or from the run to the first, s.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class PageWriter:
         self._complain = complain
         self._interval_s = interval_s
         self._last_s: float | None = None  # None: the run has not begun
-        self._drawn_ns = 0  # when the image was measured that the last page shows
+        self._drawn_ns = 0  # time of the measurement in the last page
         self._began_s = 0.0  # when the last page was, s since 1970 UTC
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
     def run_started(self, event: RunStarted) -> None:
-        """Begin to count the time to the first page; short runs get one at their end alone."""
+        """Start the interval to the first page; short runs get only a page at their end."""
         del event
         self._last_s, self._drawn_ns = time.monotonic(), self._measured_ns()
 
@@ -102,7 +102,7 @@ class PageWriter:
         if self._last_s is None or (self._state.is_repeat and self._is_current()):
             return
         try:
-            if self._process is not None:  # what it draws, the last one takes over
+            if self._process is not None:  # its pictures are reused by the last page
                 self._finish(self._process.wait(LIMIT_S))
             self._write_last()
         except subprocess.TimeoutExpired:
@@ -127,7 +127,7 @@ class PageWriter:
             self._finish(self._process.wait(LIMIT_S))
 
     def _is_current(self) -> bool:
-        """Whether the page there is was written after the record of the run."""
+        """Whether the existing page is newer than the record of the run."""
         try:
             return self._page.stat().st_mtime_ns >= (self._directory / RECORD).stat().st_mtime_ns
         except OSError:
@@ -154,7 +154,7 @@ class PageWriter:
         self._begin()
 
     def _begin(self) -> None:
-        """Start the process that writes the page. It does not hear of a Ctrl-C that is meant for the run."""
+        """Start the page process, in a session of its own, so that a Ctrl-C for the run does not reach it."""
         self._last_s, self._began_s, self._drawn_ns = time.monotonic(), time.time(), self._measured_ns()
         root = str(Path(lofarpipe.__file__).resolve().parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -197,7 +197,7 @@ class PageWriter:
         return text
 
     def _stop(self) -> None:
-        """End a page that is being written; the one there stays as it is."""
+        """Stop writing a page; the existing page is unchanged."""
         if self._process is None:
             return
         from lofarpipe.report.html.page import KEPT_IN
