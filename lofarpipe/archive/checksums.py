@@ -8,7 +8,7 @@ their names below the table, locks left out::
 
     cd L1.MS; find * -type f ! -name table.lock | LC_ALL=C sort | xargs sha256sum | sha256sum
 
-``sampled``: the SHA-256 of one line ``<SHA-256 of the samples>  <bytes>  <name>`` for each of the files.
+``sampled``: the SHA-256 of the lines ``<SHA-256 of the samples>  <bytes>  <name>``, one per file.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def describe_files(
     earlier_entries: Mapping[str, Entry] | None = None,
     prefer: Mapping[str, str] | None = None,
 ) -> list[Entry]:
-    """Return one entry for each file or table: path, kind, bytes, files, stamp, checksum.
+    """Return one entry per file or table: path, kind, bytes, files, stamp, checksum.
 
     Parameters
     ----------
-    paths: those that are neither file nor table are left out.
-    limit_bytes: how much is read entirely, over all of them, the smallest first; of the others samples are.
-    earlier_entries: path -> entry of an earlier run; where size and times are still the same, nothing is read again.
-    prefer: path -> method, of those that shall be compared with earlier entries.
+    paths: other paths than files and tables are skipped.
+    limit_bytes: total size of files read entirely, the smallest first; larger ones are sampled.
+    earlier_entries: path -> entry of an earlier run, reused if size and times are unchanged.
+    prefer: path -> method, for comparison with earlier entries.
     """
-    digests: dict[str, str] = {}  # of small files, which are read for their stamps already
+    digests: dict[str, str] = {}  # of small files, already read for their stamps
     measured = {path: _measured(path, digests) for path in dict.fromkeys(paths)}
     earlier = earlier_entries or {}
     bare = {path: _unchanged_entry(entry, earlier.get(path)) for path, entry in measured.items() if entry is not None}
@@ -69,14 +69,14 @@ def _unchanged_entry(entry: Entry, earlier: Entry | None) -> Entry:
 
 
 def _measured(path: str, digests: dict[str, str]) -> Entry | None:
-    """Return the entry of a file or a table without its checksum, None if it is neither, or cannot be read."""
+    """Return the entry of a file or table without its checksum; None for other or unreadable paths."""
     try:
         status = os.stat(path)  # noqa: PTH116 - of very many paths
         if stat.S_ISREG(status.st_mode) and status.st_size <= SMALL_BYTES:
             digests[path] = digest_of(path, status.st_size)
             mark = small_stamp(digests[path], status.st_mtime_ns)
             return {"path": path, "kind": "file", "bytes": status.st_size, "files": 1, "stamp": mark}
-    except (OSError, ValueError):  # not there, not readable, or no path at all
+    except (OSError, ValueError):  # missing, unreadable, or not a path
         return None
     large = stamp(path)
     return _measured_large(path, large) if large is not None and os.access(path, os.R_OK) else None
@@ -101,12 +101,12 @@ def files_in(path: str) -> list[tuple[Path, str]]:
 
 
 def checksum_of(path: str, method: str) -> str:
-    """Return the checksum of a file or table by one of the two methods.
+    """Return the checksum of a file or table by one of the methods.
 
     Raises
     ------
     OSError
-        If a file of it cannot be read.
+        If a file cannot be read.
     """
     if method == FULL and not os.path.isdir(path):  # noqa: PTH112 - of very many paths
         return _digest(path, _read_blocks)
@@ -130,7 +130,7 @@ def _digest(path: str | Path, read: Callable[[int], Iterable[bytes]]) -> str:
 
 
 def _read_blocks(file: int) -> Iterable[bytes]:
-    # A small file is read at once, without room for more: there may be very many of them.
+    # Read with a buffer of the file's size: there may be very many small files.
     remaining_bytes = os.fstat(file).st_size
     while block := os.read(file, min(BLOCK_BYTES, remaining_bytes) if remaining_bytes > 0 else BLOCK_BYTES):
         yield block
@@ -140,7 +140,7 @@ def _read_blocks(file: int) -> Iterable[bytes]:
 
 
 def _ends(file: int) -> Iterable[bytes]:
-    """Yield the first MiB, and the last one as far as it is not in the first."""
+    """Yield the first MiB, and the last MiB without overlap."""
     size = os.fstat(file).st_size
     yield os.pread(file, SAMPLE_BYTES, 0)
     if size > SAMPLE_BYTES:

@@ -12,10 +12,10 @@ from typing import Any
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
-NOISE_PART = 0.05  # of the image's noise: nobody can see it
-LARGEST_PART = 1e-5  # of the largest pixel, of images without noise, such as models
-NUMBER_PART = 1e-3  # of a number in a text: what follows from pixels differs by more than these
-LARGEST_NUMBER = 1e5  # larger ones are times, frequencies and sizes: no sum of pixels changes them
+NOISE_PART = 0.05  # of the image's noise: invisible
+LARGEST_PART = 1e-5  # of the largest pixel, for images without noise, such as models
+NUMBER_PART = 1e-3  # relative tolerance of a number in a text, for results computed from pixels
+LARGEST_NUMBER = 1e5  # larger numbers are times, frequencies and sizes, which must be equal
 LEVELS = 2  # of 255, of a drawing
 _NUMBER = lazy_pattern(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
@@ -23,7 +23,7 @@ _NUMBER = lazy_pattern(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 def are_close_images(one: Any, other: Any) -> bool:
     """Whether no pixel of two images of one shape differs by more than 5 % of the noise, and the same ones are blank.
 
-    Where most pixels have the same value there is no noise: then by no more than 1e-5 of the largest.
+    Images with mostly equal pixels have no noise; for these the tolerance is 1e-5 of the largest pixel.
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def _are_close_numbers(one: str, other: str) -> bool:
 
 
 def are_close_drawings(one: str, other: str) -> bool:
-    """Whether no pixel of two pictures in files differs by more than 2 of 255 levels; False if one is no picture."""
+    """Whether two picture files differ by at most 2 of 255 levels in each pixel; False if one is not a picture."""
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
@@ -79,7 +79,7 @@ ROWS = 100_000  # of a table, compared at a time
 
 @dataclass(frozen=True)
 class Compared:
-    """One product of two runs."""
+    """The comparison of one product of two runs."""
 
     name: str
     result: str
@@ -112,7 +112,7 @@ def compare_products(old_record: Facts, new_record: Facts) -> list[Compared]:
 
 
 def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]:
-    """Return products delivered elsewhere the second time: of one kind, outside of the runs, in their order."""
+    """Return pairs of products delivered outside the runs to different places, matched by kind and order."""
     moved: dict[str, str] = {}
     for name in (name for name in old if name.startswith("/") and name not in new):
         others = (other for other in new if other.startswith("/") and other not in old)
@@ -124,7 +124,7 @@ def _moved(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> dict[str, str]
 
 
 def _places(old_record: Facts, new_record: Facts) -> dict[str, str]:
-    """Return directories of the one run -> those of the other."""
+    """Return directories of the first run -> directories of the second."""
     return {old_record["run"][key]: new_record["run"][key] for key in ("working_directory", "job_directory")}
 
 
@@ -160,7 +160,7 @@ def _texts(name: str, old: Facts, new: Facts, places: Mapping[str, str]) -> Comp
 
 
 def _images(name: str, old: str, new: str) -> Compared:
-    """Compare the pixels of two FITS images; blank ones are equal."""
+    """Compare the pixels of two FITS images; blank pixels are equal."""
     import numpy as np
     from astropy.io import fits
 
@@ -203,7 +203,7 @@ def _same_column(one: Any, other: Any, column: str) -> bool:
 
 
 def _cells(table: Any, column: str, start: int) -> Any:
-    """Return some cells of a column; None where they are not written or differ in shape."""
+    """Return some cells of a column; None if they are unwritten or differ in shape."""
     try:
         return table.getcol(column, start, min(ROWS, table.nrows() - start))
     except RuntimeError:
@@ -235,6 +235,6 @@ def report_lines(compared: list[Compared]) -> list[str]:
 
 
 def is_repeated(compared: list[Compared], exactly: bool = False) -> bool:
-    """Whether nothing is missing, new or different; ``exactly``: not by rounding either."""
+    """Whether all products agree; ``exactly``: without a tolerance for rounding."""
     good = (SAME, SAME_CONTENT) if exactly else (SAME, SAME_CONTENT, ROUNDED)
     return all(one.result in good for one in compared)

@@ -28,9 +28,9 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
     WORKFLOW_PROFILE: "Workflow RO-Crate",
 }
-#: Terms that the context of RO-Crate 1.1 lacks.
+#: Terms missing in the context of RO-Crate 1.1.
 TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
-#: Files of a job directory that belong to a crate where they are there.
+#: Files of a job directory to include in the crate, if present.
 RECORDS = {FILE_NAME: "application/json", "report.html": "text/html", "commands.txt": "text/plain"}
 FORMATS = {
     ".fits": "image/fits",
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises
     ------
     PipelineError
-        If there is no record, the package rocrate is not installed, or the crate cannot be written.
+        If the record or the package rocrate is missing, or the crate cannot be written.
     """
     options = _parser().parse_args(arguments)
     job = job_directory_of(options.job_directory, options.config).absolute()
@@ -125,7 +125,7 @@ class CrateBuilder:
 
         return self._crate.add(ContextEntity(self._crate, identifier, properties=dict(properties)))
 
-    # ---- the crate, who and with what
+    # ---- the crate: people and programs
 
     def _describe(self) -> None:
         run, crate = self._record["run"], self._crate
@@ -205,7 +205,7 @@ class CrateBuilder:
         if self._options.references or entry["kind"] == "table" or not path.is_file():
             return self._reference(entry)
         place = f"delivered/{path.name}" if name.startswith("/") else f"products/{name}"
-        if self._crate.get(place) is not None:  # two of one name, delivered to two directories
+        if self._crate.get(place) is not None:  # the same name in two delivery directories
             return self._reference(entry)
         return self._crate.add_file(path, place, properties=_file_facts(entry))
 
@@ -215,7 +215,7 @@ class CrateBuilder:
         facts = {"name": name, "encodingFormat": kind, "contentSize": str(path.stat().st_size)}
         return self._crate.add_file(path, name, properties=facts)
 
-    # ---- what happened
+    # ---- actions
 
     def _run(self, workflow: Any, agent: Any, inputs: Sequence[Any], results: Sequence[Any]) -> None:
         run = self._record["run"]
@@ -229,7 +229,7 @@ class CrateBuilder:
         self._mention(action, agent)
 
     def _steps(self, software: Mapping[str, Any], agent: Any) -> None:
-        """Add an action for each step that ran a program that is named."""
+        """Add an action for each step with a named program."""
         states = {step["name"]: step for step in self._record["steps"]}
         for name, step in self._programs_of_steps():
             if name in software and step in states and states[step]["started"]:
@@ -255,7 +255,7 @@ def _is_ours(program: Facts, runner: Facts) -> bool:
 
 
 def _text_file(job: Path, record: Facts) -> Path:
-    """Write the parset that needs no others beside the record, for the crate to copy."""
+    """Write the self-contained parset beside the record, for the crate to copy."""
     from lofarpipe.support.utilities import write_atomically
 
     folder = job / "parsets"
@@ -282,7 +282,7 @@ def _file_facts(entry: Facts) -> Facts:
 
 
 def _times(facts: Facts) -> Facts:
-    """Return start and end as far as they are known, with the offset that the profiles want instead of Z."""
+    """Return the known start and end, with a UTC offset instead of Z, as the profiles require."""
     pairs = {"startTime": facts["started"], "endTime": facts["ended"]}
     return {key: value.replace("Z", "+00:00") for key, value in pairs.items() if value}
 

@@ -1,6 +1,6 @@
-"""Data products -> the keys with which the LOFAR long-term archive takes them in.
+"""Keys of data products for the LOFAR long-term archive.
 
-The text form is a LOFAR parset. A key that cannot be read from the product is an error: nothing here is a default.
+The text form is a LOFAR parset. There are no defaults: a key that the product lacks is an error.
 Source: doc/spec/lofarpipe.md, sections 9.2 and 9.3.
 """
 
@@ -55,14 +55,14 @@ def _is_nested(value: Any) -> bool:
 
 
 def feedback_parset(product_type: str, prefix: str, products: Sequence[Mapping[str, Any]]) -> str:
-    """Return the metadata file of products of one type: their number, then all keys of each, one a line.
+    """Return the metadata text of products of one type: their number, then the keys, one a line.
 
-    ``prefix`` stands before every key, with a dot; empty or ``none`` for no prefix.
+    ``prefix`` and a dot precede every key; empty or ``none`` for no prefix.
 
     Raises
     ------
     FeedbackError
-        If a value would need more than one line.
+        If a value contains a line break.
     """
     start = "" if prefix in ("", NO_PREFIX) else f"{prefix.rstrip('.')}."
     lines = [f"{start}nrOfOutput_{product_type}_={len(products)}"]
@@ -74,7 +74,7 @@ def feedback_parset(product_type: str, prefix: str, products: Sequence[Mapping[s
     return "\n".join(lines) + "\n"
 
 
-# ---- what all products have
+# ---- common keys
 
 
 def read_back(path: Path) -> int:
@@ -83,7 +83,7 @@ def read_back(path: Path) -> int:
     Raises
     ------
     FeedbackError
-        If it does not exist, is empty, or a part of it cannot be read.
+        If it is missing, empty, or partly unreadable.
     """
     size_bytes = 0
     try:
@@ -144,7 +144,7 @@ def correlated_keys(path: str | Path, host: str) -> Keys:
     Raises
     ------
     MeasurementSetError
-        If it is not one.
+        If the value is invalid.
     FeedbackError
         If its name has no subband number, or it cannot be read back.
     """
@@ -173,7 +173,7 @@ def _utc_text(modified_julian_days: float) -> str:
 
 
 def instrument_model_keys(path: str | Path, host: str) -> Keys:
-    """Return the keys of calibration solutions: those that all products have.
+    """Return the keys of calibration solutions, which are the common ones only.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def product_keys(product_type: str, path: str | Path, host: str) -> Keys:
     Raises
     ------
     FeedbackError
-        If there is no such type, or the product cannot be described.
+        If the type is unknown, or the product cannot be described.
     """
     if product_type not in DESCRIBE:
         product_types = ", ".join(DESCRIBE)

@@ -16,7 +16,7 @@ from lofarpipe.support.utilities import write_atomically
 
 
 def describe_product(spec_file: str) -> None:
-    """Write the keys of the product that a spec file names; the location is this host.
+    """Write the keys of the product named in a spec file, with this host as its location.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Files that a run read, and files that it made: by the names in its parset and its journal."""
+"""Input and output files of a run, by the names in its parset and its journal."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ HEADER = "# Everything that this run was told: base, field, ready steps and comm
 
 
 def self_contained(composed: Parset) -> tuple[str, list[str]]:
-    """Return a composed parset as text that gives the same keys again, and those keys for which that is impossible.
+    """Return a composed parset as text, and the keys that cannot be written as text.
 
     ``{{ }}`` stay, so that options stay options. References to the environment in definitions are resolved.
     Sub-pipelines are named by their whole paths. A value that has both kinds of quotes, ``=`` and ``#`` cannot be
-    written; such keys are named with their file and line.
+    written; such keys are returned with file and line.
     """
     definitions = {entry.key for entry in composed.definitions().values()}
     resolved = re.compile(r"pipeline\.base|[^.]*\.use")
@@ -60,12 +60,12 @@ def _value(entry: Entry, composed: Parset, is_definition: bool) -> str:
 def _sub_pipeline(entry: Entry) -> str:
     try:
         return str(find_file(unquote(entry.value), [Path(entry.file).parent, *parset_directories()], "sub-pipeline"))
-    except PipelineError:  # a reference, which only the run can resolve
+    except PipelineError:  # a reference, resolved by the run only
         return entry.value
 
 
 def _line(entry: Entry, value: str) -> str:
-    """Return ``key = value`` as it is read again; a value with ``=`` or ``#`` gets quotes. Empty: there is no way."""
+    """Return a ``key = value`` line, quoted if the value has ``=`` or ``#``; empty if impossible."""
     comment = f"  ## {entry.comment}" if entry.comment else ""
     for spelling in (value, f'"{value}"', f"'{value}'"):
         line = f"{entry.key} = {spelling}{comment}\n"
@@ -91,7 +91,7 @@ _KEY = lazy_pattern(r"(?P<key>[^\s#;=:\[][^=:]*?)\s*[=:]")
 
 
 def configuration_facts(settings: Settings, overrides: Mapping[str, str]) -> Facts:
-    """Return the configuration: its file, the text of it, and every value with its source.
+    """Return the configuration: file, text, and every value with its source.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _defaults(settings: Settings) -> list[tuple[str, str, object]]:
 
 
 def lines_of(text: str) -> dict[tuple[str, str], int]:
-    """Return (section, key) -> line of a configuration's text; of a key that is there twice the last counts."""
+    """Return (section, key) -> line in a configuration's text; the last one of duplicate keys."""
     line_numbers: dict[tuple[str, str], int] = {}
     section = "DEFAULT"
     for number, line in enumerate(text.splitlines(), start=1):
@@ -158,7 +158,7 @@ class RunFiles:
     pauses: Sequence[tuple[float, float]] = ()  # between runs, from the end of one to the start of the next
 
     def inputs(self, work: Work, recorded_inputs: Iterable[str] = ()) -> list[str]:
-        """Return the inputs: those of ``recorded_inputs``, an earlier record, and all that parset and steps name."""
+        """Return the inputs named in ``recorded_inputs`` (of an earlier record), the parset and the steps."""
         candidates = [*self._named_in_parset(), *(path for path in sorted(work.files) if path not in work.written)]
         installed = f"{share_directory()}/"
         earlier_inputs = dict.fromkeys(recorded_inputs)
@@ -170,11 +170,11 @@ class RunFiles:
         return _outermost([*earlier_inputs, *new])
 
     def products(self, work: Work, inputs: Iterable[str], done: Collection[str], earlier: Collection[str]) -> list[str]:
-        """Return the products that are there; an input that a step changed is one too.
+        """Return the existing products, including inputs changed by a step.
 
         Parameters
         ----------
-        done: the steps that the run did, or found done.
+        done: steps finished by this run or an earlier one.
         earlier: files that steps wrote only in earlier runs.
         """
         input_paths = set(inputs)
@@ -194,7 +194,7 @@ class RunFiles:
         return path not in self.programs and not self._is_own(path) and self._is_older(path)
 
     def _is_older(self, path: str) -> bool:
-        """Whether something was there before the run, or came between runs: times of change cannot be copied along."""
+        """Whether a file is older than the run or appeared between runs; uses ctime, which copies do not preserve."""
         try:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) and os.path.isdir(path):  # noqa: PTH112 - of very many paths
@@ -223,7 +223,7 @@ def _map_files(plugin_outputs: Iterable[Mapping[str, object]]) -> Iterator[str]:
 
 
 def _kind(path: str) -> int:
-    """Return whether there is a file or a casacore table, ABSENT for neither; it is asked for very many paths."""
+    """Return the kind of a path: file, casacore table, or ABSENT; called for very many paths."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116
     except (OSError, ValueError):  # it is not there, or no path at all
@@ -245,7 +245,7 @@ def _files_of_map(path: str) -> Iterator[str]:
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
-    """Return the files and tables that are there, without the files inside of a table."""
+    """Return the existing files and tables, without the files inside tables."""
     kinds = {path: kind for path in dict.fromkeys(paths) if (kind := _kind(path))}
     tables = {path for path, kind in kinds.items() if kind == TABLE}
     if not tables:

@@ -28,7 +28,7 @@ from lofarpipe.support.utilities import uncollected, write_atomically
 
 
 def utc_text(seconds: float | None) -> str | None:
-    """Return a time, s since 1970 UTC, as ``yyyy-mm-ddThh:mm:ss.sssZ``; None where there is none."""
+    """Format a time, s since 1970 UTC, as ``yyyy-mm-ddThh:mm:ss.sssZ``; None for None."""
     if seconds is None:
         return None
     second, milliseconds = divmod(round(seconds * 1000), 1000)
@@ -76,7 +76,7 @@ def _step(step: StepState) -> Facts:
     }
 
 
-#: What run.json tells of a job as its state has it.
+#: Attributes of a job's state that are copied to run.json.
 JOB_KEYS = (
     *("state", "label", "node", "log", "cores", "memory_gb", "gpus"),
     *("duration_s", "cpu_s", "max_rss_mb", "exit_code", "problem"),
@@ -91,7 +91,7 @@ def _job(step: str, job: JobState) -> Facts:
 Facts = dict[str, Any]
 
 SCHEMA_VERSION = 1
-# Made once, not for each of the jobs; facts hold no list that holds itself, which takes time to look for.
+# Made once, not per job; without the costly check for circular references, which facts do not have.
 _as_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 FILE_NAME = "run.json"
 #: The names of the command line's options that change the configuration.
@@ -107,7 +107,7 @@ class Command:
 
     parset: str
     assignments: tuple[str, ...]  # of --set
-    overrides: Mapping[str, str]  # other options that change what runs
+    overrides: Mapping[str, str]  # other options with an effect on the run
     directory: Path  # where; names in the parset are relative to it
 
     @classmethod
@@ -123,7 +123,7 @@ class RunRecord:
 
     Parameters
     ----------
-    state: of the run, kept up to date by its stream of events.
+    state: state of the run, updated by its events.
     complain: gets the reason when the record cannot be written or read; that ends no run.
 
     Raises
@@ -149,9 +149,9 @@ class RunRecord:
         self._text, self._lost = self_contained(pipeline.composed)
         self._complain = complain
         self._facts: Facts = {}
-        self._quality: Any = None  # of the image of this run; None before it was measured
+        self._quality: Any = None  # quality numbers of this run's image; None before the measurement
         self._earlier: list[Facts] = []  # products of an earlier run
-        self._previous: Facts | None = None  # the record of a run that did its work, until this one does something
+        self._previous: Facts | None = None  # the record of the previous, finished run, until this run does something
 
     @property
     def facts(self) -> Facts:
@@ -159,7 +159,7 @@ class RunRecord:
         return self._facts and {**self._facts, "quality": self._quality}
 
     def run_started(self, event: RunStarted) -> None:
-        """Write the facts known before the first step; after a run that is done, once this one does something."""
+        """Write the facts known before the first step; after a finished run, only once this run does something."""
         del event
         self._try(self._begin)
 
@@ -173,13 +173,13 @@ class RunRecord:
     step_failed = files_removed = step_started
 
     def run_ended(self, event: RunEnded) -> None:
-        """Write steps and products; nothing if the run never began."""
+        """Write steps and products, if the run had begun."""
         del event
         if self._facts and not (self._state.is_repeat and self._stays()):
             self._try(self._finish)
 
     def _stays(self) -> bool:
-        """Whether the record of the run before is as this one's would be; its files are this one's."""
+        """Whether the previous run's record still holds for this run; if so, take over its files."""
         record = self._previous
         if record is None or any(record.get(key) != self._facts[key] for key in ("options", "software")):
             return False
@@ -220,7 +220,7 @@ class RunRecord:
         self._write()
 
     def _with_new_ones(self, files: RunFiles) -> list[Facts]:
-        """Return the inputs: those that were there at the beginning as they were, and those that steps have named."""
+        """Return the inputs: as they were at the start of the run, and those named by steps."""
         entries = {entry["path"]: entry for entry in self._facts["inputs"]}
         paths = files.inputs(self._state.work, entries)
         read = sum(entry["bytes"] for entry in entries.values() if entry["checksum"]["method"] == FULL)
@@ -279,7 +279,7 @@ class RunRecord:
 
 
 def as_text(facts: Facts) -> str:
-    """Return facts as JSON, one line for each item of a list: a tenth of the time that an indented text takes."""
+    """Return facts as JSON, one line per list item; ten times faster than indented JSON."""
     entries = []
     for key, value in facts.items():
         if isinstance(value, list) and value:
@@ -311,7 +311,7 @@ def removed_facts(state: RunState) -> list[Facts]:
 
 
 def note_removed(path: Path, state: RunState) -> None:
-    """Record in run.json the outputs that are gone; a damaged one stays as it is."""
+    """Record removed outputs in run.json; a damaged file is left unchanged."""
     record = read_run_record(path, None)
     if not isinstance(record, dict) or not isinstance(products := record.get("products"), list):
         return
@@ -320,14 +320,14 @@ def note_removed(path: Path, state: RunState) -> None:
 
 
 def option_facts(option: Option) -> Facts:
-    """Return an option with its value, whether that is the default, its source, its meaning and its domain."""
+    """Return the facts of an option: value, whether it is the default, source, meaning, domain."""
     places = {"source": "where"}
     keys = ("name", "value", "is_default", "source", "meaning", "domain")
     return {key: getattr(option, places.get(key, key)) for key in keys}
 
 
 def _inputs(paths: list[str], entries: Mapping[str, Facts], work: Work, limit_bytes: int) -> list[Facts]:
-    """Return the inputs as they were before the run: those that a step has changed keep their earlier entry."""
+    """Return the inputs as of before the run: inputs changed by a step keep their earlier entry."""
     changed = {path for path in paths if path in entries and path in work.written}
     fresh = {
         entry["path"]: entry for entry in describe_files((p for p in paths if p not in changed), limit_bytes, entries)
@@ -336,7 +336,7 @@ def _inputs(paths: list[str], entries: Mapping[str, Facts], work: Work, limit_by
 
 
 def _earlier_files(path: Path) -> tuple[list[Facts], list[Facts]]:
-    """Return inputs and products of an earlier record; none where it is not there, or is of another version."""
+    """Return inputs and products of an earlier record; empty if it is missing or of another version."""
     record = read_run_record(path, {})
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         return [], []

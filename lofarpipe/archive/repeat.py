@@ -31,12 +31,12 @@ SHOWN = 5
 
 
 def check_inputs(inputs: Sequence[Facts]) -> None:
-    """Compare the inputs with their record; where size and time have not changed, nothing is read.
+    """Compare the inputs with their record; files of unchanged size and time are not read.
 
     Raises
     ------
     PipelineError
-        If some are gone or have changed; it names the first ones.
+        If inputs are missing or changed; the message names the first ones.
     """
     entries = {entry["path"]: entry for entry in inputs}
     methods = {path: entry["checksum"]["method"] for path, entry in entries.items()}
@@ -60,7 +60,7 @@ def _change(recorded: Facts, now: Facts | None) -> str:
 
 
 def changed_software(software: Facts) -> list[str]:
-    """Return the changes since the run was recorded, as sentences that name both versions."""
+    """Return the changes of software since the recorded run, as sentences with both versions."""
     return [*_runner(software["runner"]), *_programs(software["programs"]), *_packages(software["packages"])]
 
 
@@ -91,10 +91,10 @@ def _programs(programs: Sequence[Facts]) -> list[str]:
 
 
 def _path(program: Facts) -> Path | None:
-    """Return where a program is now: a known one is looked up again, as the run does."""
+    """Return the current path of a program; known programs are looked up again, as in a run."""
     try:
         name = Path(program["path"]).name
-        program_type = program_of(name)  # it may have another of its names on this machine
+        program_type = program_of(name)  # it may have another name on this machine
         return find(program_type.task.get("executable", name) if program_type else name)
     except PipelineError:
         return Path(program["path"]) if Path(program["path"]).is_file() else None
@@ -164,7 +164,7 @@ def load_record(path: Path) -> Facts:
     Raises
     ------
     PipelineError
-        If it is not there, or no record of this version.
+        If it is missing, or not a record of this version.
     """
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
@@ -194,7 +194,7 @@ def plan_repeat(record: Facts, options: argparse.Namespace) -> RepeatPlan:
     Raises
     ------
     PipelineError
-        If the parset is not complete, the job directory is that of the first run, or products would be overwritten.
+        If the parset is incomplete, the job directory is the first run's, or products would be overwritten.
     """
     if lost := record["parset"]["lost"]:
         raise PipelineError(f"this run cannot be repeated: its record has not the values of {', '.join(lost)}")
@@ -226,7 +226,7 @@ def _first(record: Facts, key: str) -> str:
 
 
 def _lasting_options(record: Facts) -> list[str]:
-    """Return the options of the first command line that hold for every repetition."""
+    """Return the options of the first command line that apply to repetitions."""
     overrides = record["command"]["overrides"]
     flags = ["--lenient"] if "lenient" in overrides else []
     names = ("task_file", "cores", "memory_gb")
@@ -293,7 +293,7 @@ def _write(folder: Path, record: Facts, config: str) -> tuple[Path, Path]:
 
 
 def _run(plan: RepeatPlan) -> int:
-    """Run the command where the first one was given; whatever ends this process ends it too.
+    """Run the command in the first run's directory; signals that end this process end it too.
 
     Raises
     ------

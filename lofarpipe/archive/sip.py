@@ -1,6 +1,6 @@
 """A sky image as a Submission Information Package of the LOFAR long-term archive, in XML.
 
-Only the root element is in the archive's namespace; the elements below it have none.
+Only the root element is in the archive's namespace; other elements have none.
 Source: LTA-SIP.xsd of the archive, versions 2.6.1 and 2.7.2.
 """
 
@@ -31,7 +31,7 @@ BLOCK_BYTES = 1 << 20
 
 
 def write_sips(values: Values, described: Sequence[Values], job_directory: Path, pipeline: str) -> list[str]:
-    """Write one SIP for each image, and return their paths; the second and later have ``-1``, ``-2`` in their names.
+    """Write one SIP per image, and return the paths; names of the second and later end in ``-1``, ``-2``.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write_sips(values: Values, described: Sequence[Values], job_directory: Path,
     Raises
     ------
     PipelineError
-        If there is not one identifier for each image, or a file cannot be read.
+        If the numbers of identifiers and images differ, or a file cannot be read.
     """
     identifiers = sip_items(values["sip_product_identifiers"])
     if len(identifiers) != len(described):
@@ -99,7 +99,7 @@ def sip_run(values: Values, job_directory: Path, pipeline: str, images: int) -> 
 
 
 def _steps(plan_file: str) -> tuple[int | None, int | None]:
-    """Return the averaging steps along frequency and time of a plan.json; None where no plan is named."""
+    """Return the averaging factors along frequency and time in a plan.json; None without a plan."""
     if not plan_file:
         return None, None
     try:
@@ -117,7 +117,7 @@ def major_cycles(image: Path) -> int:
     Raises
     ------
     PipelineError
-        If there is no such image, or its header lacks the key.
+        If the image is missing, or its header lacks the key.
     """
     if image.suffix == ".mapfile":
         image_paths = [Path(name) for one in DataMap.load(str(image)).data for name in files_of(one.file)]
@@ -147,7 +147,7 @@ def _header(image: Path, key: str) -> Mapping[str, Any]:
 
 
 def checksums_of(path: Path) -> dict[str, str]:
-    """Return the checksums that the archive knows, as hexadecimal digits: MD5 and Adler32."""
+    """Return the archive's checksums, MD5 and Adler32, as hexadecimal digits."""
     md5, adler = hashlib.md5(usedforsecurity=False), 1
     with path.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):
@@ -173,14 +173,14 @@ class SipRun:
     start_s: float  # s since 1970 UTC
     duration_s: float
     major_cycles: int
-    images: int  # that are delivered
-    frequency_step: int | None = None  # channels averaged into one; None: not known
+    images: int  # delivered images
+    frequency_step: int | None = None  # channels averaged into one; None: unknown
     time_step: int | None = None  # time slots averaged into one
 
 
 @dataclass(frozen=True)
 class SipProject:
-    """Facts that only people know; lists have at least one item, but for the co-investigators."""
+    """Facts supplied by the user; lists have at least one item, except the co-investigators."""
 
     code: str
     primary_investigator: str
@@ -356,7 +356,7 @@ def _polarization(element: Element, keys: Keys, axis: int) -> None:
 
 
 def _axis(parent: Element, name: str, number: int, facts: Keys) -> None:
-    """Add a linear axis, or a tabular one, which has no increment and no reference."""
+    """Add a linear axis, or a tabular axis, without increment and reference."""
     element = SubElement(parent, name)
     _add(element, "number", number)
     for key in ("name", "units", "length", "increment", "referencePixel", "referenceValue"):
@@ -364,7 +364,7 @@ def _axis(parent: Element, name: str, number: int, facts: Keys) -> None:
             _add(element, key, facts[key])
 
 
-#: Kind of a coordinate -> what adds it, and how many axes it has.
+#: Kind of a coordinate -> function to add it, number of axes.
 COORDINATES = {"direction": (_direction, 2), "spectral": (_spectral, 1), "stokes": (_polarization, 1)}
 
 

@@ -39,12 +39,12 @@ COORDINATE_TYPES = {"RA": "direction", "FREQ": "spectral", "STOKES": "stokes"}  
 def describe_sky_image(image: SkyImage) -> Keys:
     """Return the archive's keys of an image: angles in radians but for the beam (arcsec) and the poles (degrees).
 
-    The rms noise and the integration time are those that measure_quality.py wrote into the header.
+    The rms noise and the integration time are header keys written by measure_quality.py.
 
     Raises
     ------
     SkyImageError
-        If the header lacks a key, or has a value that the archive does not know.
+        If the header lacks a key, or has a value unknown to the archive.
     """
     return _scalars(image) | {
         "Pointing": _pointing(image),
@@ -55,7 +55,7 @@ def describe_sky_image(image: SkyImage) -> Keys:
 
 
 def _scalars(image: SkyImage) -> Keys:
-    """Return the keys that are single values."""
+    """Return the keys with single values."""
     if image.unit != FLUX_PER_BEAM:
         raise SkyImageError(f"{image.path}: FITS key BUNIT is {image.unit!r}; the archive takes {FLUX_PER_BEAM} only")
     if not image.has_beam:
@@ -81,7 +81,7 @@ def _scalars(image: SkyImage) -> Keys:
         "rmsNoiseUnit": image.unit,
         "rmsNoiseMethod": str(image.value(RMS_METHOD_KEY)),
         "npix": image.axis("DEC").length,
-        # Negative, as the increment of right ascension is: that is how the archive has always got it.
+        # Negative, as the increment of right ascension, by the archive's convention.
         "cellsize": f"{math.radians(image.axis('RA').increment)}rad",
         "imagerIntegrationTime": image.number(INTEGRATION_TIME_KEY),
     }
@@ -97,13 +97,13 @@ def _archive_word(image: SkyImage, key: str, names: Mapping[Any, str]) -> str:
 
 
 def _time_frame(image: SkyImage) -> str:
-    """Return the frame of the observing date: UTC where the header has none, by the FITS standard, 4.0, 9.2.1."""
+    """Return the time scale of the observing date, by default UTC. Source: FITS standard 4.0, 9.2.1."""
     image.value("DATE-OBS")
     return str(image.header.get("TIMESYS", "UTC")).strip()
 
 
 def _pointing(image: SkyImage) -> Keys:
-    """Return the direction of the phase centre, which is where WSClean puts the reference value."""
+    """Return the direction of the phase centre, WSClean's reference value."""
     right_ascension_deg, declination_deg = image.phase_centre_deg
     return {
         "equinox": _archive_word(image, "EQUINOX", EQUINOXES),
@@ -138,7 +138,7 @@ def _direction_coordinate(image: SkyImage) -> Keys:
 
 
 def _linear_axis(axis: Axis, name: str, units: str, factor: float) -> Keys:
-    """Return one axis in the archive's terms: the reference pixel counts from 0, values are times ``factor``."""
+    """Return the keys of one axis: the reference pixel counts from 0, values are scaled by ``factor``."""
     return {
         "name": name,
         "units": units,

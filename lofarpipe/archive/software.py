@@ -1,4 +1,4 @@
-"""Which programs, packages and machine a run used."""
+"""Programs, packages and machine of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lofarpipe.support.data_directories import data_directories
 
 Facts = dict[str, Any]
 
-#: Python packages that the steps work with, or that run them.
+#: Python packages used by the steps or the runner.
 PACKAGES = (
     *("astropy", "bdsf", "dask", "distributed", "dp3", "everybeam", "fissix", "lofarantpos", "lsmtool"),
     *("matplotlib", "numpy", "python-casacore", "scipy"),
@@ -33,7 +33,7 @@ OF_COMMIT, NO_COMMIT = "# branch.oid ", "(initial)"
 
 
 def runner_facts(package: Path = PACKAGE) -> Facts:
-    """Return our own version and place; in a checkout also the commit, and whether files differ from it."""
+    """Return version and path of this package; in a checkout also the commit, and whether files differ from it."""
     commit, has_changes = _checkout(package.parent)
     return {
         "name": "genericpipeline",
@@ -58,7 +58,7 @@ def _checkout(directory: Path) -> tuple[str | None, bool | None]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """Return the output of git; None where there is no git, or it refuses."""
+    """Return the output of git; None if it is missing or fails."""
     command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=False)
@@ -68,7 +68,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
 
 
 def package_facts() -> list[Facts]:
-    """Return name, version and place of those of the packages that are installed."""
+    """Return name, version and path of the installed ones among the packages."""
     places = list(dict.fromkeys(path or "." for path in sys.path))
     packages: dict[str, Facts] = {}
     for place in places:
@@ -84,13 +84,13 @@ def _package(name: str, version: str, place: Path) -> Facts:
 
 
 def _installed(place: str) -> Iterator[tuple[str, str]]:
-    """Yield name and version of those of the packages that a directory has.
+    """Yield name and version of the packages found in a directory.
 
     Both are in the names of the metadata directories of packages; reading these takes ten times as long.
     """
     try:
         entries = os.listdir(place)  # noqa: PTH208
-    except OSError:  # it is not there, or is an archive
+    except OSError:  # missing, or an archive
         return
     for entry in entries:
         stem, _, ending = entry.rpartition(".")
@@ -98,7 +98,7 @@ def _installed(place: str) -> Iterator[tuple[str, str]]:
             words = stem.split("-")  # numpy-2.4.6, python_casacore-3.8.1, scipy-1.10.1-py3.11, or without a version
             name = words[0].lower().replace("_", "-")
             if name in PACKAGES:
-                is_plain = len(words) > 1 and "_" not in words[1]  # that stands for what no name may have
+                is_plain = len(words) > 1 and "_" not in words[1]  # _ replaces characters that names may not have
                 yield name, words[1] if is_plain else _version(name)
 
 
@@ -109,7 +109,7 @@ def _version(name: str) -> str:
 
 
 def _known_to_python(name: str) -> Facts | None:
-    """Return a package that is in an archive, or has a directory of its own."""
+    """Return the facts of a package in an archive, or in its own directory."""
     if importlib.util.find_spec(name.removeprefix("python-")) is None:
         return None
     from importlib import metadata
@@ -122,7 +122,7 @@ def _known_to_python(name: str) -> Facts | None:
 
 
 def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
-    """Return the programs and scripts that the steps run: name, path, version, checksum, and by which steps.
+    """Return the programs and scripts of the steps: name, path, version, checksum, steps.
 
     Version and checksum are null where unknown; a program with a version gets no checksum.
     """
@@ -146,14 +146,14 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
 
 
 def _executable(step: Step, settings: Settings) -> Path | None:
-    """Return the program of a step; None for steps that run none, or where it is known only during the run."""
+    """Return the program of a step; None without one, or if it is only known during the run."""
     texts = step.given
     typed = texts.get("executable", "")
     if step.kind != "recipe" or not typed or references(typed + texts.get("container", "")):
         return None
     try:
         return step_executable(texts, settings)
-    except PipelineError:  # the check has said so, and the run is lenient
+    except PipelineError:  # already reported by the check, in a lenient run
         return None
 
 
@@ -162,7 +162,7 @@ def _name(path: Path, program: str) -> str:
 
 
 def version_of(path: Path, program: str) -> str | None:
-    """Return the version of a program that is known; others are not asked: they might do anything."""
+    """Return the version of a known program; unknown programs are not run, as they might do anything."""
     if program not in KNOWN_PROGRAMS:
         return None
     from lofarpipe.programs.find import program_version
@@ -174,7 +174,7 @@ def version_of(path: Path, program: str) -> str | None:
 
 
 def program_checksum(path: Path) -> str | None:
-    """Return the SHA-256 of a program's file; None where it cannot be read."""
+    """Return the SHA-256 of a program's file; None if it cannot be read."""
     try:
         return checksum_of(str(path), FULL)
     except OSError:
@@ -184,12 +184,12 @@ def program_checksum(path: Path) -> str | None:
 def _user() -> str:
     try:
         return os.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # in a container that knows no such user
+    except KeyError:  # in a container without this user
         return str(os.getuid())
 
 
 def _system(machine: os.uname_result) -> str:
-    """Return the text of ``platform.platform()``, which itself starts a program."""
+    """Return the text of ``platform.platform()``, without the program that it starts."""
     library = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     ending = f"-with-{library.replace(' ', '')}" if library else ""
     return f"{machine.sysname}-{machine.release}-{machine.machine}{ending}"

@@ -1,4 +1,4 @@
-"""Which machines a cluster has, by a description file; scripts read it, the runner does not.
+"""Cluster description files: the machines of a cluster; for scripts, not used by the runner.
 
 Source: doc/spec/lofarpipe.md, section 5.3.
 """
@@ -13,7 +13,7 @@ from lofarpipe.support.parset import Parset
 
 
 class ClusterDesc:
-    """A cluster: its ``name``, and its ``subclusters``, each from a file of its own beside this one.
+    """A cluster: ``name``, and ``subclusters``, each from its own file beside this one.
 
     Raises
     ------

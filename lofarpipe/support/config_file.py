@@ -1,6 +1,6 @@
 """Files of options: pipeline.cfg, and TOML with the line of each table and key.
 
-Whoever asks for a value gets one in any case, and all that was wrong is reported at once.
+Every lookup returns a value, and all problems are reported together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lofarpipe.support.parset_text import Entry
 from lofarpipe.support.patterns import lazy_pattern
 
 T = TypeVar("T")
-LaidOver = Mapping[str, Mapping[str, Entry]]  # section -> key -> what is set on top of a file, and where
+LaidOver = Mapping[str, Mapping[str, Entry]]  # section -> key -> overriding value and its source
 NOTHING: LaidOver = {}
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 NEEDED = {
@@ -39,7 +39,7 @@ _A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}
 def read_section(
     kind: type[T], path: Path, name: str, section: Mapping[str, str], laid_over: LaidOver = NOTHING
 ) -> tuple[T | None, list[Finding]]:
-    """Return the options of a section, None if they are invalid; and the problems of the section.
+    """Return the options of a section, or None if invalid, and its problems.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def read_section(
 
 
 def check_values(kind: type[T], path: Path, name: str, section: Mapping[str, str]) -> list[Finding]:
-    """Return the problems of single keys and values of a section that is not in use; it may be unfinished."""
+    """Return the problems of keys and values in an unused section, which may be incomplete."""
     return _read_values(kind, path, name, section, NOTHING)[1]
 
 
 def _read_values(
     kind: type[T], path: Path, name: str, section: Mapping[str, str], laid_over: LaidOver
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the values of a section that can be read, and a finding for each key and value that is wrong."""
+    """Return the valid values of a section, and a finding for each invalid key or value."""
     types = {item.name: str(item.type) for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
     findings = unknown_keys(path, name, section, types, laid_over)
     values: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def _read_values(
 
 
 def _needed(kind: type[T]) -> list[str]:
-    """Return the keys without which the options cannot be made."""
+    """Return the required keys."""
     fields: Iterable[dataclasses.Field[Any]] = dataclasses.fields(kind)  # type: ignore[arg-type]
     return [item.name for item in fields if item.default is dataclasses.MISSING]
 
@@ -98,7 +98,7 @@ def _needed(kind: type[T]) -> list[str]:
 def unknown_keys(
     path: Path, name: str, section: Mapping[str, str], valid_keys: Collection[str], laid_over: LaidOver = NOTHING
 ) -> list[Finding]:
-    """Return a finding for each key of a section that nothing would read."""
+    """Return a finding for each unused key of a section."""
     return [
         Finding(where(path, name, key, laid_over), f"[{name}] has no key '{key}'{nearest(key, valid_keys)}")
         for key in section
@@ -112,7 +112,7 @@ def read_text(text: str, kind: str) -> object:
     Raises
     ------
     ValueError
-        If the text is no such value; the message names valid ones.
+        If the text is not such a value; the message names valid ones.
     """
     if kind == "str":
         return text
@@ -137,7 +137,7 @@ def _words(text: str) -> list[str]:
 
 
 def where(path: Path, name: str, key: str = "", laid_over: LaidOver = NOTHING) -> str:
-    """Return ``file:line`` of a key, or of its section if it is not there."""
+    """Return ``file:line`` of a key, or of its section if the key is missing."""
     if entry := laid_over.get(name, {}).get(key):
         return entry.where
     try:
@@ -155,7 +155,7 @@ def where(path: Path, name: str, key: str = "", laid_over: LaidOver = NOTHING) -
 
 
 def new_parser(defaults: Mapping[str, str]) -> configparser.ConfigParser:
-    """Return a parser; not a strict one: task files in the field define a section twice, and the later options win."""
+    """Return a non-strict parser: existing task files define sections twice, and the later options win."""
     return configparser.ConfigParser(defaults=defaults, strict=False)
 
 
@@ -165,7 +165,7 @@ def read_into(parser: configparser.ConfigParser, path: Path) -> None:
     Raises
     ------
     PipelineError
-        If it cannot be read, or is no such file.
+        If it cannot be read or parsed.
     """
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
@@ -174,7 +174,7 @@ def read_into(parser: configparser.ConfigParser, path: Path) -> None:
 
 
 def one_line(err: Exception) -> str:
-    """Return the message of an exception in one line."""
+    """Return an exception's message as one line."""
     return " ".join(str(err).split())
 
 
@@ -185,8 +185,8 @@ class ConfigFile:
     ----------
     path: the file.
     variables: names for references, beside its own keys.
-    typed: keys of [DEFAULT] that the command line sets: the option's name and the value.
-    laid_over: keys of any section that a front end sets.
+    typed: keys of [DEFAULT] set on the command line -> option name, value.
+    laid_over: keys of any section set by a front end.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ class ConfigFile:
         return {name: self.items(name) for name in self._parser.sections()}
 
     def items(self, section: str) -> dict[str, str]:
-        """Return the keys of a section and of [DEFAULT]; without values whose references do not exist."""
+        """Return the keys of a section and of [DEFAULT], without values that have unresolved references."""
         values = {}
         for key, text in self._parser.items(section, raw=True):
             try:
@@ -246,7 +246,7 @@ class ConfigFile:
         return COMMAND_LINE if is_typed else where(self.path, section, key, self._laid_over)
 
     def directory(self, key: str) -> Path:
-        """Return a directory that [DEFAULT] has to name, and that has to be there; else the current one."""
+        """Return a directory required in [DEFAULT]; if it is unset or missing, report that and use the current one."""
         text = self.items(DEFAULT).get(key, "")
         if not text:
             if not any(broken == key for broken, _ in self._broken):
@@ -261,7 +261,7 @@ class ConfigFile:
         return directory
 
     def number(self, section: str, values: Mapping[str, str], key: str, kind: type[N], zero: str = "no limit") -> N:
-        """Return a number of a section, 0 if it is not set or none; ``zero`` is the meaning of 0."""
+        """Return a number of a section, 0 if unset or invalid; ``zero`` is the meaning of 0."""
         text = values.get(key, "") or "0"
         try:
             number = kind(text)
@@ -274,7 +274,7 @@ class ConfigFile:
         return number
 
     def flag(self, key: str, values: Mapping[str, str]) -> bool:
-        """Return a flag that may stand in any section; False if it is not set, or neither True nor False."""
+        """Return a flag of any section; False if unset or invalid."""
         text = values.get(key, "").strip() or "False"
         if text not in ("True", "False"):
             place = next((name for name in self._parser.sections() if self._is_own(name, key)), DEFAULT)
@@ -282,12 +282,12 @@ class ConfigFile:
         return text == "True"
 
     def _is_own(self, section: str, key: str) -> bool:
-        """Whether a section has other values than those of [DEFAULT]."""
+        """Whether a section overrides values of [DEFAULT]."""
         default = self._parser.defaults().get(key)
         return self._parser.get(section, key, raw=True, fallback=default) != default
 
 
-UNQUOTED = ("Invalid value", "Expected newline or end of document")  # what tomllib says of a value without quotes
+UNQUOTED = ("Invalid value", "Expected newline or end of document")  # tomllib's messages for an unquoted value
 _HEADER = lazy_pattern(r"\s*\[\[?\s*(?P<name>[^\[\]]+?)\s*\]\]?\s*(#.*)?")
 _KEY = lazy_pattern(r"\s*(?P<key>[\w.\"' -]+?)\s*=")
 _NEEDS_QUOTES = lazy_pattern(r"[,\[\](){}\"'\s]")
@@ -339,7 +339,7 @@ class TomlFile:
 
 
 def _lines(text: str) -> dict[tuple[str, int], dict[str, int]]:
-    """Return (header, how many of that name were before) -> key -> line; the key "" is the header itself."""
+    """Return (header, number of earlier ones of that name) -> key -> line; the key "" is the header itself."""
     current: dict[str, int] = {}
     line_numbers: dict[tuple[str, int], dict[str, int]] = {("", 0): current}
     for number, line in enumerate(text.splitlines(), 1):
@@ -358,7 +358,7 @@ def parset_value(value: object) -> str:
     Raises
     ------
     ValueError
-        If a parset has no such values; the message names the valid ones.
+        If a parset value cannot have this type; the message names valid ones.
     """
     if isinstance(value, list):
         return f"[{', '.join(_quoted(parset_value(item)) for item in value)}]"
@@ -368,7 +368,7 @@ def parset_value(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return an element of a list; one that would be read as several, or trimmed, between quotes."""
+    """Return an element of a list, quoted if it would be split or trimmed."""
     if not _NEEDS_QUOTES.search(text):
         return text
     quote = "'" if '"' in text else '"'

@@ -27,25 +27,25 @@ GEODETIC, LEAP_SECONDS = "geodetic", "TAI_UTC"
 TIMELY = (LEAP_SECONDS, "IERSeop97", "IERSeop2000", "IERSpredict", "IERSpredict2000")
 STALE_DAYS = 150  # of a run; casacore complains after 180. Source: MeasTable::dUTC of casacore 3.7
 REMADE_DAYS = 30  # with STALE_DAYS less than casacore's 180
-#: Where Debian's casacore-data, casacore itself and casaconfig keep tables, which are updated.
+#: Table directories of Debian's casacore-data, casacore itself and casaconfig, which are updated.
 ELSEWHERE = ("/var/lib/casacore/data", "/usr/share/casacore/data", "/usr/local/share/casacore/data", "~/.casa/data")
-MARK = "made-by-genericpipeline"  # a file in the directories that are made here
+MARK = "made-by-genericpipeline"  # a marker file in directories made by this module
 DATE = re.compile(rb"\d{4}/\d\d/\d\d/\d\d:\d\d")  # of VS_DATE, and VS_CREATE before it, in table.dat
 REMEDY = "pip install --upgrade python-casacore astropy-iers-data"
 MJD_0 = datetime.date(1858, 11, 17)
 
-_set_here: dict[str, str] = {}  # what this process was given here, wherever it is now
+_set_here: dict[str, str] = {}  # variables set by this module in this process
 
 
 def set_data_directories(directory: Path | None = None) -> None:
-    """Give this process, and the jobs that it starts, the tables of the installed packages, and a HOME, for casacore.
+    """Set the variables for casacore's tables and HOME, for this process and its jobs.
 
     casacore sets the same variables where AIPSPATH is not set when it is imported, also over the user's values.
-    The user's values are kept.
+    Variables set by the user are kept.
 
     Parameters
     ----------
-    directory: for newer tables than the packages have, if those are old; None: one in the user's cache.
+    directory: directory for newer tables if the packages' are old; None: one in the user's cache.
     """
     os.environ["HOME"] = home_directory()
     directories = data_directories()
@@ -58,7 +58,7 @@ def set_data_directories(directory: Path | None = None) -> None:
 
 
 def home_directory() -> str:
-    """Return HOME, else that of the list of users; casacore, DP3 and WSClean want one, and / will do."""
+    """Return HOME, else the home in the user database, else /; casacore, DP3 and WSClean need one."""
     try:
         return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:  # a container's user need not be in the list
@@ -72,7 +72,7 @@ def _is_ours(name: str, value: str) -> bool:
 
 @functools.cache
 def data_directories() -> Mapping[str, str]:
-    """Return the variables that name the tables of EveryBeam and casacore, as far as pip installed these.
+    """Return the variables for the tables of EveryBeam and casacore, if installed by pip.
 
     Nothing is imported. AIPSPATH is where the package has an .aipsrc that refers to CASACORE_DATADIR.
     """
@@ -88,13 +88,13 @@ def data_directories() -> Mapping[str, str]:
 
 
 def missing_directories() -> dict[str, str]:
-    """Return the variables in the environment that name a directory of tables which is not there, with their values."""
+    """Return the variables, with values, that name a missing table directory."""
     variables = ((name, os.environ.get(name, "")) for name in (AIPSPATH, CASACORE, EVERYBEAM))
     return {name: value for name, value in variables if value and not Path(value.split()[0]).is_dir()}
 
 
 def leap_second_warning() -> str:
-    """Return a notice about the leap seconds in use; "" where none is known to be missing."""
+    """Return a notice about outdated leap seconds; "" if none is known to be missing."""
     try:
         return Path(os.environ.get(CASACORE, ""), MARK).read_text(encoding="utf-8")
     except OSError:
@@ -102,7 +102,7 @@ def leap_second_warning() -> str:
 
 
 def table_date(table: Path) -> datetime.date:
-    """Return of when a table of casacore is; the first of all days for one that is not there."""
+    """Return the date of a casacore table; the earliest date for a missing one."""
     try:
         dates = DATE.findall((table / "table.dat").read_bytes())
         return max(datetime.datetime.strptime(text.decode()[:10], "%Y/%m/%d").date() for text in dates)
@@ -117,7 +117,7 @@ def _is_stale(data: str | None) -> bool:
 
 
 def _renewed(data: Path, directory: Path | None) -> Path:
-    """Return a directory with the newest tables of those that are on this machine, links but for the newer ones.
+    """Return a directory with the newest tables on this machine, as links except for the updated ones.
 
     Without a cache it goes with this process.
     """
@@ -141,7 +141,7 @@ def _renewed(data: Path, directory: Path | None) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
     except OSError:
-        if not _is_current(target):  # else another process was faster
+        if not _is_current(target):  # else another process was first
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -189,7 +189,7 @@ def _versions(table: Path) -> list[Path]:
 
 
 def _set_date(table: Path) -> None:
-    """Let casacore take a table for one of today."""
+    """Set the date of a table to today, to silence casacore's complaint."""
     table.chmod(0o644)
     table.write_bytes(DATE.sub(f"{_today():%Y/%m/%d}/00:00".encode(), table.read_bytes()))
 

@@ -71,7 +71,7 @@ class DataMap:
     Raises
     ------
     DataMapError
-        If an element of ``data`` is no product, and is not a dict or tuple of one either.
+        If an element of ``data`` is not a product, and not the dict or tuple of one.
 
     Source: doc/spec/lofarpipe.md, sections 5.1 and 5.2.
     """
@@ -151,7 +151,7 @@ class DataMap:
                 raise DataMapError(f"{filename}: not a mapfile: {err}") from err
 
     def save(self, filename: Filename) -> None:
-        """Write the map to a file, which appears when it is complete."""
+        """Write the map to a file atomically."""
         try:
             write_atomically(Path(filename), repr(self.data))
         except OSError as err:
@@ -167,7 +167,7 @@ class DataMap:
         self._set_data(data)
 
     def _set_data(self, data: Any, dtype: type[DataProduct] = DataProduct) -> None:
-        """Replace the products by those of an iterable of ``dtype``, dict or tuple, not mixed."""
+        """Replace the products by an iterable of ``dtype``, dict or tuple, not mixed."""
         if not isinstance(data, Iterable):
             raise DataMapError(f"expected a list of products, of dicts or of tuples; found {data!r}")
         items = data if isinstance(data, list) else list(data)
@@ -176,7 +176,7 @@ class DataMap:
         self._data = items
 
     def append(self, item: Any, dtype: type[DataProduct] = DataProduct) -> None:
-        """Add a product, or a tuple ``(host, file)``, which is not skipped, or ``(host, file, skip)``."""
+        """Add a product, or a tuple ``(host, file)`` or ``(host, file, skip)``; skip is False by default."""
         if isinstance(item, tuple) and len(item) in (2, 3):
             host, file, *skip = item
             item = dtype(host, file, skip[0] if skip else False)
@@ -204,7 +204,7 @@ class MultiDataProduct(DataProduct):
     Raises
     ------
     TypeError
-        If ``file_skip`` has other things than flags, or not one for each file.
+        If ``file_skip`` has items other than flags, or differs in length from ``file``.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ def _names(text: str) -> list[str]:
 
 
 class MultiDataMap(DataMap):
-    """A map of products that have several files each."""
+    """A map of products with several files each."""
 
     def _set_data(self, data: Any, dtype: type[DataProduct] = MultiDataProduct) -> None:
         super()._set_data(data, dtype)
@@ -267,7 +267,7 @@ def validate_data_maps(*maps: DataMap) -> bool:
 
 
 def align_data_maps(*maps: DataMap) -> None:
-    """Skip each product in all maps that is skipped in one of them.
+    """Skip a product in all maps if it is skipped in one.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def store_data_map(filename: Filename, data: Any) -> None:
 
 
 def tally_data_map(data: Any, pattern: str, logger: Any = None) -> list[bool]:
-    """Return for each product whether its file is among those here that match a pattern. Deprecated."""
+    """Return for each product whether its file exists here and matches a pattern. Deprecated."""
     _warn_deprecated("tally_data_map", "os.path.exists")
     present = set(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
     matches = [product.file in present for product in DataMap(data).data]
@@ -314,7 +314,7 @@ def _warn_deprecated(old: str, new: str) -> None:
 
 
 def save_map(products: Iterable[DataProduct], mapfile_dir: Filename, filename: str) -> dict[str, str]:
-    """Write the map that a plugin makes, and return its path as the output ``mapfile``."""
+    """Write the map of a plugin, and return its path as the output ``mapfile``."""
     path = str(Path(mapfile_dir) / filename)
     DataMap(products).save(path)
     return {"mapfile": path}
@@ -328,7 +328,7 @@ def products_of_parset(filename: str | Path, identifier: str) -> list[DataProduc
     Raises
     ------
     DataMapError
-        If the parset has no such products, or the lists differ in length, or a location names no host.
+        If the parset lacks the products, the lists differ in length, or a location has no host.
     """
     from lofarpipe.support.parset import Parset
 

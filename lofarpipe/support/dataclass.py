@@ -59,7 +59,7 @@ def _compared_values(thing: object) -> tuple[Any, ...]:
 
 @functools.cache
 def _compared(cls: Any) -> Callable[[object], tuple[Any, ...]]:
-    """Return a function for the values that are compared; in a tuple, so that one and the same NaN equals itself."""
+    """Return a function for the values to compare, as a tuple, in which an identical NaN equals itself."""
     names = [field.name for field in dataclasses.fields(cls) if field.compare]
     if len(names) > 1:
         return operator.attrgetter(*names)

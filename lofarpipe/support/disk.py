@@ -12,8 +12,8 @@ from lofarpipe.support.dataclass import dataclass
 
 GB, MB = 1e9, 1e6  # decimal
 FULL_BYTES = 100e6  # a disk with less than this free is full ...
-FULL_SHARE = 0.01  # ... or with less than this part of it, where the disk is small
-# errno -> what a user can do, and what it means where its own text does not say so
+FULL_SHARE = 0.01  # ... or with less than this fraction of a small disk
+# errno -> remedy, and meaning if its own text is unclear
 ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "remove files, or ask for more",
@@ -25,7 +25,7 @@ ADVICE = {
     errno.ENOENT: "somebody removed the directory, or a file system is not mounted",
     errno.EACCES: "check who may write there",
 }
-# What programs and libraries print of them; the last two are of cfitsio and of WSClean, and mean a full disk too.
+# Messages of programs and libraries; the last two, of cfitsio and WSClean, mean a full disk too.
 _SIGNS = {
     **{os.strerror(number): number for number in ADVICE if number not in (errno.ENOENT, errno.EACCES)},
     "error writing to FITS file": errno.ENOSPC,
@@ -37,21 +37,21 @@ _SIGNS = {
 class Need:
     """Space that something is going to take."""
 
-    place: Path  # a directory, which need not exist yet
+    place: Path  # a directory, which may not exist yet
     size_bytes: float
     content: str  # e.g. "the images"
     is_temporary: bool = False  # it is given back when the job ends
-    is_given: bool = False  # the step says so; it is not estimated
+    is_given: bool = False  # stated by the step, not estimated
 
 
 def trouble_in(lines: Iterable[str]) -> str:
-    """Return the last line about a broken or full disk, with advice; "" if there is none."""
+    """Return the last line about a broken or full disk, with advice; "" without one."""
     error_numbers = [number for line in lines for sign, number in _SIGNS.items() if sign in line]
     return f"{os.strerror(error_numbers[-1])}; {ADVICE[error_numbers[-1]]}" if error_numbers else ""
 
 
 def io_problem(err: OSError) -> str:
-    """Return an error of a file operation in one line: the file, the problem, the remedy."""
+    """Format an error of a file operation as one line: file, problem, remedy."""
     path = Path(os.fsdecode(err.filename)) if err.filename else Path("a file of the run")
     room = f" ({room_text(path)})" if err.errno in (errno.ENOSPC, errno.EDQUOT) and path.is_absolute() else ""
     return f"{path}: {err.strerror or err}{room}; {ADVICE.get(err.errno or 0, 'check the directory')}"
@@ -63,7 +63,7 @@ def existing(path: Path) -> Path:
 
 
 def free_bytes(path: Path) -> float:
-    """Return the space that an ordinary user can still take where a path is, or would be.
+    """Return the free space for ordinary users at a path, which may not exist yet.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def room_text(path: Path) -> str:
 
 
 def full_place(places: Iterable[Path]) -> str:
-    """Return the first of some directories whose disk is full or gone, with its free space; "" if none."""
+    """Return the first directory on a full or missing disk, with its free space; "" if none."""
     return next((text for place in dict.fromkeys(places) if (text := _fullness(place))), "")
 
 

@@ -31,12 +31,12 @@ Keywords = Mapping[str, tuple[str | int | float, str]]
 
 @dataclass(frozen=True)
 class FitsHeader:
-    """The cards of a header, 80 bytes each, without the last one."""
+    """The cards of a header, 80 bytes each, without END."""
 
     cards: tuple[bytes, ...]
 
     def text(self, key: str) -> str | None:
-        """Return the value of a keyword without quotes and comment; None where there is none."""
+        """Return the value of a keyword without quotes and comment, or None."""
         name = key.encode().ljust(8) + b"="
         return next((_value(card) for card in self.cards if card.startswith(name)), None)
 
@@ -46,7 +46,7 @@ class FitsHeader:
         Raises
         ------
         ValueError
-            If there is none of this name.
+            If the keyword is missing.
         """
         text = self.text(key)
         if text is None:
@@ -78,7 +78,7 @@ def read_header(stream: BinaryIO) -> FitsHeader:
     Raises
     ------
     ValueError
-        If there is no header.
+        If the file has no header.
     """
     cards: list[bytes] = []
     for _ in range(MOST_BLOCKS):
@@ -107,7 +107,7 @@ def extend_header(path: Path, keywords: Keywords, history: Iterable[str]) -> Non
         If it cannot be read or written.
     """
     target = Path(os.path.realpath(path))
-    unfinished = target.with_name(f".{target.name}.part")  # the next try replaces what a killed one left
+    unfinished = target.with_name(f".{target.name}.part")  # a retry replaces the file of a killed job
     try:
         with target.open("rb") as source:
             cards = extended_cards(read_header(source), keywords, history)
@@ -120,7 +120,7 @@ def extend_header(path: Path, keywords: Keywords, history: Iterable[str]) -> Non
 
 
 def extended_cards(header: FitsHeader, keywords: Keywords, history: Iterable[str]) -> list[bytes]:
-    """Return the cards of a header with those keywords that have no value in it, and lines of HISTORY at the end."""
+    """Return the cards with the missing keywords, and HISTORY lines at the end."""
     new_cards = {key: _card(key, *pair) for key, pair in keywords.items() if is_unset(header.text(key))}
     others = [_replaced(card, new_cards) for card in header.cards if not card.startswith(b"HISTORY ")]
     new = [card for key, card in new_cards.items() if header.text(key) is None]
@@ -138,7 +138,7 @@ def _replaced(card: bytes, new_cards: Mapping[str, bytes]) -> bytes:
 
 
 def other_history(lines: Sequence[str]) -> list[str]:
-    """Return the lines of HISTORY but for those that were added here."""
+    """Return the HISTORY lines, except those added by this module."""
     others = list(lines)
     if HISTORY_BEGIN in others and HISTORY_END in others:
         del others[others.index(HISTORY_BEGIN) : others.index(HISTORY_END) + 1]
@@ -146,7 +146,7 @@ def other_history(lines: Sequence[str]) -> list[str]:
 
 
 def wrapped(line: str) -> Iterator[str]:
-    """Yield a line in parts that a card of HISTORY can hold; none ends with a blank, which would be lost."""
+    """Split a line into parts for HISTORY cards; none ends with a space, which would be lost."""
     rest = printable_ascii(line)
     while len(rest) > LONGEST_LINE:
         length = len(rest[:LONGEST_LINE].rstrip()) or LONGEST_LINE

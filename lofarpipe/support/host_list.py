@@ -9,7 +9,7 @@ from itertools import product
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.patterns import lazy_pattern
 
-MOST_HOSTS = 10_000  # of one list: more is a slip of the keyboard
+MOST_HOSTS = 10_000  # of one list: more is a typing error
 _ITEM = lazy_pattern(r"(?:\[[^][]*\]|[^][,\s])+")  # commas and blanks within brackets separate no hosts
 _PART = lazy_pattern(r"\[([^][]*)\]|([^][]+)")
 _RANGE = lazy_pattern(r"(\d+)(?:-(\d+))?")
@@ -26,7 +26,7 @@ def expand_hosts(text: str) -> tuple[str, ...]:
     Raises
     ------
     PipelineError
-        If it is no such list, or names no host; the message has no file and line.
+        If it is not such a list, or is empty; the message has no file and line.
     """
     host_text = text.strip()
     if re.fullmatch(r"\[(?:[^][]|\[[^][]*\])*\]", host_text):  # the form of lists in parsets
@@ -53,7 +53,7 @@ def _expanded(item: str) -> Iterator[str]:
 
 
 def _numbers(bracket: str, item: str) -> list[str]:
-    """Return the expansion of a bracket, one text for each number."""
+    """Return the expansion of a bracket, one text per number."""
     numbers: list[str] = []
     for piece in bracket.split(","):
         match = _RANGE.fullmatch(piece.strip())

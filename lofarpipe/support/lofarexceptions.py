@@ -31,7 +31,7 @@ class DataMapError(PipelineException):
 
 
 class MapFileError(DataMapError, OSError):
-    """A mapfile that cannot be read or written; ``errno`` and ``filename`` are as those of an OSError."""
+    """A mapfile cannot be read or written; ``errno`` and ``filename`` are as in an OSError."""
 
     def __init__(self, text: str, cause: OSError) -> None:
         super().__init__(text)

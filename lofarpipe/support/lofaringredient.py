@@ -46,11 +46,11 @@ class _NumberField(Field):
     number: type[int] | type[float]
 
     def is_valid(self, value: Any) -> bool:
-        """Return whether it is such a number."""
+        """Return whether the value is such a number."""
         return isinstance(value, self.number)
 
     def coerce(self, value: Any) -> Any:
-        """Return the number that a text stands for."""
+        """Return a text as a number."""
         try:
             return self.number(value)
         except (TypeError, ValueError, OverflowError):
@@ -91,7 +91,7 @@ class FileField(Field):
 
 
 class ExecField(Field):
-    """The name of a file that may be executed."""
+    """The name of an executable file."""
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it may be executed."""
@@ -99,11 +99,11 @@ class ExecField(Field):
 
 
 class DirectoryField(Field):
-    """The name of a directory, which is made if it can be."""
+    """The name of a directory, created if possible."""
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it is a directory."""
-        return os.path.isdir(str(value))  # noqa: PTH112 - Path raises for what is too long
+        return os.path.isdir(str(value))  # noqa: PTH112 - Path raises for overlong names
 
     def coerce(self, value: Any) -> Any:
         """Make the directory and return its name."""
@@ -148,9 +148,9 @@ class LOFARingredient(MutableMapping[str, Any]):
     Raises
     ------
     TypeError
-        If a value is set that is not valid, or for which there is no field.
+        If a value is invalid, or has no field.
     KeyError
-        If there is neither value nor default.
+        If the field has neither value nor default.
     """
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
@@ -180,11 +180,11 @@ class LOFARingredient(MutableMapping[str, Any]):
         return key in set(self)
 
     def missing(self) -> list[str]:
-        """Return the fields that need a value and have none."""
+        """Return the required fields without a value."""
         return [key for key, field in self._fields.items() if key not in self and not hasattr(field, "optional")]
 
     def complete(self) -> bool:
-        """Return whether nothing is missing."""
+        """Return whether all required fields have values."""
         return not self.missing()
 
     def _checked(self, key: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The base of node scripts, for modules that import it; such scripts are not run.
+"""The base of node scripts, importable only; node scripts are not run.
 
 Source: doc/spec/lofarpipe.md, section 5.3.
 """
@@ -32,7 +32,7 @@ class LOFARnode:
 
 
 class LOFARnodeTCP(LOFARnode):
-    """A node script that fetches its arguments from the engine; this engine sends none.
+    """A node script with arguments from the engine, which this engine does not send.
 
     Raises
     ------
