@@ -1,4 +1,4 @@
-"""The pixels above the thresholds: the few that the minor cycle works on, sorted by tiles of the image."""
+"""Active pixels: those above the thresholds, which the minor cycle works on, sorted by image tile."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.imager.kernels import compiled_finite
 
-TILE = 32  # pixels of a side
+TILE = 32  # pixels per side
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 class Pixels(NamedTuple):
-    """Pixels of all scales, one scale after the other; n of them, in ``tiles`` (rows, columns) of the image.
+    """The n active pixels of all scales, scale by scale, in ``tiles`` (rows, columns) of the image.
 
-    ``starts`` (scale, tile + 1) are the first pixels of the tiles, ``values`` (n, plane) the residuals in units of the
-    scale's atoms, ``factors`` (n,) multiply the values before they are compared with the thresholds.
+    ``starts`` (scale, tile + 1) are the indices of the tiles' first pixels, ``values`` (n, plane) the residuals in
+    units of the scale's atoms; ``factors`` (n,) multiply values for comparison with the thresholds.
     """
 
     y: NDArray[np.int32]
@@ -34,7 +34,7 @@ class Pixels(NamedTuple):
 def count_pixels(
     detection: Plane, mask: Mask, threshold: np.float32, step: int, edge: int, columns: int, count: NDArray[np.int64]
 ) -> None:
-    """Add the number of pixels above the threshold to the ``count`` of their tiles."""
+    """Count the pixels above the threshold by tile, in ``count``."""
     ny, nx = detection.shape
     for y in range(edge, ny - edge):
         for x in range(edge, nx - edge):
@@ -54,7 +54,7 @@ def place_pixels(
     ys: NDArray[np.int32],
     xs: NDArray[np.int32],
 ) -> None:
-    """Write the pixels above the threshold at the places ``at`` of their tiles, which move on."""
+    """Write the pixels above the threshold at the indices ``at`` of their tiles, and advance these."""
     ny, nx = detection.shape
     for y in range(edge, ny - edge):
         for x in range(edge, nx - edge):
@@ -72,9 +72,9 @@ def tile_grid(shape: tuple[int, ...]) -> tuple[int, int]:
 def select_pixels(
     detection: Plane, mask: Mask | None, threshold: float, step: int, edge: int, tiles: tuple[int, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
-    """Return y, x of the pixels above a threshold, on the full grid, and the first one of each tile (tile + 1,).
+    """Return y, x of the pixels above a threshold, on the full grid, and each tile's first index (tile + 1,).
 
-    ``detection`` has every ``step``-th pixel of the image; ``edge`` of its pixels at each side are left out.
+    ``detection`` samples every ``step``-th pixel of the image; ``edge`` of its pixels at each side are excluded.
     """
     mask_array = np.zeros((0, 0), np.bool_) if mask is None else mask
     count = np.zeros(tiles[0] * tiles[1], np.int64)
@@ -90,7 +90,7 @@ def join_scales(
     values: Sequence[NDArray[np.float32]],
     factors: Sequence[NDArray[np.float32]],
 ) -> Pixels:
-    """Return the pixels of all scales, from the selection, values and factors of each."""
+    """Join the selections, values and factors of all scales."""
     counts = np.array([0, *(len(y) for y, _, _ in selections)])
     firsts = np.cumsum(counts)[:-1]
     starts = np.array([one[2] + first for one, first in zip(selections, firsts, strict=True)])

@@ -1,7 +1,7 @@
-"""The array's power beam in each output channel, for the fit of spectra.
+"""The array's power beam in each output channel, for spectral fits.
 
-An apparent spectrum is the true one times the power beam, which falls faster at higher frequencies: a straight line
-does not follow it. With the beam of each channel in the fit, the polynomial is that of the true spectrum.
+An apparent spectrum is the true one times the power beam, which narrows with frequency, so that a low-order polynomial
+does not fit it. With the beam of each channel in the fit, the polynomial describes the true spectrum.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from lofarpipe.imaging.weighting.weights import ImageWeighting
 
 Floats = NDArray[np.float64]
 
-CELLS = 64  # of the coarse grid on which spectra are fitted, along an axis
+CELLS = 64  # per axis of the coarse grid for spectral fits
 NATURAL_ROBUSTNESS, UNIFORM_ROBUSTNESS = 2.0, -2.0
 
 
 def power_beams(settings: ImagerSettings, bands: Sequence[BandRange]) -> Floats | None:
     """Return the array's power beam (chan, row, column) on a coarse grid over the image.
 
-    None where a set has no beam of LOFAR's stations: apparent spectra are fitted then.
+    None if a set has no LOFAR station beam: apparent spectra are then fitted.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _weighting(settings: ImagerSettings) -> ImageWeighting:
 
 
 def _cell_centres(settings: ImagerSettings) -> tuple[Floats, Floats]:
-    """Return l of the columns and m of the rows of the coarse grid, direction cosines."""
+    """Return the direction cosines l of the coarse grid's columns and m of its rows."""
     width, height = settings.size
     x, y = ((np.arange(min(CELLS, side)) + 0.5) * side / min(CELLS, side) - 0.5 for side in (width, height))
     return -(x - width // 2) * settings.cell_rad, (y - height // 2) * settings.cell_rad

@@ -1,8 +1,8 @@
-"""Averages successive visibilities of each baseline, as far as a source at the edge of the image bears it.
+"""Baseline-dependent averaging in time, limited by the loss of a source at the edge of the image.
 
 A source at the angle theta from the phase centre turns the phase of a baseline of L wavelengths by up to
-2 pi L theta omega dt in a time step dt, with omega of the Earth. The mean over x turns has 1 - sin(pi x) / (pi x) less
-flux, so that as many steps are averaged as keep x below the one of the loss: kt = x / (L theta omega dt).
+2 pi L theta omega dt in a time step dt, omega the Earth's rotation. The mean over x turns loses 1 - sin(pi x) / (pi x)
+of the flux; with x solved from the permitted loss, kt = x / (L theta omega dt) steps are averaged.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.imager.kernels import compiled
 from lofarpipe.imaging.plan.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S
 
-LONGEST_S = 120.0  # of an average
-GAP_STEPS = 1.5  # a longer pause of a baseline ends an average
+LONGEST_S = 120.0  # longest average
+GAP_STEPS = 1.5  # time steps; a longer gap ends an average
 
 Floats = NDArray[np.float64]
 
@@ -28,23 +28,23 @@ class Rows(NamedTuple):
     weights: NDArray[np.float32]
     flags: NDArray[np.bool_]
     uvw_m: Floats
-    baselines: NDArray[np.int64]  # number of the pair of antennas
+    baselines: NDArray[np.int64]  # index of the antenna pair
     times_s: Floats
 
 
 class Sums(NamedTuple):
-    """Open averages, one for each baseline: weighted sums, and the sums of the weights."""
+    """Open averages, one per baseline: weighted sums, and sums of weights."""
 
     vis: NDArray[np.complex64]  # (pol, baseline, chan)
     weights: NDArray[np.float32]  # (baseline, chan)
     uvw_m: Floats  # (baseline, 3)
-    total: Floats  # (baseline,), of the weights
-    steps: NDArray[np.int64]  # their number
-    last_s: Floats  # the time of the last one
+    total: Floats  # (baseline,), sum of weights
+    steps: NDArray[np.int64]  # number of time steps
+    last_s: Floats  # time of the last step
 
 
 class Chunk(NamedTuple):
-    """Averaged rows: visibilities (pol, row, chan) with their weights (row, chan), 0 where there is none."""
+    """Averaged rows: visibilities (pol, row, chan) and weights (row, chan), 0 without data."""
 
     vis: NDArray[np.complex64]
     weights: NDArray[np.float32]
@@ -55,9 +55,9 @@ class Chunk(NamedTuple):
 def sample_weight(
     weights: NDArray[np.float32], flags: NDArray[np.bool_], squares: Floats, row: int, chan: int
 ) -> float:
-    """Weight of sum c v: the smallest weight over sum |c|^2; 0 if a correlation with a c is flagged or has none.
+    """Return the weight of sum c v: the smallest weight over sum |c|^2; 0 if a used correlation is flagged.
 
-    The smallest counts for all, as WSClean weights Stokes I: where they are alike it is that of the sum's noise.
+    The smallest weight stands for all, as in WSClean's Stokes I; for equal weights this is the sum's inverse variance.
     """
     smallest, total = np.inf, 0.0
     for corr in range(len(squares)):
@@ -74,7 +74,7 @@ def sample_weight(
 
 @compiled
 def is_finite(vis: NDArray[np.complex64], squares: Floats, row: int, chan: int) -> bool:
-    """Whether all correlations in use are finite."""
+    """Whether all used correlations are finite."""
     for corr in range(len(squares)):
         value = vis[row, chan, corr]
         if squares[corr] >= 0 and not (np.isfinite(value.real) and np.isfinite(value.imag)):
@@ -84,7 +84,7 @@ def is_finite(vis: NDArray[np.complex64], squares: Floats, row: int, chan: int) 
 
 @compiled
 def clear(baseline: int, sums: Sums) -> None:
-    """Begin the average of a baseline anew."""
+    """Reset the average of a baseline."""
     for chan in range(sums.weights.shape[1]):
         sums.weights[baseline, chan] = 0
         for pol in range(len(sums.vis)):
@@ -97,7 +97,7 @@ def clear(baseline: int, sums: Sums) -> None:
 
 @compiled
 def close_average(baseline: int, sums: Sums, chunk: Chunk, n: int) -> int:
-    """Write the average of a baseline as row n, unless it has no weight, and begin it anew; return the next n."""
+    """Write the average of a baseline as row n unless its weight is 0, and reset it; return the next n."""
     total = sums.total[baseline]
     if total > 0:
         for chan in range(sums.weights.shape[1]):
@@ -145,7 +145,7 @@ def add_rows(
     sums: Sums,
     chunk: Chunk,
 ) -> int:
-    """Add rows to the averages of their baselines; complete ones go to the chunk. Returns the rows in the chunk."""
+    """Add rows to the averages of their baselines; write complete ones into the chunk. Return the chunk's row count."""
     n = 0
     for row in range(len(rows.times_s)):
         baseline = rows.baselines[row]
@@ -158,7 +158,7 @@ def add_rows(
 
 @compiled
 def close_all(sums: Sums, chunk: Chunk) -> int:
-    """Write all open averages; return the rows in the chunk."""
+    """Write all open averages into the chunk; return its row count."""
     n = 0
     for baseline in range(len(sums.steps)):
         if sums.steps[baseline] > 0:
@@ -167,7 +167,7 @@ def close_all(sums: Sums, chunk: Chunk) -> int:
 
 
 def sinc_width(loss: float) -> float:
-    """Return the x of 1 - sin(pi x) / (pi x) = loss."""
+    """Solve 1 - sin(pi x) / (pi x) = loss for x."""
     from scipy.optimize import brentq
 
     return float(brentq(lambda x: 1 - np.sinc(x) - loss, 1e-6, 0.99)) if loss > 0 else 0.0
@@ -176,15 +176,15 @@ def sinc_width(loss: float) -> float:
 def averaged_steps(
     lengths_m: Floats, frequency_hz: float, radius_rad: float, step_s: float, loss: float
 ) -> NDArray[np.int64]:
-    """Return (baseline,): how many time steps may be averaged where a source at ``radius_rad`` loses ``loss``."""
+    """Return the number of time steps to average (baseline,), at which a source at ``radius_rad`` loses ``loss``."""
     turns = lengths_m * frequency_hz / SPEED_OF_LIGHT_M_S * radius_rad * EARTH_ROTATION_RAD_S * step_s  # of a step
     most = max(1.0, LONGEST_S // step_s)
-    # A tiny turn would make an infinity of steps.
+    # Avoid infinity for a tiny turn.
     return np.clip(sinc_width(loss) / np.maximum(turns, 1e-9), 1, most).astype(np.int64)
 
 
 class Averager:
-    """Averages the rows of one set, in the order of each baseline's times."""
+    """Averages the rows of one set, which come in time order."""
 
     def __init__(self, steps: NDArray[np.int64], step_s: float, coefficients: NDArray[np.complex64], channels: int):
         self.steps, self.gap_s, self.coefficients = steps, GAP_STEPS * step_s, coefficients
@@ -201,13 +201,13 @@ class Averager:
         )
 
     def add(self, rows: Rows) -> Chunk:
-        """Return the averages that these rows complete."""
+        """Return the averages completed by these rows."""
         chunk = self._empty_chunk(len(rows.times_s))
         n = add_rows(rows, self.steps, self.gap_s, self.coefficients, self.squares, self.sums, chunk)
         return _first_rows(chunk, n)
 
     def finish(self) -> Chunk:
-        """Return the averages that are still open."""
+        """Return the remaining open averages."""
         chunk = self._empty_chunk(len(self.steps))
         return _first_rows(chunk, close_all(self.sums, chunk))
 

@@ -1,4 +1,4 @@
-"""The output channels: which frequencies each of them holds."""
+"""Output channels: the division of the input frequencies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BandRange:
-    """The frequencies of an output channel, Hz: its edges, and the centres of its input channels."""
+    """Frequencies of an output channel, Hz: its edges, and the centres of its input channels."""
 
     low_hz: float
     high_hz: float
     frequencies_hz: tuple[float, ...]
 
     def columns(self, frequencies_hz: Floats) -> slice:
-        """Return which of some rising frequencies belong to this output channel."""
+        """Return the slice of rising frequencies in this output channel."""
         first, last = self.frequencies_hz[0], self.frequencies_hz[-1]
         return slice(
             int(np.searchsorted(frequencies_hz, first)), int(np.searchsorted(frequencies_hz, last, side="right"))
@@ -31,9 +31,9 @@ class BandRange:
 
 
 def band_ranges(frequencies_hz: Sequence[Floats], widths_hz: Sequence[Floats], count: int) -> list[BandRange]:
-    """Divide the frequencies of all sets into output channels with equally many input channels.
+    """Divide the frequencies of all sets into output channels of equally many input channels.
 
-    Channel i of n holds the input channels i N / n to (i + 1) N / n, rounded down, as WSClean's do.
+    Channel i of n has the input channels i N / n to (i + 1) N / n, rounded down, as in WSClean.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The visibilities of one output channel, as the gridder takes them; in memory, or in files that are mapped."""
+"""Visibilities of one output channel in the gridder's layout; in memory, or in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
-GRIDDER_AXES = (1, 0, 2)  # the first axis of an image is that of v
+GRIDDER_AXES = (1, 0, 2)  # v first, as the first axis of an image
 
 
 @dataclass(eq=False)
 class Channel:
-    """Visibilities of an output channel: every row has one in use.
+    """Visibilities of an output channel; every row has a used one.
 
-    ``vuw_m`` (row, 3) are v, u, w in metres; ``vis[pol]``, ``weights`` and ``mask`` are (row, chan), the mask 1 where a
-    visibility is in use. ``weight_sum`` is the sum of the imaging weights, Jy^-2 times the factors of the weighting.
+    ``vuw_m`` (row, 3) are v, u, w in metres; ``vis[pol]``, ``weights`` and ``mask`` are (row, chan), the mask 1 for
+    used visibilities. ``weight_sum`` is the sum of the imaging weights, Jy^-2 times the factors of the weighting.
     """
 
     band: BandRange
@@ -35,7 +35,7 @@ class Channel:
     mask: NDArray[np.uint8] = field(init=False)
     weight_sum: float = field(init=False)
     count: int = field(init=False)
-    natural_weight_sum: float = 0.0  # before the weighting
+    natural_weight_sum: float = 0.0  # before image weighting
 
     def __post_init__(self) -> None:
         self.mask = (self.weights > 0).astype(np.uint8)
@@ -43,7 +43,7 @@ class Channel:
         self.count = int(self.mask.sum(dtype=np.int64))
 
     def sample(self, rows: int) -> Channel:
-        """Return a channel with at most so many rows, drawn by chance, and without visibilities."""
+        """Return a channel of at most ``rows`` random rows, without visibilities."""
         chosen: slice | NDArray[np.int64] = slice(None)
         if len(self.vuw_m) > rows:
             chosen = np.sort(np.random.default_rng(0).choice(len(self.vuw_m), rows, replace=False))
@@ -51,17 +51,17 @@ class Channel:
 
     @property
     def effective_count(self) -> float:
-        """The number of visibilities of one weight that would have the same noise: (sum w)^2 / sum w^2."""
+        """Effective number of visibilities: (sum w)^2 / sum w^2."""
         squares = float((self.weights**2).sum(dtype=np.float64))
         return self.weight_sum**2 / squares if squares > 0 else 0.0
 
     @property
     def frequency_hz(self) -> float:
-        """The mean of the frequencies."""
+        """Mean frequency."""
         return float(np.mean(self.band.frequencies_hz))
 
     def reach(self, half_width_rad: float) -> float:
-        """Return the most wavelengths that a response oscillates with along an axis, at that angle from the centre."""
+        """Return the highest frequency, wavelengths, of a point response at ``half_width_rad`` from the centre."""
         if self.count == 0:
             return 0.0
         per_angle = half_width_rad / np.sqrt(max(1 - half_width_rad**2, 0.1))
@@ -70,7 +70,7 @@ class Channel:
 
 
 class GrowingArray:
-    """An array to which rows are appended: in memory, or in a file."""
+    """An appendable array of rows, in memory or in a file."""
 
     def __init__(self, tail: tuple[int, ...], dtype: Any, path: Path | None = None):
         self.tail, self.dtype, self.path = tail, np.dtype(dtype), path
@@ -78,7 +78,7 @@ class GrowingArray:
         self.rows = 0
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Append a copy of some rows."""
+        """Append a copy of rows."""
         self.rows += len(rows)
         if self.path is None:
             self.parts.append(np.ascontiguousarray(rows, self.dtype))
@@ -87,7 +87,7 @@ class GrowingArray:
             file.write(np.ascontiguousarray(rows, self.dtype).data)
 
     def finish(self) -> NDArray[Any]:
-        """Return all rows; those of a file are mapped, and can be changed."""
+        """Return all rows; a file is memory-mapped, and writable."""
         shape = (self.rows, *self.tail)
         if self.rows == 0:
             return np.empty(shape, self.dtype)
@@ -98,7 +98,7 @@ class GrowingArray:
 
 
 class _Block:
-    """Rows of an output channel that have the same frequencies."""
+    """Rows of an output channel with equal frequencies."""
 
     def __init__(self, frequencies_hz: Floats, pols: int, stem: Path | None):
         self.frequencies_hz = frequencies_hz
@@ -116,12 +116,12 @@ class ChannelCollector:
     """Collects averaged rows into one output channel."""
 
     def __init__(self, band: BandRange, pols: int, stem: Path | None = None):
-        """Keep the rows in files whose names begin with ``stem``; in memory without it."""
+        """Store the rows in files with the prefix ``stem``; in memory for None."""
         self.band, self.pols, self.stem = band, pols, stem
         self.blocks: dict[tuple[float, ...], _Block] = {}
 
     def add(self, chunk: Chunk, frequencies_hz: Floats) -> None:
-        """Add the rows of a chunk that have a visibility of this output channel."""
+        """Add the rows of a chunk with data in this output channel."""
         columns = self.band.columns(frequencies_hz)
         weights = chunk.weights[:, columns]
         rows = np.flatnonzero((weights > 0).any(axis=1))
@@ -141,7 +141,7 @@ class ChannelCollector:
         return self.blocks[key]
 
     def finish(self, weigh: Callable[[Floats, Floats, NDArray[np.float32]], None]) -> Channel:
-        """Return the channel; ``weigh(uvw_m, frequencies_hz, weights)`` changes the weights to imaging weights."""
+        """Return the channel; ``weigh(uvw_m, frequencies_hz, weights)`` applies the imaging weights in place."""
         parts, natural = [], 0.0
         for block in self.blocks.values():
             uvw_m, weights = block.uvw_m.finish(), block.weights.finish()
@@ -164,7 +164,7 @@ def _no_rows(band: BandRange, pols: int) -> tuple[Floats, Floats, list[NDArray[n
 
 
 def _flattened(parts: list[Any]) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
-    """Join rows with other frequencies: one row per visibility, with the uvw that it has at one common frequency."""
+    """Join rows of different frequencies: one row per visibility, with its uvw scaled to one common frequency."""
     common_hz = max(float(frequencies_hz[-1]) for frequencies_hz, *_ in parts)
     uvw, vis, weights = [], [], []
     for frequencies_hz, uvw_m, pols, wgt in parts:

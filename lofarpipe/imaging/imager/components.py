@@ -1,4 +1,4 @@
-"""The components of an image as a sky model in the format of DP3: points with a polynomial spectrum."""
+"""Export of an image's components as a DP3 sky model: points with polynomial spectra."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lofarpipe.support.utilities import write_atomically
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_TERMS = 2  # of channels whose spectra are free: a flux and a slope
+MOST_TERMS = 2  # for channels cleaned without a spectral fit: a flux and a slope
 HEADER = (
     "Format = Name, Type, Ra, Dec, I, SpectralIndex, LogarithmicSI, ReferenceFrequency='{reference_hz:.6f}', "
     "MajorAxis, MinorAxis, Orientation"
@@ -30,9 +30,9 @@ def write_components(
     cell_rad: float,
     terms: int = 0,
 ) -> None:
-    """Write the pixels of a model as points.
+    """Write the non-zero pixels of a model as points.
 
-    The spectrum of each is the weighted least-squares polynomial in (frequency / reference - 1) over the channels; the
+    Each spectrum is the weighted least-squares polynomial in (frequency / reference - 1) over the channels; the
     reference is the mean frequency.
 
     Parameters
@@ -40,7 +40,7 @@ def write_components(
     models: (y, x) of each channel, Jy per pixel; the phase centre is at ``shape // 2``.
     weights: of the channels.
     centre_deg: right ascension and declination of the phase centre.
-    terms: of the polynomial; 0: at most a slope.
+    terms: number of polynomial terms; 0: at most a flux and a slope.
     """
     weighted = [channel for channel, weight in enumerate(weights) if weight > 0]
     reference_hz = (
@@ -70,7 +70,7 @@ def write_components(
 def _polynomials(
     fluxes: NDArray[np.float64], weights: NDArray[np.float64], distances: NDArray[np.float64], terms: int
 ) -> NDArray[np.float64]:
-    """Return (term, component): the fitted coefficients."""
+    """Return the fitted coefficients (term, component)."""
     count = max(1, min(terms or MOST_TERMS, len(weights)))
     powers = np.vander(distances, count, increasing=True)
     root = np.sqrt(weights)

@@ -6,4 +6,4 @@ from lofarpipe.errors import PipelineError
 
 
 class ImagerError(PipelineError):
-    """An image cannot be made as the settings ask; the message names the setting or set, and the remedy."""
+    """The requested image cannot be made; the message names the setting or set, and the remedy."""

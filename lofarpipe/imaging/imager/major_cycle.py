@@ -1,14 +1,14 @@
-"""The loop of cleaning: minor cycles with the patches of the PSFs, and exact residuals between them.
+"""The major-cycle loop: minor cycles with PSF patches, and exact residuals between them.
 
-A major cycle is up to four turns, in each of which noise and thresholds are made anew, the minor cycle goes down to the
-thresholds, and its components are taken from the residual planes with the same patches; then the exact residual. The
-patches are right to about 1 % of a component's sidelobes, and have none of those beyond their edge: a major cycle ends
-above the far sidelobes of its brightest peak, the first one at 0.5 % of that at least, or at the noise.
+A major cycle has up to four turns. Each turn measures the noise, sets the thresholds, runs the minor cycle down to
+them, and subtracts the components from the residual planes with the same patches. The exact residual follows. The
+patches are accurate to about 1 % of a component's sidelobes, and lack those beyond their edge: a major cycle ends
+above the far sidelobes of its brightest peak (the first one at 0.5 % of the peak at least), or at the noise.
 
-The threshold is ``auto_mask`` sigma until all peaks above it are found; from then on it is ``auto_threshold`` sigma
-within the mask: the pixels with a component, and those that rise above ``auto_mask`` sigma later. The loop ends when
-the exact residual within the mask is at the noise, nothing is found any more, or the residual rises. At the noise
-minor cycles go on down to the threshold, with the patches alone: without them a model may be off by 1 % of a pixel.
+The threshold is ``auto_mask`` sigma until all peaks above it are found, then ``auto_threshold`` sigma within the
+mask: pixels with a component, and pixels that later rise above ``auto_mask`` sigma. The loop ends when the exact
+residual within the mask is at the noise, no component is found, or the residual rises. At the noise, minor cycles
+with the patches alone go on down to the threshold; without them the model may err by 1 % of a pixel.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ Plane = NDArray[np.float32]
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 Mask = NDArray[np.bool_]
 
-TURNS = 4  # minor cycles of a major cycle
-EDGE = 8  # pixels at the edges without components: the prediction errs there
-LEAST_DEPTH = 0.5  # of the brightest peak, that a major cycle goes down to whatever its sidelobes
-FAR_MARGIN = 1.2  # far sidelobes of the brightest peak: components below could be some of them
-NEAR = 1.2  # thresholds: a peak below it is not worth a turn
-END_SIGMAS = 2.0  # auto_thresholds: an exact residual below it is clean
-STEP_WITHOUT_NOISE = 0.2  # of the peak, that a turn ends at where no threshold follows the noise
+TURNS = 4  # minor cycles per major cycle
+EDGE = 8  # pixels at the edges kept free of components: the prediction errs there
+LEAST_DEPTH = 0.5  # of the brightest peak: every major cycle goes at least this deep
+FAR_MARGIN = 1.2  # times the far sidelobes of the brightest peak: fainter components could be sidelobes
+NEAR = 1.2  # thresholds: a fainter peak is not worth a turn
+END_SIGMAS = 2.0  # auto_thresholds: a lower exact residual is clean
+STEP_WITHOUT_NOISE = 0.2  # of the peak: end of a turn without a threshold in units of noise
 AT_THRESHOLD = "the residual is at the threshold"
-MOST_RISES = 2  # major cycles in which the peak of the exact residual rises
+MOST_RISES = 2  # successive rises of the exact residual's peak that count as divergence
 EPSILONS = 1e-4, 1e-3  # of the exact residual: the most and the least accurate
 NOISE_SAMPLES = 1_000_000
 
 
 @dataclass(eq=False)
 class State:
-    """How far a deconvolution is: everything that a later run needs, beside the visibilities, to go on.
+    """State of a deconvolution: all that a run needs to resume, apart from the visibilities.
 
-    ``model`` (pol, chan, y, x), Jy/pixel; ``found`` has a map of the pixels with components for each scale.
-    ``residual_peaks_jy`` are those of the exact residual after each major cycle.
+    ``model`` (pol, chan, y, x), Jy/pixel; ``component_masks`` has the pixels with components of each scale.
+    ``residual_peaks_jy`` are the peaks of the exact residual after each major cycle.
     """
 
     model: Cube
@@ -65,7 +65,7 @@ class State:
     brightest_jy: float = 0.0
     sigma_jy: float = 0.0
     residual_peaks_jy: list[float] = field(default_factory=list)
-    reason: str = ""  # for the end
+    reason: str = ""  # of the end
 
 
 def _ignore_line(line: str) -> None:
@@ -80,10 +80,10 @@ def _ignore_state(pols: Sequence[int], state: State) -> None:
 class Hooks:
     """Callbacks of the loop.
 
-    ``notice`` gets progress lines; ``save`` the Stokes parameters that are cleaned together, and their state after each
-    major cycle; ``load`` returns the one that was saved, or None. ``mask`` (y, x) is where components may be.
-    ``local_factors(image, sigma_jy)`` returns (y, x): sigma over the noise of the surroundings.
-    ``beyond(pol, chan, model plane)`` returns visibilities that the residual lacks beside the model's.
+    ``notice`` gets progress lines; ``save`` the Stokes parameters cleaned together, and their state after each
+    major cycle; ``load`` returns the saved state or None. ``mask`` (y, x) is where components may be.
+    ``local_factors(image, sigma_jy)`` returns sigma over the local noise (y, x).
+    ``beyond(pol, chan, model plane)`` returns further visibilities to subtract with the model's.
     """
 
     notice: Callable[[str], None] = _ignore_line
@@ -96,30 +96,30 @@ class Hooks:
 
 @dataclass(frozen=True, eq=False)
 class ScaleView:
-    """The residual as one scale sees it, on every ``step``-th pixel: planes (plane, y, x), and the strength (y, x)."""
+    """The residual at one scale, on every ``step``-th pixel: planes (plane, y, x), and detection strength (y, x)."""
 
     planes: NDArray[np.float32]
     strength: Plane
     factors: Plane | None
     sigma_jy: float
     step: int
-    edge: int  # pixels of the map at each side without components
+    edge: int  # pixels of the map at each side kept free of components
 
     def peak(self, mask: Mask | None) -> float:
-        """Return the largest strength inside the edges, and the mask."""
+        """Return the largest strength inside the edges and the mask."""
         inner = slice(self.edge, -self.edge)
         strength = self.strength[inner, inner]
         return float((strength if mask is None else np.where(mask[inner, inner], strength, 0)).max(initial=0))
 
 
 def noise(image: Plane) -> float:
-    """Return the standard deviation of an image's noise, from the median of the distances from the median."""
+    """Return the standard deviation of an image's noise, from the median absolute deviation."""
     samples = image.ravel()[:: max(1, image.size // NOISE_SAMPLES)]
     return robust_sigma(samples)
 
 
 def channel_weights(channels: Sequence[Channel]) -> NDArray[np.float64]:
-    """Return the part of each channel in the mean over the band."""
+    """Return the normalised weight of each channel in the band's mean."""
     sums = np.array([channel.weight_sum for channel in channels])
     total = sums.sum()
     return sums / total if total > 0 else np.full(len(sums), 1 / len(sums))
@@ -157,7 +157,7 @@ class MajorCycles:
         return self.gridder.ny, self.gridder.nx
 
     def run(self) -> State:
-        """Clean until one of the ends, from a saved state on where there is one; return the last state."""
+        """Clean to the end, resuming a saved state if any; return the final state."""
         saved = self.hooks.load(self.pols, self.state.model.shape) if self.hooks.load else None
         if saved is not None:
             self.state = saved
@@ -173,7 +173,7 @@ class MajorCycles:
             self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == iterations)
             self.hooks.save(self.pols, self.state)
         if self.state.reason == AT_THRESHOLD:
-            self.clean_turns()  # what is left is so faint that the patches are right to a part of the noise
+            self.clean_turns()  # so faint a residual that the patches' errors are below the noise
             self.state.sigma_jy = noise(self._mean())
         self.hooks.notice(f"{self.state.majors} major iterations were performed.")
         self.hooks.notice(f"Cleaning ended: {self.state.reason}.")
@@ -197,7 +197,7 @@ class MajorCycles:
             if all(peak <= NEAR * threshold for peak, threshold in zip(peaks, thresholds, strict=True)):
                 if self.state.is_masked or not self.can_mask or not self.is_at_noise(views):
                     return
-                self.state.is_masked = True  # all above the mask level is found: on, inside the mask
+                self.state.is_masked = True  # all peaks above the mask level are found: continue inside the mask
                 continue
             if self.state.iterations >= self.settings.niter:
                 return
@@ -205,21 +205,21 @@ class MajorCycles:
 
     @property
     def can_mask(self) -> bool:
-        """Whether there is a mask level, and a component to make a mask of."""
+        """Whether there is a mask level, and a component to build the mask from."""
         return self.settings.auto_mask > 0 and any(mask.any() for mask in self.state.component_masks)
 
     @property
     def floor_jy(self) -> float:
-        """The least flux above the errors of the patches in this major cycle, Jy."""
+        """Lowest flux above the errors of the patches in this major cycle, Jy."""
         depth = self.settings.depth if self.state.majors == 0 else 0.0
         return max(depth, min(FAR_MARGIN * self.far_sidelobe, LEAST_DEPTH)) * self.start_jy
 
     def is_at_noise(self, views: Sequence[ScaleView]) -> bool:
-        """Whether this major cycle goes down to the mask level, after a first one with patches alone."""
+        """Whether this major cycle reaches the mask level; never in the first one."""
         return self.state.majors > 0 and self.floor_jy <= self.settings.auto_mask * views[0].sigma_jy
 
     def view_scales(self) -> list[ScaleView]:
-        """Return the residual as each scale sees it."""
+        """Return the residual at each scale."""
         planes = self.residual.reshape(-1, *self.shape)
         flux = np.tile(self.psfs.flux, (1, len(self.pols)))
         maps = scale_maps(planes, self.psfs.scales, flux, self.gridder.threads)
@@ -230,14 +230,14 @@ class MajorCycles:
         return views
 
     def local_factors(self, planes: NDArray[np.float32]) -> Plane | None:
-        """Return the factors (y, x) that the thresholds' noise is larger by than the local one; None for 1."""
+        """Return the ratio (y, x) of the thresholds' noise to the local noise; None for 1."""
         if self.hooks.local_factors is None:
             return None
         mean = self.mean_planes(planes)[0]
         return np.asarray(self.hooks.local_factors(mean, noise(mean)), np.float32)
 
     def mean_planes(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (pol, y, x): the weighted mean over the channels of some planes (plane, y, x)."""
+        """Return the weighted mean over channels (pol, y, x) of planes (plane, y, x)."""
         cube = planes.reshape(len(self.pols), len(self.channels), *planes.shape[1:])
         weights = self.weights.astype(np.float32)
         return np.stack([np.tensordot(weights, one, 1) for one in cube])
@@ -254,7 +254,7 @@ class MajorCycles:
         return ScaleView(planes, strength, near, sigma_jy, step, edge)
 
     def mask_of(self, scale: int) -> Mask | None:
-        """Return where components of a scale may be; None for everywhere."""
+        """Return the mask of a scale's components; None for everywhere."""
         user_mask = self.masks[scale] if self.masks else None
         if not self.state.is_masked:
             return user_mask
@@ -262,18 +262,18 @@ class MajorCycles:
         return components if user_mask is None else components & user_mask
 
     def grow_mask(self, views: Sequence[ScaleView], turn: int) -> None:
-        """Make the mask in the second turn of a major cycle down to the noise; later, add pixels above its level."""
+        """Extend the mask by pixels above its level, from the second turn of a major cycle down to the noise on."""
         level = self.settings.auto_mask
         if level <= 0 or not (turn == 1 or self.state.is_masked):
             return
-        if turn > 0 and not self.is_at_noise(views):  # sidelobes beyond the patches may be above the level
+        if turn > 0 and not self.is_at_noise(views):  # far sidelobes may exceed the level
             return
         self.state.is_masked = True
         for mask, view in zip(self.state.component_masks, views, strict=True):
             mask |= view.strength > level * view.sigma_jy
 
     def thresholds(self, views: Sequence[ScaleView], peaks: Sequence[float]) -> list[float]:
-        """Return the thresholds of the scales for this turn, in units of their atoms."""
+        """Return each scale's threshold for this turn, in units of its atoms."""
         settings, noise_jy = self.settings, views[0].sigma_jy
         level = settings.auto_threshold
         if settings.auto_mask > 0 and not self.state.is_masked:
@@ -285,7 +285,7 @@ class MajorCycles:
         return [max(level * view.sigma_jy, absolute * view.sigma_jy, least) for view in views]
 
     def minor_cycle(self, views: Sequence[ScaleView], thresholds: Sequence[float]) -> None:
-        """Find components above the thresholds, and move them from the residual to the model."""
+        """Move components above the thresholds from the residual to the model."""
         tiles, selections, values, factors = tile_grid(self.shape), [], [], []
         for scale, (view, threshold) in enumerate(zip(views, thresholds, strict=True)):
             selection = select_pixels(view.strength, self.mask_of(scale), threshold, view.step, view.edge, tiles)
@@ -306,7 +306,7 @@ class MajorCycles:
             self.move_components(scale, view.step, pixels.y[inside], pixels.x[inside], components[inside])
 
     def rules(self, thresholds: Sequence[float]) -> Rules:
-        """Return the rules of a minor cycle with these thresholds."""
+        """Return the rules of a minor cycle for these thresholds."""
         return Rules(
             self.weights.astype(np.float32),
             self.fits,
@@ -333,7 +333,7 @@ class MajorCycles:
         add_patches(ys, xs, flux_jy, gaussian_patch(self.psfs.scales[scale])[None, :, :, None], 1, model)
         add_patches(ys, xs, -amplitudes, self.psfs.cross[scale, :1], 1, residual)
 
-    # Between the turns.
+    # Between major cycles.
 
     def update_residual(self) -> None:
         """Replace the residual by the exact one of the model."""
@@ -346,12 +346,12 @@ class MajorCycles:
                 self.gridder.residual(channel, pol, model, epsilon, self.residual[place, chan], extra)
 
     def _mean(self) -> Plane:
-        """Return the weighted mean of the residual over the channels, of the first Stokes parameter."""
+        """Return the first Stokes parameter's residual, weighted mean over channels."""
         mean: Plane = np.tensordot(self.weights.astype(np.float32), self.residual[0], 1)
         return mean
 
     def measure_residual(self) -> None:
-        """Note noise and peak of the exact residual."""
+        """Record noise and peak of the exact residual."""
         view = self._view(self.residual.reshape(-1, *self.shape), 0.0, None)
         peak_jy = view.peak(self.mask_of(0))
         self.state.sigma_jy = view.sigma_jy
@@ -363,7 +363,7 @@ class MajorCycles:
         )
 
     def reason_to_end(self, found_nothing: bool) -> str:
-        """Return why the loop ends after this major cycle; "" if it goes on."""
+        """Return the reason to stop after this major cycle; "" to go on."""
         state, settings = self.state, self.settings
         peaks = state.residual_peaks_jy
         end_jy = max(END_SIGMAS * settings.auto_threshold * state.sigma_jy, settings.threshold_jy)

@@ -1,4 +1,4 @@
-"""Where components may be: a mask from a FITS image, and thresholds that follow the noise of the surroundings."""
+"""Cleaning masks from FITS images, and the local noise for thresholds."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lofarpipe.imaging.imager.errors import ImagerError
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-MAD_TO_SIGMA = 1.4826  # of a Gaussian
-STEPS_PER_BOX = 2  # of the grid on which the noise is measured
+MAD_TO_SIGMA = 1.4826  # for Gaussian noise
+STEPS_PER_BOX = 2  # grid points of the noise measurement per box
 SAMPLES_PER_SIDE = 64
-LEAST_SHARE = 1e-3  # of the noise of the image: a blank part of it has no lower threshold
+LEAST_SHARE = 1e-3  # of the image's noise: lower limit of the local noise, for blank parts
 
 
 def read_mask(path: str, shape: tuple[int, int]) -> Mask:
-    """Return where a FITS image of ``shape`` = (ny, nx) is neither 0 nor blank.
+    """Return the mask of pixels neither 0 nor blank in a FITS image of ``shape`` = (ny, nx).
 
     Raises
     ------
     ImagerError
-        If it is no FITS image, has another size, or is 0 everywhere.
+        If the file is not a FITS image, has another size, or is 0 everywhere.
     """
     from astropy.io import fits
 
@@ -45,12 +45,12 @@ def read_mask(path: str, shape: tuple[int, int]) -> Mask:
 
 
 def robust_sigma(samples: Plane) -> float:
-    """Return the standard deviation of Gaussian noise, from the median of the distances from the median."""
+    """Return the standard deviation of Gaussian noise, from the median absolute deviation."""
     return MAD_TO_SIGMA * float(np.median(np.abs(samples - np.median(samples))))
 
 
 def coarse_noise(image: Plane, box: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return rows and columns of a coarse grid, and the noise (row, column) in boxes of ``box`` pixels around them."""
+    """Return rows and columns of a coarse grid, and the noise (row, column) in boxes of ``box`` pixels."""
     rows, columns = (_grid(side, box) for side in image.shape)
     half = max(1, box // 2)
     step = max(1, min(box, *image.shape) // SAMPLES_PER_SIDE)
@@ -67,9 +67,9 @@ def _grid(side: int, box: int) -> NDArray[np.int64]:
 
 
 def local_factors(image: Plane, sigma_jy: float, box: int) -> Plane:
-    """Return (y, x): the noise of an image over that of the surroundings, linear between the places of a coarse grid.
+    """Return an image's noise over its local noise (y, x), interpolated linearly from a coarse grid.
 
-    A pixel counts ``factor`` times its value, so that one threshold is as many local sigma everywhere.
+    Pixels are multiplied by this factor, so that one threshold is the same number of local sigma everywhere.
     """
     if sigma_jy <= 0:
         return np.ones_like(image)

@@ -1,8 +1,8 @@
-"""The memory of a run, estimated before it: planes of the image, averaged visibilities, and work arrays of a channel.
+"""Estimate of a run's memory: image planes, averaged visibilities, and work arrays of a channel.
 
-Visibilities that do not fit are kept in files, one set of files for each output channel, which are mapped: the
-channels are worked on one after the other, and after each its pages are given back. Planes must fit. Source: the
-constants are fitted to VmHWM of runs, benchmarks/imager_memory.py.
+Visibilities beyond the memory limit go to memory-mapped files, one group per output channel. Channels are processed
+one after the other, each releasing its pages at the end. Image planes must fit. Source: the
+constants are fitted to measured VmHWM, benchmarks/imager_memory.py.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 from lofarpipe.support.dataclass import dataclass
 
 GB = 1e9
-PROGRAM_BYTES = 0.35e9  # libraries, kernels, and a block of rows as it is read
+PROGRAM_BYTES = 0.35e9  # libraries, kernels, and a block of rows while reading
 PLANES_OF_A_CHANNEL = 2  # residual and model, of float32, for each Stokes parameter
 OTHER_PLANES = 7  # work arrays of the resampler, grids of the gridder, means
-SCALED_PLANES = 0.5  # of each channel with scales: strided maps of all of them together
-WORK_BYTES = 20  # of a visibility of the channel that is worked on: its prediction, and arrays of the gridder
-SAMPLED_ROWS = 20_000  # of a source, in which the uv range is looked at
+SCALED_PLANES = 0.5  # per channel in multiscale runs: strided maps of all scales together
+WORK_BYTES = 20  # per visibility of the current channel: its prediction, and arrays of the gridder
+SAMPLED_ROWS = 20_000  # rows of a source sampled for its share in the uv range
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes of a run: planes with the program, all visibilities in use, and those of the largest output channel."""
+    """Bytes of a run: program and planes, all used visibilities, and the largest output channel."""
 
     planes: float
     visibilities: float
     channel: float
-    count: float  # of visibilities in use
+    count: float  # used visibilities
 
     @property
     def in_memory(self) -> float:
@@ -53,7 +53,7 @@ class MemoryNeed:
 
 
 def estimate(settings: ImagerSettings) -> MemoryNeed:
-    """Return the memory of a run, from pixels, output channels, rows and channels of the sets.
+    """Estimate the memory of a run from its pixels, output channels, and the rows and channels of the sets.
 
     Raises
     ------
@@ -67,15 +67,15 @@ def estimate(settings: ImagerSettings) -> MemoryNeed:
         rows += averaged * share
         count += averaged * share * len(source.frequencies_hz)
     pols = len(settings.pol)
-    each = 8 * pols + 4 + 1  # visibilities, weight, mask
+    each = 8 * pols + 4 + 1  # visibilities, weight, mask of a sample
     channel_rows = settings.channels_out * rows if len(sources) == 1 else count
-    visibilities = each * count + 24 * channel_rows  # and u, v, w of rows in each output channel
+    visibilities = each * count + 24 * channel_rows  # plus u, v, w of rows in each output channel
     largest = count / settings.channels_out
     return MemoryNeed(plane_bytes(settings), visibilities, WORK_BYTES * largest, count)
 
 
 def averaged_rows(source: RowSource, settings: ImagerSettings) -> tuple[float, float]:
-    """Return the rows of a source after averaging, and the part of their visibilities that is in the uv range."""
+    """Return a source's number of rows after averaging, and the share of visibilities within the uv range."""
     cross = source.antenna1 != source.antenna2
     lengths_m = np.linalg.norm(source.positions_m[source.antenna1] - source.positions_m[source.antenna2], axis=1)
     radius_rad = max(settings.size) / 2 * settings.cell_rad
@@ -93,7 +93,7 @@ def averaged_rows(source: RowSource, settings: ImagerSettings) -> tuple[float, f
 
 
 def averaged_share(source: RowSource, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the rows that averages of ``steps`` time steps leave of each row; a gap in time ends an average."""
+    """Return the share of rows left by averages of ``steps`` time steps; a gap in time ends an average."""
     slots_s = np.unique(source.times_s)
     ends = np.flatnonzero(np.diff(slots_s) > GAP_STEPS * source.step_s)
     lengths = np.diff([-1, *ends, len(slots_s) - 1])
@@ -103,7 +103,7 @@ def averaged_share(source: RowSource, steps: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def plane_bytes(settings: ImagerSettings) -> float:
-    """Return the bytes of images and PSF patches, and of the program itself."""
+    """Return the bytes of image planes, PSF patches, and the program itself."""
     planes = float(settings.channels_out * len(settings.pol) * PLANES_OF_A_CHANNEL + OTHER_PLANES)
     if settings.multiscale:
         planes += SCALED_PLANES * settings.channels_out * len(settings.pol)
@@ -114,12 +114,12 @@ def plane_bytes(settings: ImagerSettings) -> float:
 
 @contextmanager
 def working_files(settings: ImagerSettings, notice: Callable[[str], None]) -> Iterator[Path | None]:
-    """Yield a new directory for the visibilities, removed afterwards; None where they fit into the memory.
+    """Yield a temporary directory for the visibilities; None if they fit into memory.
 
     Raises
     ------
     ImagerError
-        If not even the planes fit, or the files do not fit into the directory's file system.
+        If the planes exceed the memory, or the files the free space of the directory's file system.
     """
     need = estimate(settings)
     limit = settings.memory_bytes

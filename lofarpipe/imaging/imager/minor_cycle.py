@@ -1,8 +1,8 @@
-"""The minor cycle: takes the brightest atom away, with the patches of the PSFs, until none is above its threshold.
+"""The minor cycle: subtracts the brightest atom with PSF patches until none is above its threshold.
 
-It works on the active pixels only, in all planes (Stokes parameter by channel) and scales together. The next atom is
-the one with the largest weighted mean over the channels: the one that takes most away from chi^2, so that no bias
-between the scales has to be set. Of several Stokes parameters the root of the sum of squares counts.
+It works on the active pixels of all planes (Stokes parameter by channel) and scales together. The next atom is the
+one with the largest weighted mean over channels, which reduces chi^2 most; no bias between scales is needed. Several
+Stokes parameters are combined as the root of the sum of squares.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lofarpipe.imaging.imager.active import TILE, Pixels
 from lofarpipe.imaging.imager.kernels import compiled_finite
 
 Floats = NDArray[np.float32]
-Pair = tuple[int, int]  # y, x; or the first and the end
+Pair = tuple[int, int]  # y, x; or first and end
 
 
 class Patches(NamedTuple):
@@ -27,10 +27,10 @@ class Patches(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How components are made.
+    """Parameters of component fits.
 
     ``weights`` (chan,) sum to 1; ``fits`` (row, column, chan, chan) fit spectra; ``flux`` (scale, chan) of atoms, Jy;
-    ``thresholds`` (scale,); ``rows``, ``columns`` of tiles.
+    ``thresholds`` (scale,); ``rows``, ``columns``: numbers of tiles.
     """
 
     weights: Floats
@@ -43,9 +43,9 @@ class Rules(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """The strongest pixel of each tile: its strength, 0 for none above the threshold, and its number.
+    """The strongest pixel of each tile: strength, 0 for none above the threshold, and index.
 
-    Shapes (scale, row, column); ``row`` (scale, row) has the strongest of a row of tiles.
+    Shapes (scale, row, column); ``row`` (scale, row) is the strongest of a row of tiles.
     """
 
     strength: Floats
@@ -55,7 +55,7 @@ class Peaks(NamedTuple):
 
 @compiled_finite
 def strength_of(pixels: Pixels, pixel: int, weights: Floats) -> float:
-    """Strength of a pixel: the weighted mean over channels; the root of the squares' sum of several parameters."""
+    """Return a pixel's strength: its weighted mean over channels; root sum of squares over Stokes parameters."""
     channels, squares = len(weights), np.float32(0)
     for first in range(0, pixels.values.shape[1], channels):
         mean = np.float32(0)
@@ -70,7 +70,7 @@ def strength_of(pixels: Pixels, pixel: int, weights: Floats) -> float:
 def find_tile_peak(
     pixels: Pixels, strengths: Floats, scale: int, row: int, column: int, rules: Rules, peaks: Peaks
 ) -> None:
-    """Find the strongest pixel of a tile again."""
+    """Update the strongest pixel of a tile."""
     tile = row * rules.tiles[1] + column
     best, where = np.float32(0), -1
     for pixel in range(pixels.starts[scale, tile], pixels.starts[scale, tile + 1]):
@@ -81,7 +81,7 @@ def find_tile_peak(
 
 @compiled_finite
 def find_row_peak(scale: int, row: int, peaks: Peaks) -> None:
-    """Find the strongest tile of a row of tiles again."""
+    """Update the strongest tile of a row of tiles."""
     best = np.float32(0)
     for column in range(peaks.strength.shape[2]):
         best = max(best, peaks.strength[scale, row, column])
@@ -90,7 +90,7 @@ def find_row_peak(scale: int, row: int, peaks: Peaks) -> None:
 
 @compiled_finite
 def strongest(peaks: Peaks) -> tuple[int, int]:
-    """Scale and number of the strongest pixel of all; -1 as number for none."""
+    """Return scale and index of the strongest pixel; index -1 for none."""
     best, scale, row = np.float32(0), 0, 0
     for s in range(peaks.row.shape[0]):
         for r in range(peaks.row.shape[1]):
@@ -128,7 +128,7 @@ def subtract_from_tile(
     weights: Floats,
     strengths: Floats,
 ) -> None:
-    """Subtract the response of a component from the pixels of a tile that its patch reaches."""
+    """Subtract a component's response from the pixels of a tile within its patch."""
     radius, channels = patch.shape[0] // 2, len(weights)
     for pixel in range(tile_range[0], tile_range[1]):
         dy, dx = pixels.y[pixel] - centre[0] + radius, pixels.x[pixel] - centre[1] + radius
@@ -149,7 +149,7 @@ def subtract_from_scale(
     strengths: Floats,
     peaks: Peaks,
 ) -> None:
-    """Subtract the response of a component from all pixels of a scale, and find the peaks of the changed tiles."""
+    """Subtract a component's response from all pixels of a scale, and update the peaks of the changed tiles."""
     radius = patch.shape[0] // 2
     rows, columns = rules.tiles
     for row in range(max(0, (centre[0] - radius) // TILE), min(rows - 1, (centre[0] + radius) // TILE) + 1):
@@ -164,7 +164,7 @@ def subtract_from_scale(
 
 @compiled_finite
 def patch_of(patches: Patches, scale: int, other: int, centre: Pair, shape: Pair) -> Floats:
-    """The response of an atom of a scale, as the map of another scale shows it."""
+    """Return the response of an atom of one scale in the map of another."""
     if scale > 0 or other > 0:
         across: Floats = patches.cross[scale, other]
         return across
@@ -175,7 +175,7 @@ def patch_of(patches: Patches, scale: int, other: int, centre: Pair, shape: Pair
 
 @compiled_finite
 def clean_pixels(pixels: Pixels, patches: Patches, rules: Rules, most: int, components: Floats) -> int:
-    """Add ``most`` components at most to ``components`` (n, plane), in units of atoms; return their number."""
+    """Add at most ``most`` components to ``components`` (n, plane), in units of atoms; return their number."""
     scales, (rows, columns) = len(rules.thresholds), rules.tiles
     strengths = np.empty(len(pixels.y), np.float32)
     for pixel in range(len(strengths)):
@@ -203,9 +203,9 @@ def clean_pixels(pixels: Pixels, patches: Patches, rules: Rules, most: int, comp
 
 
 def find_components(pixels: Pixels, patches: Patches, rules: Rules, most: int) -> tuple[Floats, int]:
-    """Return the components (n, plane) found at the active pixels, in units of atoms, and how many steps they took.
+    """Find components at the active pixels; return them (n, plane), in units of atoms, and the number of iterations.
 
-    The values of ``pixels`` are changed to the residual.
+    The values of ``pixels`` become the residual.
     """
     components = np.zeros_like(pixels.values)
     return components, int(clean_pixels(pixels, patches, rules, most, components))

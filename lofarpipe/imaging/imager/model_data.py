@@ -1,4 +1,4 @@
-"""The model in the column MODEL_DATA of the sets: predicted for every row as it stands there, not averaged."""
+"""Prediction of the model into the sets' MODEL_DATA column, for every row without averaging."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 
 COLUMN = "MODEL_DATA"
 EPSILON = 1e-4
-SAMPLES_PER_BLOCK = 4_000_000  # (row, chan) that are predicted at a time
-TILE_SAMPLES = 131_072  # of the column's storage, over all correlations
+SAMPLES_PER_BLOCK = 4_000_000  # (row, chan) samples predicted at a time
+TILE_SAMPLES = 131_072  # of a storage tile of the column, over all correlations
 # Stokes parameters in a correlation. Source: casacore, class StokesConverter; the inverse of stokes.SUMS.
 CORRELATIONS: dict[str, dict[str, complex]] = {
     **{name: {name: 1} for name in "IQUV"},
@@ -39,9 +39,9 @@ CORRELATIONS: dict[str, dict[str, complex]] = {
 def write_model_data(
     settings: ImagerSettings, bands: Sequence[BandRange], models: Sequence[NDArray[np.float32]]
 ) -> None:
-    """Write the visibilities of a model (chan, y, x) for each Stokes parameter, Jy/pixel, into MODEL_DATA of the sets.
+    """Predict models (chan, y, x), one per Stokes parameter, Jy/pixel, into MODEL_DATA of the sets.
 
-    Of autocorrelations, and of baselines so long that the image has no pixels for them, they are 0.
+    Autocorrelations, and baselines beyond the resolution of the image's pixels, get 0.
 
     Raises
     ------
@@ -66,13 +66,13 @@ def write_model_data(
 
 
 def _gridder(settings: ImagerSettings, source: RowSource, uvw_m: NDArray[np.float64]) -> Gridder:
-    """Return a gridder whose grid carries all baselines that the image's pixels can."""
+    """Return a gridder for all baselines within the resolution of the image's pixels."""
     everything = _rows_as_channel(source.frequencies_hz, uvw_m, settings.cell_rad)
     return Gridder.of_channels([everything], settings.size, settings.cell_rad, settings.threads)
 
 
 def _rows_as_channel(frequencies_hz: NDArray[np.float64], uvw_m: NDArray[np.float64], cell_rad: float) -> Channel:
-    """Return rows as a channel without visibilities; its mask leaves out uv beyond the image's resolution."""
+    """Return rows as a channel without visibilities; its mask excludes uv beyond the image's resolution."""
     longest = np.abs(uvw_m[:, :2]).max(axis=1, initial=0)[:, None] * frequencies_hz / SPEED_OF_LIGHT_M_S
     weights = (longest < 0.5 / cell_rad).astype(np.float32)
     band = BandRange(float(frequencies_hz[0]), float(frequencies_hz[-1]), tuple(frequencies_hz.tolist()))
@@ -87,7 +87,7 @@ def _predict(
     uvw_m: NDArray[np.float64],
     models: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.complex64]:
-    """Return the correlations (row, chan, corr) of some rows, with the channels as the set has them."""
+    """Return the predicted correlations (row, chan, corr) of rows, channels in the order of the set."""
     names = [CORRELATION_NAMES.get(code, "") for code in source.correlation_types]
     cells = np.zeros((len(uvw_m), len(source.frequencies_hz), len(names)), np.complex64)
     for chan, band in enumerate(bands):
@@ -108,7 +108,7 @@ def _predict(
 
 
 def _make_column(table: Any, source: RowSource) -> None:
-    """Add the column where the set has none; all its cells are 0."""
+    """Add the column, filled with 0, to a set without it."""
     if COLUMN in table.colnames():
         return
     channels, correlations = len(source.frequencies_hz), len(source.correlation_types)
@@ -122,7 +122,7 @@ def _make_column(table: Any, source: RowSource) -> None:
         "SPEC": {"DEFAULTTILESHAPE": np.array(tile, np.int32)},
     }
     table.addcols({COLUMN: description}, manager)
-    if not is_fixed:  # cells without a shape cannot be read
+    if not is_fixed:  # undefined cells cannot be read
         for row in range(table.nrows()):
             if table.iscelldefined(source.column, row):
                 table.putcell(COLUMN, row, np.zeros_like(table.getcell(source.column, row)))

@@ -1,4 +1,4 @@
-"""The exact operators between visibilities and images of one output channel: dirty image, prediction, residual.
+"""Exact operators between visibilities and images of one output channel: dirty image, prediction, residual.
 
 dirty(l, m) = 1 / W sum_k w_k Re(v_k exp(-2 pi i (u l + v m + w (n - 1)))), W the sum of the weights; the prediction is
 the adjoint without weights. The w term is exact, to the accuracy ``epsilon`` of each transform. Images are (ny, nx),
@@ -29,7 +29,7 @@ class Gridder:
 
     @classmethod
     def of_channels(cls, channels: list[Channel], size: tuple[int, int], cell_rad: float, threads: int) -> Gridder:
-        """Return the gridder whose coarse grid carries all visibilities of some output channels."""
+        """Return a gridder with a coarse grid for all visibilities of some output channels."""
         reach = max(channel.reach(max(size) / 2 * cell_rad) for channel in channels)
         return cls(size, cell_rad, Resampler(size, cell_rad, reach, threads), threads)
 
@@ -46,7 +46,7 @@ class Gridder:
         }
 
     def dirty(self, channel: Channel, vis: Visibilities, epsilon: float, out: Plane) -> None:
-        """Write the dirty image of visibilities of a channel into ``out``; 0 where the channel has none."""
+        """Write the dirty image of a channel's visibilities into ``out``; 0 for a channel without data."""
         if channel.count == 0:
             out[:] = 0
             return
@@ -63,7 +63,7 @@ class Gridder:
         self.resampler.up(coarse, out)
 
     def predict(self, channel: Channel, model: Plane, epsilon: float) -> Visibilities:
-        """Return the visibilities (row, chan) of a model image, Jy/pixel; 0 where the channel has none."""
+        """Return the visibilities (row, chan) of a model image, Jy/pixel; 0 for a channel without data."""
         if channel.count == 0:
             return np.zeros(channel.weights.shape, np.complex64)
         vis = dirty2vis(
@@ -77,7 +77,7 @@ class Gridder:
     def residual(
         self, channel: Channel, pol: int, model: Plane, epsilon: float, out: Plane, extra: Visibilities | None = None
     ) -> None:
-        """Write the dirty image of a channel without a model, and ``extra`` visibilities, into ``out``."""
+        """Write the dirty image of a channel minus a model's and ``extra`` visibilities into ``out``."""
         vis = self.predict(channel, model, epsilon)
         np.subtract(channel.vis[pol], vis, out=vis)
         if extra is not None:
@@ -85,13 +85,13 @@ class Gridder:
         self.dirty(channel, vis, epsilon, out)
 
     def psf(self, channel: Channel, epsilon: float, out: Plane) -> None:
-        """Write the response to a source of 1 Jy in the phase centre into ``out``."""
+        """Write the response to a source of 1 Jy at the phase centre into ``out``."""
         self.dirty(channel, np.ones(channel.weights.shape, np.complex64), epsilon, out)
 
     def local_psf(self, channel: Channel, place: tuple[float, float], size: int, epsilon: float) -> Plane:
-        """Return the response to a source at the pixel (y, x), near it: ``size`` x ``size`` pixels.
+        """Return the response of ``size`` x ``size`` pixels around a source at the pixel (y, x).
 
-        To first order in the distance from the source, at (l, m), it is a transform without w term, of the coordinates
+        To first order in the distance from the source at (l, m), it is a transform without w term of the coordinates
         u - w l / n and v - w m / n.
         """
         m, l = (place[0] - self.ny / 2) * self.cell_rad, -(place[1] - self.nx / 2) * self.cell_rad  # noqa: E741

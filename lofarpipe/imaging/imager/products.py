@@ -1,12 +1,12 @@
 """Products of a run: restored images and the planes behind them, as FITS files with WSClean's names and header keys.
 
     <name>-0003-Q-residual.fits    Stokes Q of output channel 3
-    <name>-MFS-image.fits          of the whole band, where one Stokes parameter is imaged
-    <name>-image.fits              where there is one output channel, too
+    <name>-MFS-image.fits          the whole band, if one Stokes parameter is imaged
+    <name>-image.fits              the same for one output channel
 
-Every plane is written on its own, so that no second copy of a cube is held. Steps behind the imager read names, axes
-and keys such as WSCIMGWG (the weight of a channel); which imager wrote them is in ORIGIN, WSCVERSI and HISTORY.
-Source: files that WSClean 3.1 wrote (tests/imaging/imager/test_products.py has the header).
+Planes are written one by one, so that no second copy of a cube is held. Later steps read names, axes and keys such as
+WSCIMGWG (the weight of a channel); ORIGIN, WSCVERSI and HISTORY name the imager.
+Source: files of WSClean 3.1 (header in tests/imaging/imager/test_products.py).
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class OutputBand:
 
     Attributes
     ----------
-    low_hz, high_hz: its edges.
-    weight_sum: of the imaging weights; 0 where all is flagged.
-    visibilities: how many are in use.
-    effective_visibilities: (sum of weights)^2 / sum of squared weights; 0: not known.
-    natural_weight_sum: of the weights in the sets; 0: not known.
-    beam: of restored images; None where there is no PSF.
+    low_hz, high_hz: band edges.
+    weight_sum: of the imaging weights; 0 if fully flagged.
+    visibilities: number of used visibilities.
+    effective_visibilities: (sum of weights)^2 / sum of squared weights; 0: unknown.
+    natural_weight_sum: of the weights in the sets; 0: unknown.
+    beam: of restored images; None without a PSF.
     """
 
     low_hz: float
@@ -69,7 +69,7 @@ class OutputBand:
 
 
 def whole_band(bands: Sequence[OutputBand], beam: RestoringBeam | None) -> OutputBand:
-    """Return the band of all channels together; ``beam`` is that of their weighted mean PSF."""
+    """Return the band of all channels together; ``beam`` is fitted to their weighted mean PSF."""
     return OutputBand(
         min(one.low_hz for one in bands),
         max(one.high_hz for one in bands),
@@ -83,7 +83,7 @@ def whole_band(bands: Sequence[OutputBand], beam: RestoringBeam | None) -> Outpu
 
 @dataclass(frozen=True)
 class CleaningFacts:
-    """How an image was cleaned: major cycles and components."""
+    """Numbers of major cycles and components of a cleaned image."""
 
     majors: int
     components: int
@@ -91,7 +91,7 @@ class CleaningFacts:
 
 @dataclass(frozen=True)
 class HeaderFacts:
-    """The sky and the observation in a header: phase centre, degrees; keyword -> value and comment."""
+    """Sky and observation in a header: phase centre, degrees; keyword -> value and comment."""
 
     ra_deg: float
     dec_deg: float
@@ -100,12 +100,12 @@ class HeaderFacts:
 
 
 def read_observation(sets: Sequence[str], field_id: int, column: str) -> HeaderFacts:
-    """Return the facts of some sets for the headers of an image; all have one phase centre.
+    """Return the header facts of sets with a common phase centre.
 
     Raises
     ------
     PipelineError
-        If the field is not there.
+        If the field does not exist.
     """
     with opened(f"{sets[0]}::FIELD") as table:
         if not 0 <= field_id < table.nrows():
@@ -119,11 +119,11 @@ class ProductWriter:
 
     Parameters
     ----------
-    settings: of the run: names, size, which kinds.
-    observation: of the sets.
-    bands: the output channels in their order.
-    total_band: all of them; its beam is that of the MFS images.
-    history: lines of HISTORY, such as the command.
+    settings: names, size and kinds of products of the run.
+    observation: facts of the sets.
+    bands: the output channels in order.
+    total_band: the whole band; its beam is that of the MFS images.
+    history: lines for HISTORY, such as the command.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ProductWriter:
         self.paths: list[str] = []
 
     def write_planes(self, kind: str, planes: Iterable[NDArray[np.float32]], stokes: str = "I") -> None:
-        """Write the planes of all channels, and their weighted mean as that of the band."""
+        """Write the planes of all channels, and their weighted mean as the plane of the band."""
         mean = self._empty()
         for channel, plane in enumerate(planes):
             self._add(mean, plane, channel)
@@ -157,7 +157,7 @@ class ProductWriter:
         cleaning: CleaningFacts,
         stokes: str = "I",
     ) -> None:
-        """Write residuals, models and restored images of all channels, and of the band."""
+        """Write residuals, models and restored images of all channels and of the band."""
         mean_residual, mean_model = self._empty(), self._empty()
         for channel, (residual, model) in enumerate(zip(residuals, models, strict=True)):
             self._add(mean_residual, residual, channel)
@@ -189,7 +189,7 @@ class ProductWriter:
         return np.zeros((height, width), np.float32)
 
     def _add(self, mean: NDArray[np.float32], plane: NDArray[np.float32], channel: int) -> None:
-        """Add the plane of a channel to the mean; one without visibilities counts nothing, whatever it holds."""
+        """Add a channel's plane to the mean; a channel without visibilities has no weight, whatever its values."""
         weight = self._bands[channel].weight_sum
         if weight and self._total_band.weight_sum:
             mean += np.float32(weight / self._total_band.weight_sum) * plane
@@ -223,7 +223,7 @@ class ProductWriter:
         return self._total_band if channel is None or len(self._bands) == 1 else self._bands[channel]
 
     def path(self, kind: str, channel: int | None, stokes: str) -> str:
-        """Return the name of an image; ``channel`` None: of the whole band."""
+        """Return the path of an image; ``channel`` None: of the whole band."""
         label = MFS if channel is None else f"{channel:04d}"
         several = len(self._settings.pol) > 1 and kind != "psf"
         parts = [*([label] if len(self._bands) > 1 else []), *([stokes] if several else []), f"{kind}.fits"]
@@ -277,7 +277,7 @@ class ProductWriter:
         return keys
 
     def _run_keys(self, band: OutputBand, cleaning: CleaningFacts | None) -> dict[str, Key]:
-        """Return WSClean's keys of the run; the numbers of cleaning only where it is done."""
+        """Return WSClean's keys of the run; those of cleaning for cleaned images only."""
         settings = self._settings
         keys: dict[str, Key] = {
             "WSCDATAC": (self._observation.column, "column of the visibilities"),
@@ -314,9 +314,9 @@ def weighting_text(settings: ImagerSettings) -> str:
 
 
 def write_image(path: str, plane: NDArray[np.float32], keys: Mapping[str, Key], history: Iterable[str] = ()) -> None:
-    """Write one plane with the axes RA, Dec, frequency and Stokes; it has its name once it is complete.
+    """Write one plane with the axes RA, Dec, frequency and Stokes; the file gets its name once complete.
 
-    Not by astropy's writer, which takes BSCALE and BZERO away and holds a copy of the plane.
+    Astropy's writer is avoided: it removes BSCALE and BZERO, and copies the plane.
     """
     from astropy.io import fits
 

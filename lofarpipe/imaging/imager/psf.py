@@ -1,10 +1,10 @@
-"""Patches of the PSFs, which the minor cycle subtracts around a component.
+"""PSF patches, which the minor cycle subtracts around a component.
 
-The response changes over the field. Each tile of the image has a patch of its own between points; between scales the
-patch of the centre serves. A patch is divided by its value in the centre.
+The response varies over the field. Each tile of the image has its own patch between point sources; between scales
+the patch of the image centre is used. A patch is normalised to its central value.
 
-A tile's patch is that of the centre, of all visibilities, and the difference of both from a sample of them: the
-difference is small, so that the sample's error is, and the patches cost the same for any number of visibilities.
+A tile's patch is the image centre's from all visibilities, plus the difference of the two from a sample of them. The
+difference is small, hence so is the sampling error, and the cost does not depend on the number of visibilities.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from lofarpipe.support.dataclass import dataclass
 Plane = NDArray[np.float32]
 
 TILE_EPSILON = 1e-2
-TILE_ROWS = 50_000  # of a channel, for the differences between the tiles
+TILE_ROWS = 50_000  # sampled rows per channel for the tiles' differences
 CENTRE_EPSILON = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Psfs:
-    """The patches, with odd sides and the source in the middle.
+    """PSF patches, with odd sides and the source in the middle.
 
-    ``local`` (tile, y, x, chan) between points, the tiles row by row; ``cross`` (scale, scale, y, x, chan) between
-    atoms of scales; ``flux`` (scale, chan) is that of an atom of unit norm, Jy. ``central`` are larger ones of the
-    image's centre, of each channel (chan, y, x), with the source at n // 2.
+    ``local`` (tile, y, x, chan) between point sources, tiles row by row; ``cross`` (scale, scale, y, x, chan) between
+    atoms of scales; ``flux`` (scale, chan) of an atom of unit norm, Jy. ``central`` (chan, y, x) are larger patches of
+    the image's centre, with the source at n // 2.
     """
 
     local: NDArray[np.float32]
@@ -48,14 +48,14 @@ class Psfs:
 
     @property
     def far_sidelobe(self) -> float:
-        """The largest sidelobe of the mean response between the edge of the patches and twice their radius."""
+        """Largest sidelobe of the mean response between the edge of the patches and twice their radius."""
         mean = np.abs(self.central.mean(axis=0))
         middle(mean, self.radius)[...] = 0
         return float(mean.max(initial=0))
 
 
 def central_psfs(channels: Sequence[Channel], gridder: Gridder, radius: int) -> NDArray[np.float32]:
-    """Return (chan, y, x): the responses to a source in the image's centre, within 2 ``radius`` pixels."""
+    """Return the responses (chan, y, x) to a source in the image's centre, within 2 ``radius`` pixels."""
     centre = gridder.ny / 2, gridder.nx / 2
     psfs = [gridder.local_psf(channel, centre, 4 * radius, CENTRE_EPSILON) for channel in channels]
     return np.array([_normalised(psf) for psf in psfs])
@@ -69,7 +69,7 @@ def make_psfs(
     radius: int,
     scales: tuple[float, ...],
 ) -> Psfs:
-    """Return the patches of ``tiles`` x ``tiles`` parts of the image, and of the scales, of which the first is 0."""
+    """Return the patches of ``tiles`` x ``tiles`` parts of the image, and of the scales; the first scale is 0."""
     local = np.empty((tiles * tiles, 2 * radius + 1, 2 * radius + 1, len(channels)), np.float32)
     for number, (channel, psf) in enumerate(zip(channels, central, strict=True)):
         local[..., number] = local_patches(channel, gridder, middle(psf, radius), tiles)
@@ -100,7 +100,7 @@ def tile_centres(shape: tuple[int, int], tiles: int) -> list[tuple[int, int]]:
 
 
 def middle(psf: Plane, radius: int) -> Plane:
-    """Return the part within ``radius`` pixels of the source, which is at n // 2."""
+    """Return the part within ``radius`` pixels of the source at n // 2."""
     y, x = (size // 2 for size in psf.shape[-2:])
     return psf[..., y - radius : y + radius + 1, x - radius : x + radius + 1]
 
@@ -115,7 +115,7 @@ def between_scales(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return the flux of the atoms (scale, chan), and the patches between them (scale, scale, y, x, chan).
 
-    Two Gaussians of FWHM s and t in a row are one of sqrt(s^2 + t^2).
+    Convolving Gaussians of FWHM s and t gives one of sqrt(s^2 + t^2).
     """
     count, side = len(scales), 2 * radius + 1
     norms = np.ones((count, len(central)))
@@ -126,7 +126,7 @@ def between_scales(
                 patch = middle(smooth(psf, float(np.hypot(fwhm, scales[other])), threads), radius)
                 cross[one, other, :, :, chan] = cross[other, one, :, :, chan] = patch
             top = float(cross[one, one, radius, radius, chan])
-            norms[one, chan] = top if top > 0 else 1.0  # of a channel without visibilities
+            norms[one, chan] = top if top > 0 else 1.0  # 1 for a channel without visibilities
     for one in range(count):
         for other in range(count):
             cross[one, other] /= np.sqrt(norms[one] * norms[other]).astype(np.float32)

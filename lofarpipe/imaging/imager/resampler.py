@@ -1,11 +1,11 @@
-"""The coarse grid: between an image and the fewest pixels of the same field that carry every visibility.
+"""Resampling between an image and the coarse grid: the fewest pixels of the same field that represent all visibilities.
 
-A point response at the angle theta oscillates with at most |uv| + |w| theta / n wavelengths. All gridding is done on a
-grid whose Nyquist frequency is 1.25 times that. Both directions are a Fourier transform, the same filter (1 below the
-highest frequency, and falling to 0 at the coarse Nyquist frequency), and a transform back, so that they are adjoint;
-the filter is smooth, so that a response stays near its place, and a margin around the image keeps the rest of it,
-which wraps around, away from the image's edges: four lengths of the filter, each the inverse of the width of its edge.
-Without it a dirty image of 512 pixels erred by 6e-3 of its peak at the edges, and with it by 6e-5.
+A point response at the angle theta has frequencies up to |uv| + |w| theta / n wavelengths. All gridding is done on a
+grid with a Nyquist frequency of 1.25 times that. Both directions are a Fourier transform, the same filter (1 below the
+highest frequency, falling to 0 at the coarse Nyquist frequency), and a transform back, so that they are adjoint. The
+filter is smooth, so that its response is compact, and a margin around the image keeps the wrapped-around rest off the
+image: four lengths of the filter, a length being the inverse width of the filter's edge.
+A dirty image of 512 pixels errs at the edges by 6e-3 of its peak without the margin, by 6e-5 with it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lofarpipe.support.dataclass import dataclass
 
 Plane = NDArray[np.float32]
 
-MARGIN = 1.25  # of the coarse Nyquist frequency
+MARGIN = 1.25  # coarse Nyquist frequency over the highest frequency
 PAD_LENGTHS = 4.0  # lengths of the filter around the image
 LARGEST_PAD = 0.5  # of the image, at each side
 STEEPNESS = 6.0  # of the filter's edge: erfc falls from 1 - 1e-5 to 1e-5 over it
@@ -28,7 +28,7 @@ SMALLEST_GRID = 32  # pixels, of the gridder
 
 
 def even_size(least: float) -> int:
-    """Return the smallest even number of pixels from ``least`` on that the Fourier transform is fast for."""
+    """Return the smallest even size of at least ``least`` pixels with a fast Fourier transform."""
     size = max(SMALLEST_GRID, 2 * math.ceil(least / 2))
     while fft.good_size(size) != size:
         size += 2
@@ -37,7 +37,7 @@ def even_size(least: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class GridAxis:
-    """One axis of the image: its pixels, those with the margin, and those of the coarse grid over the same angle."""
+    """One axis of the image: its pixels, pixels with the margin, and pixels of the coarse grid over the same angle."""
 
     pixels: int
     wide: int
@@ -46,12 +46,12 @@ class GridAxis:
 
     @property
     def first(self) -> int:
-        """The pixel of the wide image at which the image begins; the centres, n // 2, are at one place."""
+        """First pixel of the image within the wide image; the centres, n // 2, coincide."""
         return self.wide // 2 - self.pixels // 2
 
 
 def make_axis(pixels: int, cell_rad: float, reach: float) -> GridAxis:
-    """Return the axis of an image whose responses oscillate with at most ``reach`` wavelengths."""
+    """Return the axis of an image with responses of frequencies up to ``reach`` wavelengths."""
     length = 1 / max((MARGIN - 1) * reach * cell_rad, 1e-9)  # pixels
     wide = even_size(pixels + 2 * min(PAD_LENGTHS * length, LARGEST_PAD * pixels))
     cycles = reach * wide * cell_rad  # over the wide image
@@ -81,7 +81,7 @@ class Resampler:
         self.shape = self.y.coarse, self.x.coarse
         self.cells_rad = self.y.wide * cell_rad / self.y.coarse, self.x.wide * cell_rad / self.x.coarse
         self.is_identity = self.shape == (self.y.wide, self.x.wide)
-        # Of both only a part is written to: the rest stays 0.
+        # Both are written to in part only; the rest stays 0.
         self._image = np.zeros((self.y.wide, self.x.wide), np.float32)
         self._spectrum = np.zeros((self.y.wide, self.x.wide // 2 + 1), np.complex64)
 
@@ -120,7 +120,7 @@ class Resampler:
 
 
 def copy_low(source: NDArray[np.complex64], target: NDArray[np.complex64], rows: int) -> None:
-    """Copy the lowest frequencies of one half plane to another: ``rows`` of them, and the columns that both have."""
+    """Copy the lowest frequencies between half planes: ``rows`` rows, and the common columns."""
     half, columns = rows // 2, min(source.shape[1], target.shape[1])
     target[:half, :columns] = source[:half, :columns]
     target[-half:, :columns] = source[-half:, :columns]

@@ -1,4 +1,4 @@
-"""The restoring beam, a Gaussian fitted to the main lobe of the PSF, and the model seen with it."""
+"""The restoring beam, a Gaussian fitted to the main lobe of the PSF, and restored images."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lofarpipe.support.dataclass import dataclass
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LOBE = 0.3  # of the peak: what is fitted; below it PSFs of LOFAR have a plateau
-FEWEST_PIXELS = 9  # of a fit with three unknowns; a smaller lobe is fitted with its surroundings
+LOBE = 0.3  # of the peak: lower limit of the fit; below it LOFAR's PSFs have a plateau
+FEWEST_PIXELS = 9  # for a fit of three unknowns; a smaller lobe is fitted with its surroundings
 LARGEST_HALF_BOX = 64  # pixels
-MARGIN_BEAMS = 2.5  # around an image that is convolved: there the beam has fallen to 3e-8
+MARGIN_BEAMS = 2.5  # around a convolved image: there the beam is 3e-8
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RestoringBeam:
     angle_deg: float
 
     def curvature(self, cell_rad: float) -> tuple[float, float, float]:
-        """Return a, b, c of exp(-(a x^2 + b x y + c y^2)), x and y in pixels, x growing to the west."""
+        """Return a, b, c of exp(-(a x^2 + b x y + c y^2)), x and y in pixels, x towards the west."""
         angle = math.radians(self.angle_deg)
         major, minor = (4 * math.log(2) * (cell_rad / width) ** 2 for width in (self.major_rad, self.minor_rad))
         east, north = math.sin(angle), math.cos(angle)
@@ -38,15 +38,15 @@ class RestoringBeam:
 
 
 def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> RestoringBeam:
-    """Return the Gaussian that fits the main lobe of a PSF, whose peak of 1 is at its centre ``shape // 2``.
+    """Fit a Gaussian to the main lobe of a PSF with a peak of 1 at its centre ``shape // 2``.
 
-    Least squares over the connected pixels above 0.3 of the peak, all of the same weight. WSClean fits a box of ten
-    theoretical beams instead: where the PSF has a plateau its beam is wider, by up to 1.3. Source: doc/imager.md.
+    Unweighted least squares over the connected pixels above 0.3 of the peak. WSClean fits a box of ten
+    theoretical beams; for a PSF with a plateau its beam is wider, by up to 1.3. Source: doc/imager.md.
 
     Raises
     ------
     PipelineError
-        If there is no main lobe: the PSF is not finite, or everything around its peak is higher.
+        If the PSF has no main lobe: it is not finite, or has no maximum at its centre.
     """
     from scipy.optimize import least_squares
 
@@ -60,7 +60,7 @@ def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> RestoringBeam:
         difference: NDArray[np.float64] = np.exp(-np.clip(form, -50, 50)) - values
         return difference
 
-    width = math.pi * -math.log(LOBE) / len(values)  # of a round lobe of as many pixels
+    width = math.pi * -math.log(LOBE) / len(values)  # of a round lobe with the same number of pixels
     a, b, c = least_squares(misfit, [width, 0.0, width]).x
     curvatures, axes = np.linalg.eigh([[a, b / 2], [b / 2, c]])
     if curvatures[0] <= 0:
@@ -72,7 +72,7 @@ def fit_beam(psf: NDArray[np.floating], cell_rad: float) -> RestoringBeam:
 def _main_lobe(
     psf: NDArray[np.floating],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middle of a PSF, which of its pixels are in the lobe, and their x and y from the centre."""
+    """Return the middle of a PSF, the mask of its main lobe, and x and y from the centre."""
     from scipy.ndimage import binary_dilation, label
 
     y0, x0 = psf.shape[0] // 2, psf.shape[1] // 2
@@ -94,7 +94,7 @@ def restore(
 
 
 def convolved(model: NDArray[np.float32], beam: RestoringBeam, cell_rad: float, threads: int) -> NDArray[np.float32]:
-    """Return a model convolved with a beam of peak 1; a margin keeps opposite edges apart."""
+    """Return a model convolved with a beam of peak 1, padded against wrap-around."""
     from scipy import fft
 
     margin = math.ceil(MARGIN_BEAMS * beam.major_rad / cell_rad)

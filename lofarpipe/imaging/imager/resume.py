@@ -1,8 +1,8 @@
-"""The state of a run after each major cycle, in one file, from which the same run goes on.
+"""Saved state of a run after each major cycle, for resuming the same run.
 
-The file <name>-state.npz stands beside the images while a run lasts. It holds the model, where components were found,
-and the counters, and the fingerprint of settings and sets: of another run it is not used. The visibilities are read
-again, which takes seconds.
+The file <name>-state.npz is beside the images during a run. It holds the model, the component masks, the counters,
+and a fingerprint of settings and sets; a file of another run is ignored. The visibilities are read again, which takes
+seconds.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lofarpipe.imaging.imager.settings import ImagerSettings
 if TYPE_CHECKING:
     from lofarpipe.imaging.imager.major_cycle import State
 
-#: Settings that change neither model nor images.
+#: Settings without effect on model and images.
 WITHOUT_EFFECT = {"name", "threads", "memory_bytes", "scratch", "products", "channel_products", "component_list"}
 WITHOUT_EFFECT |= {"save_model_data"}
 COUNTERS = ("is_masked", "majors", "iterations", "brightest_jy", "sigma_jy", "reason")
 
 
 def run_digest(settings: ImagerSettings) -> str:
-    """Return a digest of the settings that decide the images, and of size and age of the sets' files."""
+    """Return a digest of the settings with effect on the images, and of size and time stamp of the sets' files."""
     digest = hashlib.blake2b(lofarpipe.__version__.encode(), digest_size=16)
     for field in fields(settings):
         if field.name not in WITHOUT_EFFECT:
@@ -43,14 +43,14 @@ def run_digest(settings: ImagerSettings) -> str:
 
 
 def _files(path: str) -> str:
-    """Return name, size and age of a file, or of the files of a table that readers do not touch."""
+    """Return name, size and time stamp of a file, or of a table's files apart from those changed by reading."""
     place = Path(path).absolute()
     names = [place] if place.is_file() else sorted(place.glob("table.f*"))
     return f"{place}: {[(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in names]}\n"
 
 
 class StateFile:
-    """The saved states of one run: one for each group of Stokes parameters that is cleaned together."""
+    """Saved states of one run, one per group of Stokes parameters cleaned together."""
 
     def __init__(self, settings: ImagerSettings):
         self.path = Path(f"{settings.name}-state.npz")
@@ -59,7 +59,7 @@ class StateFile:
         self._read()
 
     def _read(self) -> None:
-        """Take the arrays of an earlier run of the same settings and sets; a file that is torn counts as none."""
+        """Load the arrays of an earlier run with the same settings and sets; ignore a damaged file."""
         try:
             with np.load(self.path, allow_pickle=False) as saved:
                 if str(saved["fingerprint"]) == self.fingerprint:
@@ -68,7 +68,7 @@ class StateFile:
             return
 
     def load(self, pols: Sequence[int], shape: tuple[int, ...]) -> State | None:
-        """Return the state of a group of Stokes parameters with a model of ``shape``, or None where none is saved."""
+        """Return the saved state of a group of Stokes parameters, with a model of ``shape``; None if there is none."""
         from lofarpipe.imaging.imager.major_cycle import State
 
         key = _key(pols)
@@ -85,7 +85,7 @@ class StateFile:
         return state
 
     def save(self, pols: Sequence[int], state: State) -> None:
-        """Save the state of a group; the file has its name once it is complete."""
+        """Save the state of a group, atomically."""
         key = _key(pols)
         pixels = np.flatnonzero(state.model)
         self._arrays |= {
@@ -105,7 +105,7 @@ class StateFile:
         part.replace(self.path)
 
     def remove(self) -> None:
-        """Remove the file, after the images are written."""
+        """Remove the file; call it after writing the images."""
         self.path.unlink(missing_ok=True)
 
 

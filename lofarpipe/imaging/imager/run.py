@@ -1,4 +1,4 @@
-"""One run of the imager: read, make dirty images, clean, write the products."""
+"""One run of the imager: read visibilities, make dirty images, clean, write the products."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from lofarpipe.support.dataclass import dataclass
 
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 
-PRODUCT_EPSILON = 1e-4  # of a dirty image that is written
-FIRST_EPSILON = 1e-2  # of one that is only cleaned
+PRODUCT_EPSILON = 1e-4  # accuracy of a dirty image as a product
+FIRST_EPSILON = 1e-2  # accuracy of a dirty image that is only cleaned
 PSF_EPSILON = 1e-3
-LARGEST_SCALE = 0.25  # of 1 / the shortest uv distance
-LARGEST_SHARE = 4  # an image has at least so many of the largest scale in a row
-SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder makes 32 pixels at least
+LARGEST_SCALE = 0.25  # times 1 / the shortest uv distance
+LARGEST_SHARE = 4  # smallest image width in units of the largest scale
+SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder needs 32 pixels
 
 
 @dataclass(eq=False)
 class Clock:
-    """CPU seconds of the parts of a run."""
+    """CPU seconds by part of a run."""
 
     parts_s: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count a block to a part."""
+        """Add the CPU time of the block to a part."""
         start_s = _cpu_s()
         yield
         self.parts_s[name] = self.parts_s.get(name, 0.0) + _cpu_s() - start_s
@@ -58,7 +58,7 @@ def _cpu_s() -> float:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """Results of a run; ``beam`` is that of the whole band, None where there is no PSF."""
+    """Results of a run; ``beam`` is of the whole band, None without a PSF."""
 
     beam: RestoringBeam | None
     majors: int
@@ -73,12 +73,12 @@ class RunFacts:
 def image_sets(
     settings: ImagerSettings, hooks: Hooks | None = None, history: Sequence[str] = (), scratch: Path | None = None
 ) -> RunFacts:
-    """Make the images of some measurement sets, and write the products.
+    """Image measurement sets, and write the products.
 
     Raises
     ------
     ImagerError
-        If the sets do not fit together or into the settings, or have no usable visibility.
+        If the sets are incompatible with each other or the settings, or have no usable visibility.
     MeasurementSetError
         If a set cannot be read.
     """
@@ -124,14 +124,14 @@ def image_sets(
 
 
 def patch_radius(settings: ImagerSettings) -> int:
-    """Return the radius of the PSF patches: that of the settings, but not beyond the image."""
+    """Return the radius of the PSF patches: the setting, limited by the image size."""
     return max(SMALLEST_RADIUS, min(settings.psf_radius, max(settings.size) // 2))
 
 
 def describe_bands(
     channels: Sequence[Channel], central: NDArray[np.float32], cell_rad: float
 ) -> tuple[list[OutputBand], OutputBand]:
-    """Return the output channels and the whole band as headers describe them, with their restoring beams."""
+    """Return the header facts of the output channels and the whole band, with their restoring beams."""
     beams = [fit_beam(psf, cell_rad) if one.count else None for one, psf in zip(channels, central, strict=True)]
     bands = [_band(channel, beam) for channel, beam in zip(channels, beams, strict=True)]
     mean = np.tensordot(channel_weights(channels), central, 1)
@@ -151,7 +151,7 @@ def _band(channel: Channel, beam: RestoringBeam | None) -> OutputBand:
 
 
 def dirty_images(settings: ImagerSettings, channels: Sequence[Channel], gridder: Gridder) -> Cube:
-    """Return the dirty images (pol, chan, y, x); accurate only where they are a product."""
+    """Return the dirty images (pol, chan, y, x), at full accuracy only if they are a product."""
     is_product = "dirty" in settings.products or settings.niter == 0
     images = np.empty((len(settings.pol), len(channels), gridder.ny, gridder.nx), np.float32)
     for pol in range(len(settings.pol)):
@@ -162,7 +162,7 @@ def dirty_images(settings: ImagerSettings, channels: Sequence[Channel], gridder:
 
 
 def psf_images(channels: Sequence[Channel], gridder: Gridder) -> Iterator[NDArray[np.float32]]:
-    """Yield the PSF of each channel, as large as the image; the array is used again for the next one."""
+    """Yield the full-size PSF of each channel in one reused array."""
     plane = np.empty((gridder.ny, gridder.nx), np.float32)
     for channel in channels:
         gridder.psf(channel, PSF_EPSILON, plane)
@@ -178,7 +178,7 @@ def clean_groups(
     residual: Cube,
     hooks: Hooks,
 ) -> list[State]:
-    """Clean the residual in place; one state for all Stokes parameters together, or one for each."""
+    """Clean the residual in place; return one state for all joined Stokes parameters, or one for each."""
     pols = range(len(settings.pol))
     groups = [pols] if settings.join_pols or len(pols) == 1 else [range(pol, pol + 1) for pol in pols]
     if settings.niter == 0:
@@ -195,7 +195,7 @@ def clean_groups(
 
 
 def scales_of(settings: ImagerSettings, beam: RestoringBeam | None) -> tuple[float, ...]:
-    """Return the scales in pixels: those of the settings, or up to a quarter of 1 / the shortest uv distance."""
+    """Return the scales, pixels: from the settings, else up to a quarter of 1 / the shortest uv distance."""
     if not settings.multiscale or beam is None:
         return (0.0,)
     if settings.scales:

@@ -1,8 +1,8 @@
-"""The scales of sources: Gaussians of some widths, and the residuals smoothed with them.
+"""Scales of multiscale cleaning: Gaussian atoms, and residual maps smoothed with them.
 
-An atom is a source of one scale and unit norm: its response, smoothed once more, is 1 in its centre. A scale map shows
-the residual in units of atoms, so that maps of all scales compare by the chi^2 that an atom takes away. It needs only
-every d-th pixel, d at most a third of the scale's width.
+An atom is a source of one scale and unit norm: its response, smoothed once more, is 1 at the centre. A scale map is
+the residual in units of atoms, so that maps of all scales compare by the chi^2 reduction of an atom. It is sampled at
+every d-th pixel only, d at most a third of the scale's width.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Plane = NDArray[np.float32]
 Cube = NDArray[np.float32]  # (plane, y, x)
 
 SAMPLES_PER_WIDTH = 3
-PATCH_WIDTHS = 1.5  # half the patch of a Gaussian
+PATCH_WIDTHS = 1.5  # half the width of a Gaussian's patch, in FWHM
 
 
 def automatic_scales(beam: float, largest: float) -> tuple[float, ...]:
-    """Return scales for a beam of so many pixels: 0 for points, 2 beams, and doubled up to ``largest``."""
+    """Return scales for a beam width in pixels: 0 for points, then 2 beams, doubling up to ``largest``."""
     scales = [0.0]
     while (fwhm := 2 * beam * 2 ** (len(scales) - 1)) <= largest:
         scales.append(fwhm)
@@ -47,7 +47,7 @@ def smooth(image: Plane, fwhm: float, threads: int) -> Plane:
 
 
 def stride(shape: tuple[int, int], fwhm: float) -> int:
-    """Return every how many pixels a map of a scale is kept: a divisor of both sides of the image."""
+    """Return the sampling step of a scale's map, pixels: a divisor of both sides of the image."""
     common = np.gcd(*shape)
     return max((d for d in range(1, int(fwhm / SAMPLES_PER_WIDTH) + 1) if common % d == 0), default=1)
 
@@ -63,7 +63,7 @@ def gaussian_patch(fwhm: float) -> Plane:
 def scale_maps(residual: Cube, scales: Sequence[float], flux: NDArray[np.float64], threads: int) -> list[Cube]:
     """Return the residual planes of each scale in units of atoms, on every d-th pixel.
 
-    ``flux`` (scale, plane) is that of an atom, Jy. The first scale is a point: its map is the residual itself.
+    ``flux`` (scale, plane) of an atom, Jy. The first scale is a point; its map is the residual itself.
     """
     maps = [residual]
     maps += [np.empty((len(residual), *_map_shape(residual.shape[1:], fwhm)), np.float32) for fwhm in scales[1:]]
@@ -82,7 +82,7 @@ def _map_shape(shape: tuple[int, ...], fwhm: float) -> tuple[int, int]:
 def _smooth_to(
     out: Plane, spectrum: NDArray[np.complex64], shape: tuple[int, ...], fwhm: float, factor: float, threads: int
 ) -> None:
-    """Write a smoothed image into every d-th pixel of it: the transform of the lowest frequencies of its spectrum."""
+    """Write a smoothed image sampled at every d-th pixel, by transforming only its lowest frequencies."""
     ny, nx = out.shape
     low = np.empty((ny, nx // 2 + 1), spectrum.dtype)
     top = (ny + 1) // 2

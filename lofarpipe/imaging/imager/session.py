@@ -1,4 +1,4 @@
-"""A whole run: mask, beams, memory and saved state around the images."""
+"""A complete imager run: mask, beams, memory and saved state, then the images."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Notice = Callable[[str], None]
 
 
 def make_images(settings: ImagerSettings, notice: Notice, history: Sequence[str] = ()) -> RunFacts:
-    """Make the images of some measurement sets; ``notice`` gets the lines of the log.
+    """Image measurement sets; ``notice`` gets the log lines.
 
-    A run that was ended after a major cycle goes on there, if settings and sets are the same.
+    An interrupted run resumes after its last major cycle if settings and sets are the same.
 
     Raises
     ------
     ImagerError
-        If the images cannot be made: sets, settings, mask or memory are not as they must be.
+        If sets, settings, mask or memory do not allow the images.
     MeasurementSetError
-        If a set cannot be read, or written where the model goes into it.
+        If a set cannot be read, or its model column not written.
     """
     width, height = settings.size
     mask = read_mask(settings.fits_mask, (height, width)) if settings.fits_mask else None
@@ -42,7 +42,7 @@ def make_images(settings: ImagerSettings, notice: Notice, history: Sequence[str]
 
 
 def with_beams(settings: ImagerSettings, notice: Notice) -> ImagerSettings:
-    """Return settings with the power beams of the channels, where spectra are fitted and the sets have beams."""
+    """Return settings with the channels' power beams, if spectra are fitted and the sets have beams."""
     if not 0 < settings.fit_spectral_terms < settings.channels_out or settings.beams is not None:
         return settings
     sources = read_sources(settings)

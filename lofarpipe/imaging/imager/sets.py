@@ -1,4 +1,4 @@
-"""The rows of measurement sets that are imaged: where they are, their times, antennas and channels."""
+"""Row sources of the imager: rows of measurement sets with their times, antennas and channels."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 RECORDED, CALIBRATED = "DATA", "CORRECTED_DATA"
-SAME_PLACE_RAD = 1e-9  # of phase centres
+SAME_PLACE_RAD = 1e-9  # tolerance of equal phase centres
 
 
 @dataclass(frozen=True, eq=False)
 class RowSource:
-    """The rows of one field and one spectral window of a set, in the order of time.
+    """Rows of one field and one spectral window of a set, in order of time.
 
-    ``channel_order`` puts the channels in rising frequency, as ``frequencies_hz`` and ``widths_hz`` are.
+    ``channel_order`` sorts the channels by frequency; ``frequencies_hz`` and ``widths_hz`` are sorted.
     """
 
     path: str
     column: str
     field_id: int
     data_desc_id: int  # -1: the set has only one
-    in_order: bool  # as the set has them
+    in_order: bool  # whether the set's rows are in order of time
     frequencies_hz: Floats
     widths_hz: Floats
     channel_order: Numbers
@@ -47,20 +47,20 @@ class RowSource:
 
     @property
     def key(self) -> bytes:
-        """Common facts of sets whose rows are those of the same baselines and times."""
+        """Digest of baselines and times, equal for sets with the same rows."""
         parts = (self.times_s, self.antenna1, self.antenna2, self.positions_m, np.array(self.correlation_types))
         return hashlib.blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).digest()
 
     @contextmanager
     def opened(self) -> Iterator[Any]:
-        """Open the table of these rows."""
+        """Open a table of these rows."""
         with opened_rows(self.path, self.field_id, self.data_desc_id, self.in_order) as rows:
             yield rows
 
 
 @contextmanager
 def opened_rows(path: str, field_id: int, data_desc_id: int, in_order: bool) -> Iterator[Any]:
-    """Open the rows of a field and a spectral window of a set; sorted, unless they are in the order of time."""
+    """Open the rows of a field and spectral window; sort them by time unless ``in_order``."""
     with opened_field(path, field_id, in_order) as rows:
         if data_desc_id < 0:
             yield rows
@@ -70,14 +70,14 @@ def opened_rows(path: str, field_id: int, data_desc_id: int, in_order: bool) -> 
 
 
 def read_sources(settings: ImagerSettings) -> list[RowSource]:
-    """Return all rows to be imaged: one source for each set and spectral window.
+    """Return the row sources to image, one per set and spectral window.
 
     Raises
     ------
     ImagerError
-        If there is no set, or the sets have other phase centres.
+        If there is no set, or the phase centres differ.
     MeasurementSetError
-        If a set cannot be read, or lacks the column.
+        If a set cannot be read, or lacks the visibility column.
     """
     column = common_column(settings)
     sources = [one for path in settings.sets for one in _sources_of_set(path, column, settings.field_id)]
@@ -99,12 +99,12 @@ def _degrees(source: RowSource) -> str:
 
 
 def common_column(settings: ImagerSettings) -> str:
-    """Return the column of the visibilities: the one of the settings, else the calibrated one where every set has it.
+    """Return the visibility column: from the settings, else CORRECTED_DATA if every set has it, else DATA.
 
     Raises
     ------
     MeasurementSetError
-        If a set does not have it.
+        If a set lacks the column.
     """
     columns_by_set = {}
     for path in settings.sets:
@@ -159,7 +159,7 @@ def _channels(path: str, window: int) -> dict[str, Any]:
 
 
 def _rows(path: str, field_id: int, data_desc_id: int) -> dict[str, Any]:
-    """Return times, antennas, time step and order of the rows."""
+    """Return times, antennas, time step and time order of the rows."""
     with opened_rows(path, field_id, data_desc_id, True) as table:
         rows = _columns(table)
     in_order = bool((np.diff(rows["times_s"]) >= 0).all())
@@ -182,23 +182,23 @@ def _columns(table: Any) -> dict[str, Any]:
 
 
 def _usual_step_s(times_s: Floats) -> float:
-    """Return the usual time between slots, where INTERVAL is no number; 1 s where there is one slot."""
+    """Return the median time between slots, in place of an invalid INTERVAL; 1 s for a single slot."""
     steps_s = np.diff(np.unique(times_s))
     return float(np.median(steps_s)) if len(steps_s) else 1.0
 
 
 def join_channels(sources: Sequence[RowSource]) -> list[list[RowSource]]:
-    """Group sources whose rows are the same and whose channels differ: they are read side by side, as one wide set."""
+    """Group sources of equal rows and different channels, for reading side by side as one wide set."""
     groups: dict[tuple[bytes, int], list[RowSource]] = {}
     for source in sources:
         key, level = source.key if len(sources) > 1 else b"", 0
         while _overlaps(groups.get((key, level), []), source):
-            level += 1  # the same channels once more
+            level += 1  # overlapping channels: next group
         groups.setdefault((key, level), []).append(source)
     return [sorted(group, key=lambda one: float(one.frequencies_hz[0])) for group in groups.values()]
 
 
 def _overlaps(group: Sequence[RowSource], source: RowSource) -> bool:
-    """Whether the channels of a source lie among those of a group, so that they cannot be put in rising order."""
+    """Whether the frequency range of a source overlaps a group's, which prevents a rising order."""
     low, high = source.frequencies_hz[0], source.frequencies_hz[-1]
     return any(low <= one.frequencies_hz[-1] and high >= one.frequencies_hz[0] for one in group)

@@ -1,7 +1,7 @@
-"""Spectra of components: apparent fluxes of the output channels, fitted by a polynomial times the beam.
+"""Spectral fits of components: a polynomial times the beam, fitted to the output channels' apparent fluxes.
 
-With A the powers of f / f0 - 1, B the power beam of the channels at a place, and W their weights, the apparent fluxes
-r become F r, F = B A (A' B W B A)^-1 A' B W: the spectrum that is a polynomial is the true one, not the apparent one.
+With A the powers of f / f0 - 1, B the channels' power beam at a position, and W their weights, the apparent fluxes
+r become F r, F = B A (A' B W B A)^-1 A' B W: the polynomial describes the true spectrum, not the apparent one.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-STIFFNESS = 1e-12  # of the trace, added to the diagonal: where the beam is 0 nothing is fitted
+STIFFNESS = 1e-12  # of the trace, added to the diagonal: regularises positions where the beam is 0
 
 
 def spectral_fits(frequencies_hz: Floats, weights: Floats, terms: int, beams: Floats | None) -> NDArray[np.float32]:
-    """Return F (row, column, chan, chan) of each cell of a coarse grid over the image.
+    """Return F (row, column, chan, chan) for each cell of a coarse grid over the image.
 
-    ``weights`` are those of the channels, ``beams`` (chan, row, column) their power beam; None: 1 everywhere. Without
-    ``terms``, or with as many as channels, F leaves the channels free.
+    ``weights`` (chan,); ``beams`` (chan, row, column), power beams; None: 1 everywhere. Without ``terms``, or with as
+    many as channels, F is the identity.
     """
     channels = len(frequencies_hz)
     if not 0 < terms < channels:

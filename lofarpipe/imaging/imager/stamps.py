@@ -1,4 +1,4 @@
-"""Stamps: patches that are added to images around many pixels."""
+"""Addition of patches to images around many pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_patches(ys: Places, xs: Places, amplitudes: Floats, patches: Floats, sid
 
 @compiled_finite
 def stamp_one(y: int, x: int, amplitude: float, patch: Floats, plane: int, out: Floats) -> None:
-    """Add one patch to a plane, as far as it is inside."""
+    """Add one patch to a plane, clipped at its edges."""
     radius, chan = patch.shape[0] // 2, plane % patch.shape[2]
     for row in range(max(0, y - radius), min(out.shape[1], y + radius + 1)):
         for column in range(max(0, x - radius), min(out.shape[2], x + radius + 1)):

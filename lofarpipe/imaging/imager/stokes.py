@@ -21,12 +21,12 @@ SUMS: dict[str, tuple[dict[str, complex], ...]] = {
 
 
 def coefficients(path: str, correlation_types: Sequence[int], pol: Sequence[str]) -> NDArray[np.complex64]:
-    """Return (pol, corr): the factors of a set's correlations in the Stokes parameters.
+    """Return the factors (pol, corr) of a set's correlations in the Stokes parameters.
 
     Raises
     ------
     ImagerError
-        If the set lacks the correlations of one of them.
+        If the set lacks the correlations of a Stokes parameter.
     """
     names = [CORRELATION_NAMES.get(int(code), str(code)) for code in correlation_types]
     return np.array([_row(path, names, one) for one in pol], np.complex64)

@@ -1,4 +1,4 @@
-"""Reads measurement sets once: Stokes parameters, averaged, weighted, and divided into output channels on the way."""
+"""Single-pass reading of measurement sets into weighted, averaged Stokes visibilities by output channel."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from lofarpipe.imaging.imager.stokes import coefficients
 from lofarpipe.imaging.imager.weights import WeightGrid
 from lofarpipe.imaging.ms.measurement_set import read_all_weights
 
-SAMPLES_PER_BLOCK = 800_000  # (row, chan) that are read at a time
+SAMPLES_PER_BLOCK = 800_000  # (row, chan) samples read at a time
 FEWEST_ROWS = 1000
 
 
 def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list[Channel]:
-    """Return the output channels with their imaging weights; their arrays are in ``scratch``, where it is given.
+    """Return the output channels with imaging weights; their arrays are in files in ``scratch`` if given.
 
     Raises
     ------
     ImagerError
-        If the sets do not fit together or into the settings, or have no usable visibility.
+        If the sets are incompatible with each other or the settings, or have no usable visibility.
     """
     sources = read_sources(settings)
     bands = band_ranges(
@@ -61,7 +61,7 @@ def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list
 
 
 def averaged_chunks(group: Sequence[RowSource], settings: ImagerSettings) -> Iterator[Chunk]:
-    """Yield averaged rows of sources that are read side by side; their channels in the order of the sources."""
+    """Yield averaged rows of sources read side by side, channels in the order of the sources."""
     first = group[0]
     pairs, baselines = number_baselines(first)
     lengths_m = np.linalg.norm(first.positions_m[pairs[:, 0]] - first.positions_m[pairs[:, 1]], axis=1)
@@ -77,7 +77,7 @@ def averaged_chunks(group: Sequence[RowSource], settings: ImagerSettings) -> Ite
 
 
 def number_baselines(source: RowSource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs of antennas (baseline, 2), and each row's number of its pair (row,), -1 for autocorrelations."""
+    """Return the antenna pairs (baseline, 2), and each row's pair index (row,), -1 for autocorrelations."""
     antennas = len(source.positions_m)
     codes = source.antenna1 * antennas + source.antenna2
     cross = source.antenna1 != source.antenna2
@@ -88,7 +88,7 @@ def number_baselines(source: RowSource) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def read_blocks(group: Sequence[RowSource], baselines: NDArray[np.int64], channels: int) -> Iterator[Rows]:
-    """Yield the cross-correlations of sources side by side, block by block, without rows that have no place or time."""
+    """Yield the cross-correlations of sources side by side, block by block, without rows of invalid UVW or time."""
     rows_at_once = max(FEWEST_ROWS, SAMPLES_PER_BLOCK // channels)
     times_s = group[0].times_s
     with ExitStack() as stack:
@@ -104,7 +104,7 @@ def read_blocks(group: Sequence[RowSource], baselines: NDArray[np.int64], channe
 
 
 def _samples(table: Any, source: RowSource, first: int, count: int) -> tuple[NDArray[Any], ...]:
-    """Return visibilities, weights and flags (row, chan, corr) of some rows, their channels in rising frequency."""
+    """Return visibilities, weights and flags (row, chan, corr) of rows, channels in rising frequency."""
     vis = np.asarray(table.getcol(source.column, first, count), np.complex64)
     weights = np.broadcast_to(np.asarray(read_all_weights(table, first, count), np.float32), vis.shape)
     flags = np.asarray(table.getcol("FLAG", first, count), bool)

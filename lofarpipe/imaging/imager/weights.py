@@ -1,10 +1,10 @@
-"""Imaging weights: the weight of a visibility times a factor of the uv cell that it falls into.
+"""Imaging weights: the weight of a visibility times the factor of its uv cell.
 
 The cells are 1 / (padding x size x cell) wide, on the half plane v >= 0, and hold the visibilities of all output
 channels together. With rho the sum of the weights of a cell, the factor is 1 for natural weights, 1 / rho for uniform
-ones, and for Briggs' 1 / (1 + rho f^2) with f^2 = (5 x 10^-robust)^2 sum(rho) / sum(rho^2). The uv range is cut by the
-distance of the cell, and the tapers are functions of it. A factor far above those of the cells around it, as uniform
-weights give to lone visibilities, is lowered by the rank filter. Source: Briggs (1995), thesis, section 3.2; WSClean
+ones, and for Briggs' 1 / (1 + rho f^2) with f^2 = (5 x 10^-robust)^2 sum(rho) / sum(rho^2). The uv range and the
+tapers depend on the cell's distance. The rank filter lowers factors far above those of the surrounding cells, as from
+uniform weights of isolated visibilities. Source: Briggs (1995), thesis, section 3.2; WSClean
 3.1 (its grids agree with these to 1e-7).
 """
 
@@ -21,12 +21,12 @@ from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.float32]
-LEAST_RANK = 1.0  # a lower level of the rank filter means none, as in WSClean
+LEAST_RANK = 1.0  # a lower level disables the rank filter, as in WSClean
 
 
 @compiled
 def cell_of(u: float, v: float, nx: int, ny: int) -> tuple[int, int, bool]:
-    """Column and row of a point of the half plane v >= 0, and whether it is on the grid; u, v in cells."""
+    """Return column and row of a uv point in the half plane v >= 0, and whether it is on the grid; u, v in cells."""
     if v < 0:
         u, v = -u, -v
     x, y = int(np.floor(u + nx // 2)), int(np.floor(v))
@@ -49,7 +49,7 @@ def add_density(uvw_m: Floats, scale: Floats, weights: NDArray[np.float32], ny: 
 def multiply_cells(
     uvw_m: Floats, scale: Floats, weights: NDArray[np.float32], ny: int, factors: NDArray[np.float32]
 ) -> None:
-    """Multiply the weights with the factors of their cells; 0 outside of the grid."""
+    """Multiply the weights by the factors of their cells; 0 outside the grid."""
     for row in range(len(uvw_m)):
         for chan in range(weights.shape[1]):
             if weights[row, chan] > 0:
@@ -59,7 +59,7 @@ def multiply_cells(
 
 
 class WeightGrid:
-    """The uv cells of the weights, for an image of nx x ny pixels."""
+    """Grid of weight sums in uv cells, for an image of nx x ny pixels."""
 
     def __init__(self, settings: ImagerSettings):
         self.settings = settings
@@ -73,12 +73,12 @@ class WeightGrid:
         return np.array([per_metre / self.du, per_metre / self.dv])
 
     def coordinates(self) -> tuple[Floats, Floats]:
-        """Return u of the columns and v of the rows, wavelengths, to be broadcast."""
+        """Return u of the columns and v of the rows, wavelengths, in broadcastable shapes."""
         u, v = np.arange(self.nx) - self.nx // 2, np.arange(self.ny // 2)
         return np.asarray(u[None] * self.du), np.asarray(v[:, None] * self.dv)
 
     def add(self, uvw_m: Floats, frequencies_hz: Floats, weights: NDArray[np.float32]) -> None:
-        """Count visibilities in their cells, and set the weight of those outside the uv range to 0."""
+        """Add visibilities to their cells, and set weights outside the uv range to 0."""
         scale = self._scale(frequencies_hz)
         add_density(uvw_m, scale, weights, self.ny, self.rho)
         multiply_cells(uvw_m, scale, weights, self.ny, self.range)
@@ -86,7 +86,7 @@ class WeightGrid:
     def apply(
         self, uvw_m: Floats, frequencies_hz: Floats, weights: NDArray[np.float32], factors: NDArray[np.float32]
     ) -> None:
-        """Multiply the weights of visibilities in place with the factors of their cells."""
+        """Multiply the weights in place by the factors of their cells."""
         multiply_cells(uvw_m, self._scale(frequencies_hz), weights, self.ny, factors)
 
     def _uv_range(self) -> NDArray[np.float32]:
@@ -98,7 +98,7 @@ class WeightGrid:
         return inside.astype(np.float32)
 
     def factors(self) -> NDArray[np.float32]:
-        """Return the factors of the cells (row, column), after all visibilities were added."""
+        """Return the factors of the cells (row, column); call it after adding all visibilities."""
         settings = self.settings
         factors = np.asarray(weighting_factors(self.rho, settings.weighting), np.float32)
         if settings.rank_filter >= LEAST_RANK and settings.weighting != "natural":
@@ -107,7 +107,7 @@ class WeightGrid:
         return factors
 
     def tapers(self) -> Floats:
-        """Return the product of the tapers of the settings at the cells; shape (row, column)."""
+        """Return the product of all tapers at the cells (row, column)."""
         settings = self.settings
         u, v = self.coordinates()
         distance = np.hypot(u, v)
@@ -129,7 +129,7 @@ def _padded(size: int, padding: float) -> int:
 
 
 def weighting_factors(rho: Floats, weighting: Weighting) -> Floats:
-    """Return the factors of cells with the sums of weights ``rho``."""
+    """Return the factors of cells from their weight sums ``rho``."""
     if weighting == "natural":
         return np.ones_like(rho)
     if weighting == "uniform":
@@ -141,9 +141,9 @@ def weighting_factors(rho: Floats, weighting: Weighting) -> Floats:
 
 
 def limit_to_surroundings(factors: Cells, level: float, size: int) -> None:
-    """Lower factors to ``level`` times the mean of those that are not 0 among the ``size`` x ``size`` around.
+    """Limit factors to ``level`` times the mean of the non-zero ones in the surrounding ``size`` x ``size`` cells.
 
-    Of Briggs' the factor of an empty cell is 1, and counts, as in WSClean.
+    With Briggs' weighting empty cells have the factor 1, and count, as in WSClean.
     """
     from scipy.ndimage import uniform_filter
 
