@@ -1,1 +1,1 @@
-"""The imaging plan: size, averaging, smearing and their predicted losses."""
+"""The imaging plan: image sizes, averaging, and predicted smearing losses."""

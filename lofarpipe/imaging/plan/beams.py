@@ -1,4 +1,4 @@
-"""The beams of an observation of an array feed: their sets, the names of their images, and the two runs of each."""
+"""Beams of a phased-array-feed observation: their sets, image names, and two imaging runs each."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lofarpipe.support.dataclass import dataclass
 
 STOKES = "IQUV"
 NONE = "none"
-TABLE = "table.dat"  # a file of every measurement set
+TABLE = "table.dat"  # present in every measurement set
 HUNDREDTH = Decimal("0.01")
 
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """The options by which the two runs of a beam differ.
+    """The options that differ between the two runs of a beam.
 
     Attributes
     ----------
-    has_i: whether there is a run for Stokes I.
-    others: the Stokes parameters of the other run, in the order of the user; "" for no such run.
-    given: the texts of the options.
+    has_i: whether Stokes I has its own run.
+    others: the Stokes parameters of the second run, in the user's order; "" for none.
+    given: the option texts.
     """
 
     has_i: bool
@@ -36,12 +36,12 @@ class BeamOptions:
 
     @classmethod
     def read(cls, options: Mapping[str, str]) -> BeamOptions:
-        """Return them from the texts of the pipeline's options.
+        """Parse the texts of the pipeline's options.
 
         Raises
         ------
         PipelineError
-            If ``pols`` names something else than Stokes parameters, or one twice.
+            If ``pols`` contains anything but Stokes parameters, or a duplicate.
         """
         letters = options["pols"].upper()
         if not letters or set(letters) - set(STOKES) or len(set(letters)) < len(letters):
@@ -51,12 +51,12 @@ class BeamOptions:
 
     @property
     def joins_squares(self) -> bool:
-        """Whether the second run joins channels by their squares."""
+        """Whether the second run joins channels in squared flux."""
         return self.nchan > 1
 
     @property
     def lone_letter(self) -> str:
-        """The Stokes parameter of the second run, where that is one beside I; the imager does not name it."""
+        """The single Stokes parameter of the second run besides I, which the imager leaves out of file names."""
         return self.others if self.has_i and len(self.others) == 1 else ""
 
     @property
@@ -68,8 +68,7 @@ class BeamOptions:
         """Return the options of WSClean's second run; both runs have ``taper``, ``channels_out``
         and ``join_channels``.
 
-        With channels that are joined by their squares, thresholds are squared as well, and there is no multi-scale
-        clean.
+        If channels are joined in squared flux, thresholds are squared too, and multi-scale clean is off.
         """
         squares, first_run = self.joins_squares, self.given
         scales = first_run["multiscale"] == "True" and not squares
@@ -99,16 +98,16 @@ class ChannelGrid:
 
     Attributes
     ----------
-    edges_hz: the lower edge of each interval that has a channel, but for the first, rising.
+    edges_hz: ascending lower edges of the non-empty intervals, without the first.
     """
 
     edges_hz: tuple[float, ...]
 
     @classmethod
     def read(cls, path: str, nchan: int) -> ChannelGrid:
-        """Return the division of the first window of a set into at most ``nchan`` intervals of whole channels.
+        """Divide the first window of a set into at most ``nchan`` intervals of whole channels.
 
-        Those without any channel are left out, as WSClean refuses them.
+        Empty intervals are dropped, as WSClean refuses them.
         """
         from lofarpipe.imaging.ms.tables import opened
 
@@ -116,19 +115,19 @@ class ChannelGrid:
             centres_hz = sorted(map(float, window.getcell("CHAN_FREQ", 0)))
             width_hz = abs(float(window.getcell("CHAN_WIDTH", 0)[0]))
         low_hz = centres_hz[0] - width_hz / 2
-        channels = round((centres_hz[-1] - low_hz) / width_hz + 0.5)  # those of the gaps too
+        channels = round((centres_hz[-1] - low_hz) / width_hz + 0.5)  # including gaps
         step_hz = math.ceil(channels / nchan) * width_hz
         occupied = sorted({int((centre_hz - low_hz) / step_hz) for centre_hz in centres_hz})
         return cls(tuple(low_hz + number * step_hz for number in occupied[1:]))
 
     def outputs(self) -> dict[str, str]:
-        """Return the options of WSClean for it."""
+        """Return WSClean's options for this division."""
         division = ",".join(f"{edge_hz:.1f}" for edge_hz in self.edges_hz)
         return {"channels_out": str(len(self.edges_hz) + 1), "channel_division": division or NONE}
 
 
 def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[str]]:
-    """Return the sets of a folder that match, by name, without links above them; and their problems."""
+    """Return the matching sets of a folder (its links resolved) sorted by name, and problems."""
     folder = Path(msdir)
     if not folder.is_dir():
         return [], [f"msdir: there is no folder {msdir}; name the one with the measurement sets"]
@@ -145,7 +144,7 @@ def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[st
 
 
 def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str]]:
-    """Return the roots of the names of the images of each set, and their problems."""
+    """Return the image root name of each set, and problems."""
     from lofarpipe.imaging.cubes.names import BeamName
     from lofarpipe.imaging.ms.fix_ms import read_beam
 

@@ -1,4 +1,4 @@
-"""The division of a band into output channels, and of these into batches that are staged and imaged together."""
+"""Division of a band into output channels, and of these into batches for staging and imaging."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
-LEAST_DIGITS = 3  # of the number of a channel in names
-ROUNDING = 1e-9  # of the number of channels
+LEAST_DIGITS = 3  # digits of channel numbers in names
+ROUNDING = 1e-9  # tolerance of the number of channels
 
 
 @dataclass(frozen=True)
 class OutputChannel:
-    """A plane of the cube: its edges, and the input channels (window, channel) whose centres lie inside.
+    """A plane of the cube: its edges, and the input channels (window, channel) with centres inside.
 
-    ``reason`` is why it is blank before anything is imaged: ``no data``, or ``flagged``; "" where it is not known to
-    be.
+    ``reason`` is why the plane is known to be blank before imaging: ``no data`` or ``flagged``; otherwise "".
     """
 
     index: int  # from 1
@@ -29,12 +28,12 @@ class OutputChannel:
     high_hz: int
     members: tuple[tuple[int, int], ...] = ()
     reason: str = ""
-    frequency_hz: float = 0.0  # the middle of the nominal channel, on a regular axis; the last one may be narrower
+    frequency_hz: float = 0.0  # centre of the nominal channel on the regular axis; the last channel may be narrower
 
 
 @dataclass(frozen=True)
 class WindowRange:
-    """Channels of one window that a batch reads: from ``first``, ``count`` of them, in the order of the set."""
+    """The channels of one window read by a batch: ``count`` from ``first``, in the order of the set."""
 
     window: int
     first: int
@@ -43,13 +42,13 @@ class WindowRange:
 
 @dataclass(frozen=True)
 class OutputBatch:
-    """Neighbouring output channels that one job stages and images."""
+    """Neighbouring output channels, staged and imaged by one job."""
 
     number: int
     channels: tuple[OutputChannel, ...]
 
     def ranges(self) -> list[WindowRange]:
-        """Return the channels that are read of each window."""
+        """Return the channel range to read from each window."""
         channels_by_window: dict[int, list[int]] = {}
         for channel in self.channels:
             for window, number in channel.members:
@@ -63,10 +62,10 @@ class OutputBatch:
 def divide_band(
     frequencies_hz: Mapping[int, Floats], lowest_mhz: float, highest_mhz: float, width_mhz: float
 ) -> list[OutputChannel]:
-    """Return the output channels from the lowest edge to the highest, each with its input channels.
+    """Return the output channels in ascending order, each with its input channels.
 
     Channel i is [f0 + (i - 1) w, f0 + i w) in whole Hz; the last one ends at the highest edge. An input channel belongs
-    to the one in which its centre lies.
+    to the output channel that contains its centre.
 
     Parameters
     ----------
@@ -100,7 +99,7 @@ def _members(
 
 
 def with_flags(channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[np.int64]]) -> list[OutputChannel]:
-    """Return the channels, those without any unflagged visibility marked as such; ``counts`` are of all rows."""
+    """Mark channels without unflagged visibilities as blank; ``counts`` cover all rows."""
     return [
         replace(channel, reason="flagged")
         if channel.members and not any(counts[window][number] for window, number in channel.members)
@@ -112,7 +111,7 @@ def with_flags(channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[n
 def effective_frequency_hz(
     channel: OutputChannel, frequencies_hz: Mapping[int, Floats], counts: Mapping[int, NDArray[np.int64]]
 ) -> float | None:
-    """Return the mean frequency of the unflagged visibilities of a channel; None where there are none."""
+    """Return the mean frequency of the unflagged visibilities of a channel; None without any."""
     weights = np.array([counts[window][number] for window, number in channel.members], float)
     if not weights.sum():
         return None
@@ -120,9 +119,9 @@ def effective_frequency_hz(
 
 
 def frequency_range(channel: OutputChannel, frequencies_hz: Iterable[Floats]) -> tuple[int, int]:
-    """Return the first place, and the one behind the last, of a channel among the distinct frequencies in rising order.
+    """Return the index range (end exclusive) of a channel in the sorted distinct frequencies.
 
-    The imager counts so over all windows that it is given.
+    The imager numbers channels this way across all its input windows.
     """
     distinct = np.unique(np.concatenate(list(frequencies_hz)))
     inside = np.flatnonzero((distinct >= channel.low_hz) & (distinct < channel.high_hz))
@@ -130,12 +129,12 @@ def frequency_range(channel: OutputChannel, frequencies_hz: Iterable[Floats]) ->
 
 
 def chosen_channels(channels: Sequence[OutputChannel], text: str) -> list[OutputChannel]:
-    """Return the channels that ``1-200``, ``7`` or ``all`` names.
+    """Return the channels selected by ``1-200``, ``7`` or ``all``.
 
     Raises
     ------
     ValueError
-        If it is none of these, or names channels that there are not.
+        If the text has another form, or selects channels beyond the plan.
     """
     if text == "all":
         return list(channels)
@@ -149,17 +148,17 @@ def chosen_channels(channels: Sequence[OutputChannel], text: str) -> list[Output
 
 
 def channel_label(index: int, last: int) -> str:
-    """Return the number of a channel as names have it: three digits, or as many as the last one needs."""
+    """Return the zero-padded number of a channel: three digits, or as many as the last one needs."""
     return f"{index:0{max(LEAST_DIGITS, len(str(last)))}d}"
 
 
 def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int = 0) -> list[OutputBatch]:
-    """Return batches of neighbouring channels that are not known to be blank; all windows of a batch are read once.
+    """Divide channels not known to be blank into batches of neighbours; each batch reads its windows once.
 
     Parameters
     ----------
-    jobs: how many batches there are at most; each reads the set once.
-    size: channels of a batch; 0 for as many as make ``jobs`` batches.
+    jobs: maximum number of batches; each reads the set once.
+    size: channels per batch; 0: divide evenly among ``jobs`` batches.
     """
     remaining = [channel for channel in channels if not channel.reason]
     most = size or max(1, math.ceil(len(remaining) / max(1, jobs)))
@@ -167,7 +166,7 @@ def divide_into_batches(channels: Iterable[OutputChannel], jobs: int, size: int 
 
 
 def _runs(channels: Sequence[OutputChannel], most: int) -> Iterator[list[OutputChannel]]:
-    """Yield channels that read the same windows, at most so many together."""
+    """Yield groups of channels with the same windows, of limited size."""
     run: list[OutputChannel] = []
     for channel in channels:
         windows = {window for window, _ in channel.members}
@@ -181,11 +180,11 @@ def _runs(channels: Sequence[OutputChannel], most: int) -> Iterator[list[OutputC
 
 # ------------------------------------------------------------------------------------------------ joined channels
 def joined_channel_edges(frequencies_hz: Floats, low_hz: float, high_hz: float, number: int) -> list[float]:
-    """Return the inner edges that divide the channels of a band into ``number`` equal widths, none of them empty.
+    """Return the inner edges that divide a band into ``number`` non-empty intervals of equal width.
 
     Parameters
     ----------
-    frequencies_hz: centres of the channels that have data.
+    frequencies_hz: centres of the channels with data.
     """
     inside = np.sort(frequencies_hz[(frequencies_hz >= low_hz) & (frequencies_hz < high_hz)])
     if not inside.size:

@@ -1,4 +1,4 @@
-"""Checks before the first job: whether a field can be planned, and whether the images would overwrite other files."""
+"""Checks before the first job: feasibility of the plan, and conflicts of products with other files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lofarpipe.support.utilities import exists, is_file
 
 
 def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: float) -> str:
-    """Return why no baseline of the sets is within the uv range, wavelengths; "" if one is, or none was seen."""
+    """Return why no baseline is within the uv range, wavelengths; "" if one is, or none was sampled."""
     usable_sets = [survey for survey in surveys if survey.usability.longest_m > 0]
     if not usable_sets:
         return ""
@@ -43,7 +43,7 @@ def uv_range_finding(surveys: Sequence[SetSurvey], minlambda: float, maxlambda: 
 
 
 def _lambdas(survey: SetSurvey) -> tuple[float, float]:
-    """Return the shortest and the longest baseline that can be used, in wavelengths."""
+    """Return the shortest and the longest usable baseline, in wavelengths."""
     frequencies_hz, usable = survey.metadata.frequencies_hz, survey.usability
     return (
         usable.shortest_m * float(frequencies_hz.min()) / SPEED_OF_LIGHT_M_S,
@@ -52,13 +52,13 @@ def _lambdas(survey: SetSurvey) -> tuple[float, float]:
 
 
 def cell_warning(surveys: Sequence[SetSurvey], cellsize_deg: float, maxlambda: float) -> str:
-    """Return that pixels are too wide for the baselines that are imaged, up to ``maxlambda``; "" if they are not."""
+    """Return a finding if pixels are too wide for the imaged baselines, up to ``maxlambda``; otherwise ""."""
     longest = max((_lambdas(survey)[1] for survey in surveys), default=0.0)
     return coarse_cells(cellsize_deg, min(longest, maxlambda)) if min(longest, maxlambda) > 0 else ""
 
 
 def size_finding(surveys: Sequence[SetSurvey], wish: AveragingWish, cellsize_deg: float) -> str:
-    """Return why the image is wider than can be projected and have its beam; "" if it is not.
+    """Return why the image is too wide for the projection and its beam; "" if it fits.
 
     Raises
     ------
@@ -76,17 +76,17 @@ def size_finding(surveys: Sequence[SetSurvey], wish: AveragingWish, cellsize_deg
     )
 
 
-WIDE_RAD = 0.3  # half a diagonal; the beam may be a few times wider than at the zenith
+WIDE_RAD = 0.3  # half diagonal; the beam may be a few times wider than at the zenith
 SAMPLED_ROWS = 2000
 FEW_BASELINES = 0.02  # of the rows, within the uv range
 OUTSIDE_UV_RANGE = "no unflagged visibility"
 
 
 def plan_findings(sets: Sequence[SetMetadata], wish: AveragingWish, texts: Mapping[str, str]) -> list[str]:
-    """Return why there can be no plan for sets.
+    """Return why sets cannot be planned.
 
-    It is made only for images that are nearly as wide as the sky, or where few baselines are in the uv range: it takes
-    half a second and more. ``texts`` are the arguments of do_magic.
+    The plan is made only for images nearly as wide as the sky, or with few baselines in the uv range, as it takes half
+    a second or more. ``texts`` are the arguments of do_magic.
     """
     if not (_is_wide(sets, wish, texts) or _has_few_baselines(sets[0], wish)):
         return []
@@ -99,9 +99,9 @@ def plan_findings(sets: Sequence[SetMetadata], wish: AveragingWish, texts: Mappi
 
 
 def mask_findings(sets: Sequence[SetMetadata], texts: Mapping[str, str], masks: Mapping[str, str]) -> list[str]:
-    """Return which of the FITS files that lie over the image, by the option that names each, is not of its size.
+    """Return findings about FITS masks, by option, whose size differs from the image's.
 
-    The plan is made for it. Where there is none, that is found elsewhere.
+    Makes the plan for the size; a failure to plan is reported elsewhere.
     """
     sizes = {name: _fits_size(path) for name, path in masks.items()}
     try:
@@ -118,7 +118,7 @@ def _pixels(size: Sequence[int]) -> str:
 
 
 def _fits_size(path: str) -> tuple[int, ...]:
-    """Return width and height of an image; nothing where it is none."""
+    """Return width and height of an image; empty if the file is not an image."""
     from astropy.io import fits
 
     try:
@@ -140,7 +140,7 @@ def _has_few_baselines(one: SetMetadata, wish: AveragingWish) -> bool:
 
 
 IMAGES, ROOT = "image_output_filenames", "image_rootname"
-# Options that name one file or more that the pipeline writes, and how such a file begins.
+# Options that name output files of the pipeline, and the first bytes of such files.
 WRITTEN = {IMAGES: b"SIMPLE  =", "images_metadata_file": b"", "sip_file": b"<?xml"}
 WHAT = {IMAGES: "FITS file", "images_metadata_file": "metadata of a former run", "sip_file": "XML document"}
 READ_OPTIONS = frozenset({"reference_skymodel", "spectral_index"})
@@ -157,9 +157,9 @@ READ_BYTES = 65536
 
 @dataclass(frozen=True)
 class ProtectedFiles:
-    """The files of a run: its parsets and configuration, where it works, and the sets that it images.
+    """The files of a run: parsets and configuration, working directories, and imaged sets.
 
-    ``arguments`` are those of steps that name files which are read.
+    ``arguments`` are step arguments that name input files.
     """
 
     parsets: Sequence[str] = ()
@@ -169,9 +169,9 @@ class ProtectedFiles:
 
 
 def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> list[str]:
-    """Return one line for each file that the options make the pipeline write, and that is, or will be, another one.
+    """Return one line per output file of the options that conflicts with another file.
 
-    ``options`` are those of the user, and the arguments of steps as ``<step>.argument.<key>``.
+    ``options`` are the user's options, and step arguments as ``<step>.argument.<key>``.
     """
     inputs = {os.path.realpath(text): name for name, text in options.items() if _is_read(name, run) and is_file(text)}
     protected = {os.path.realpath(path): "is a parset, or the configuration, of this run" for path in run.parsets}
@@ -179,7 +179,7 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
     findings, outputs = [], dict[str, str]()
     for name, path in _outputs(options):
         real = os.path.realpath(path)
-        # The place of a link itself: an earlier run delivered one image as a copy and links to it.
+        # Links are not resolved: an earlier run delivered one image as a copy and links to it.
         place = str(Path(path).parent.resolve() / Path(path).name)
         conflict = (
             protected.get(real)
@@ -193,7 +193,7 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
 
 
 def _is_read(name: str, run: ProtectedFiles) -> bool:
-    """Whether an option, or an argument of a step, names a file that is read."""
+    """Whether an option or a step argument names an input file."""
     return name in READ_OPTIONS or name.rpartition(".argument.")[2] in run.arguments
 
 
@@ -206,7 +206,7 @@ def _outputs(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
-    """Return the role of a path in the run: a set, a file in one, a product; "" if none."""
+    """Return the role of a path in the run: a set, a file inside one, a product; otherwise ""."""
     for path in map(os.path.realpath, run.sets):
         if real == path or real.startswith(path + os.sep):
             return "is an input" if real == path else f"is within the input {path}"
@@ -220,7 +220,7 @@ def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
 
 
 def _other(name: str, path: str) -> str:
-    """Return a finding about an existing file that the pipeline did not write; directories are reported elsewhere."""
+    """Return a finding about an existing file not written by the pipeline; directories are reported elsewhere."""
     if not exists(path) or Path(path).is_dir():
         return ""
     is_ours = is_file(path) and _is_of_kind(Path(path), name)
@@ -239,7 +239,7 @@ def _is_of_kind(path: Path, name: str) -> bool:
 
 
 def _below_root(options: Mapping[str, str], inputs: Mapping[str, str]) -> list[str]:
-    """Return the files that are read, and whose names WSClean's images may have."""
+    """Return findings about input files that WSClean's images may overwrite."""
     root = options.get(ROOT, "")
     below = [name for path, name in inputs.items() if root and path.startswith(os.path.realpath(root) + "-")]
     return [

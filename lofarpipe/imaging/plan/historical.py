@@ -1,6 +1,6 @@
-"""The rules that the LOFAR image pipeline used until 2019, constants and all; ``averaging = historical``.
+"""The rules and constants of the LOFAR image pipeline until 2019; ``averaging = historical``.
 
-They ignore smearing. They are here so that old results can be made again.
+They ignore smearing, and serve to reproduce old results.
 Source: prefactor (2018-2019), script do_magic; the numbers are facts of that pipeline.
 """
 
@@ -43,7 +43,7 @@ def historical_image_sizes(
     Raises
     ------
     ValueError
-        If a size comes out as 0.
+        If a size is 0.
     """
     width = smooth_even_size(int(fieldsize * fwhm_deg / cellsize_deg))
     size = (width, smooth_even_size(int(width * stretch)))
@@ -69,7 +69,7 @@ def historical_channels_out(nfrequencies: int) -> int:
 def freqstep(nchan: int, channel_width_hz: float, least_channels: int = 1) -> int:
     """Return how many channels to average: the divisor of ``nchan`` nearest to 0.2 MHz, the larger one in a tie.
 
-    At least ``least_channels`` are left, where there are as many.
+    At least ``least_channels`` remain, if there are as many.
     """
     ideal = min(max(round(TARGET_WIDTH_HZ / channel_width_hz), 1), nchan)
     divisors = [step for step in range(max(1, nchan // least_channels), 0, -1) if nchan % step == 0]
@@ -84,7 +84,7 @@ def timestep(sample_s: float) -> int:
 def nwavelengths(cellsize_deg: float, timestep_s: float) -> int:
     """Return the length, in wavelengths, for baseline-dependent averaging in WSClean; 0 turns it off.
 
-    The way that a baseline of a third of the cell's inverse goes in a quarter of ``timestep_s``.
+    The distance that a baseline of a third of the inverse cell size moves in a quarter of ``timestep_s``.
     """
     baseline_lambda = 1 / (3 * math.radians(cellsize_deg))
     return int(baseline_lambda * 2 * math.pi * timestep_s / DAY_S / 4)

@@ -1,4 +1,4 @@
-"""Losses by averaging, predicted from the data's own uv coverage, and the steps that keep within a limit."""
+"""Predicted averaging losses from the observed uv coverage, and averaging steps within a limit."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from lofarpipe.imaging.plan.smearing import (
 )
 from lofarpipe.support.dataclass import dataclass
 
-MAX_CHANNEL_WIDTH_HZ = 2.0e6  # caps that protect tiny images, whose limits are loose
+MAX_CHANNEL_WIDTH_HZ = 2.0e6  # caps for tiny images, whose smearing limits are loose
 MAX_TIMESTEP_S = 120.0
 MIN_OUTPUT_SLOTS = 2  # Dysco packs two time slots at least
-ROUNDING = 1 + 1e-9  # a step that equals its limit is allowed
+ROUNDING = 1 + 1e-9  # tolerance: a step equal to its limit is allowed
 
 
 @dataclass(frozen=True)
 class AveragingStep:
-    """How many channels or time slots become one, and why not one more.
+    """Number of channels or time slots averaged into one, and the reason for it.
 
-    ``too_coarse`` is True where the input itself is beyond the limit, so that nothing may be averaged.
+    ``too_coarse``: the input itself exceeds the limit, so nothing may be averaged.
     """
 
     step: int
@@ -52,7 +52,7 @@ class AveragingStep:
 def choose_freqstep(nchan: int, channel_width_hz: float, limit_hz: float, least_channels: int = 1) -> AveragingStep:
     """Return the largest divisor of ``nchan`` whose width is within the limit and the cap of 2 MHz.
 
-    ``least_channels`` are left, as far as there are as many: two output channels need two channels.
+    ``least_channels`` remain, if there are as many: two output channels need two channels.
     """
     if channel_width_hz > limit_hz * ROUNDING:
         return AveragingStep(1, f"the input's {channel_width_hz / 1e3:.3f} kHz are beyond the limit", too_coarse=True)
@@ -86,7 +86,7 @@ SAMPLE_ROWS = 2000
 
 @dataclass(frozen=True)
 class AveragingWish:
-    """Wishes that decide the averaging; the options of the same names."""
+    """The options that determine averaging, under the same names."""
 
     fieldsize_highres: float = 1.5
     minlambda: float = 80.0
@@ -98,7 +98,7 @@ class AveragingWish:
 
 
 def expected_steps(metadata: SetMetadata, wish: AveragingWish) -> tuple[int, int]:
-    """Return how many channels and time slots will at most become one."""
+    """Return upper bounds of the averaging steps in channels and time slots."""
     nchan, width_hz = len(metadata.frequencies_hz), metadata.channel_width_hz
     if wish.averaging == "historical":
         return historical.freqstep(nchan, width_hz), historical.timestep(metadata.timestep_s)
@@ -110,7 +110,7 @@ def expected_steps(metadata: SetMetadata, wish: AveragingWish) -> tuple[int, int
 
 
 def least_image_side(sets: Sequence[SetMetadata], wish: AveragingWish, cellsize_deg: float) -> float:
-    """Return about how many pixels the image has on a side, at least: the beam is wider than at the zenith.
+    """Return a lower bound of the image's side in pixels: off the zenith the beam is wider.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def least_image_side(sets: Sequence[SetMetadata], wish: AveragingWish, cellsize_
 
 
 def _field_width_deg(metadata: SetMetadata, wish: AveragingWish) -> float:
-    """Return the width of the image for stations that look at the zenith, in the middle of the band, degrees."""
+    """Return the width of the image for a zenith pointing at mid-band, degrees."""
     frequency_hz = float(np.mean(metadata.frequencies_hz))
     diameter_m = wish.station_diameter_m or metadata.diameter_m
     kind = station_kind(metadata.telescope, metadata.antenna_set, frequency_hz, diameter_m)
@@ -129,7 +129,7 @@ def _field_width_deg(metadata: SetMetadata, wish: AveragingWish) -> float:
 
 
 def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | None:
-    """Return smearing limits at half the field's width, for natural weights; None if no baseline is in the uv range."""
+    """Return smearing limits at half the field's width for natural weights; None without baselines in the uv range."""
     frequency_hz = float(np.mean(metadata.frequencies_hz))
     theta_rad = math.radians(_field_width_deg(metadata, wish)) / 2
     uvw_m = sample_set(metadata, SAMPLE_ROWS).uvw_m
@@ -144,10 +144,10 @@ def _limits(metadata: SetMetadata, wish: AveragingWish) -> AveragingLimits | Non
 
 @dataclass(frozen=True)
 class Baselines:
-    """Lengths, in wavelengths, that set the smearing of an image.
+    """Baseline lengths, in wavelengths, that determine smearing.
 
     Weighted rms of the projected lengths for uniform and for the image's Briggs weights, the longest projected length,
-    and the length that the fastest baseline seems to have in time.
+    and the effective length of the fastest baseline for time smearing.
     """
 
     rms_uniform_lambda: float
@@ -168,8 +168,8 @@ class Steps:
 class LossAt:
     """Predicted losses at one distance from the phase centre.
 
-    ``averaged`` is the loss by the channel width and time step of the image, ``unaveraged`` the part of it that is in
-    the input already. ``closed_form`` is the loss of a Gaussian uv distribution of the same rms baseline.
+    ``averaged`` is the loss at the image's channel width and time step, ``unaveraged`` that of the input.
+    ``closed_form`` is the loss for a Gaussian uv distribution of the same rms baseline.
     """
 
     distance_rad: float
@@ -180,7 +180,7 @@ class LossAt:
 
     @property
     def added(self) -> float:
-        """The loss that averaging adds: of an image of the averaged data against one of the input."""
+        """The loss added by averaging: image of the averaged data relative to one of the input."""
         return 1 - (1 - self.averaged.total) / (1 - self.unaveraged.total)
 
 
@@ -200,7 +200,7 @@ class LossPredictor:
         )
 
     def limits(self, theta_rad: float, options: PlanOptions) -> AveragingLimits:
-        """Return the widest channel and longest time slot by the criterion that was asked for."""
+        """Return the widest channel and longest time slot by the selected criterion."""
         loss = options.max_peak_smearing
         if options.smearing_criterion == "worst":
             in_frequency = worst_limits(loss, theta_rad, self.frequency_hz, self.baselines.max_lambda)
@@ -210,7 +210,7 @@ class LossPredictor:
         return for_declination(limits, self.declination_rad)
 
     def loss(self, theta_rad: float, freqstep: int, timestep: int) -> PeakLoss:
-        """Return the loss of a source's peak in the image after averaging by these steps."""
+        """Return the loss of a source's peak after averaging by these steps."""
         visibilities = self.sample.visibilities
         return weighted_loss(
             visibilities.uvw_lambda,
@@ -223,7 +223,7 @@ class LossPredictor:
         )
 
     def loss_at(self, theta_rad: float, freqstep: int, timestep: int) -> LossAt:
-        """Return all that is predicted for one distance from the phase centre."""
+        """Return the predictions for one distance from the phase centre."""
         width_hz = freqstep * self.metadata.channel_width_hz
         slot_s = timestep * self.metadata.timestep_s
         lengths = self.baselines
@@ -250,11 +250,10 @@ class LossPredictor:
 def choose_steps(
     predictor: LossPredictor, theta_rad: float, ntimes: int, options: PlanOptions, least_channels: int = 1
 ) -> Steps:
-    """Return the averaging steps within the limits whose predicted loss is allowed too, at every position angle.
+    """Return averaging steps within the limits and with an acceptable predicted loss at every position angle.
 
-    The limits hold for the ideal uv distribution that they were derived from; the sum over the real one decides.
-    Where it is beyond the limit, the axis that costs more is averaged less, down to no averaging. At least
-    ``least_channels`` are left of each set.
+    The limits assume an ideal uv distribution; the sum over the real one decides. Above the limit, the costlier axis is
+    averaged less, down to no averaging. At least ``least_channels`` of each set remain.
     """
     metadata = predictor.metadata
     nchan = len(metadata.frequencies_hz)

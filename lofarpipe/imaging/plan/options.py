@@ -10,7 +10,7 @@ from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.support.dataclass import dataclass
 
-# Smallest and largest value of each number that makes sense.
+# Allowed range of each number.
 RANGES: dict[str, tuple[float, float]] = {
     "cellsize_highres_deg": (1e-6, 1.0),
     "cellsize_lowres_deg": (1e-6, 1.0),
@@ -33,17 +33,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 class PlanError(PipelineError):
-    """The imaging plan cannot be made from these options or sets."""
+    """No imaging plan is possible for these options or sets."""
 
 
 @dataclass(frozen=True)
 class PlanOptions:
     """Options of the imaging plan; angles in degrees, baselines in wavelengths, field sizes in units of the FWHM.
 
-    ``gridder`` "idg" (or "auto", which may become IDG) asks for a square image. ``station_diameter_m`` above 0 takes
-    the place of ANTENNA.DISH_DIAMETER and of the measured beam. ``channels_out`` 0 takes as many as the band needs.
-    ``data_column`` holds the visibilities; those that are not finite count as flagged. ``field`` is the number or name
-    of the one to image, where sets hold several.
+    ``gridder`` "idg" (or "auto", which may become IDG) asks for a square image. ``station_diameter_m`` above 0
+    overrides ANTENNA.DISH_DIAMETER and the measured beam. ``channels_out`` 0 selects the number from the band.
+    ``data_column`` holds the visibilities; non-finite ones count as flagged. ``field`` is the number or name of the
+    field to image, for sets with several.
     """
 
     cellsize_highres_deg: float = 0.00208
@@ -66,18 +66,17 @@ class PlanOptions:
 
     @property
     def wants_square(self) -> bool:
-        """Whether the image must be square, because IDG makes no other."""
+        """Whether the image must be square, as IDG requires."""
         return self.gridder == "idg" or (self.gridder == "auto" and self.y_axis_stretch == 1.0)
 
 
 def parse_options(texts: Mapping[str, object]) -> PlanOptions:
-    """Return options from texts, as a parset or a command line gives them.
+    """Parse options from texts of a parset or a command line.
 
     Raises
     ------
     PlanError
-        If a name is unknown, a number is not one or out of range, or a word is not among the choices; all of them in
-        one message, one line each.
+        If names are unknown, numbers are invalid or out of range, or words are not among the choices; one line each.
     """
     fields = {field.name: field for field in dataclasses.fields(PlanOptions)}
     problems: list[str] = []
@@ -98,7 +97,7 @@ def parse_options(texts: Mapping[str, object]) -> PlanOptions:
 
 
 def _parse(name: str, text: str) -> float | str:
-    """Return the value of one option, checked against its range or choices."""
+    """Parse one option, checked against its range or choices."""
     if name in RANGES:
         value = _parse_number(text, *RANGES[name])
         if name in INTEGERS and value != int(value):

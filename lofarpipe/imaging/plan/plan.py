@@ -1,4 +1,4 @@
-"""The imaging plan: image sizes, averaging, output channels, each with its reason and its predicted cost."""
+"""The imaging plan: image sizes, averaging and output channels, with reasons and predicted losses."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ MIN_CHANNELS_OUT = 2
 
 
 def count_channels_out(lowest_hz: float, highest_hz: float, averaged_channels: int) -> int:
-    """Return the number of output channels between two band edges; it never falls when the band grows.
+    """Return the number of output channels between two band edges, monotonic in the bandwidth.
 
-    One for every started 6 % in frequency, so that the primary beam and the spectra of sources change little within
-    one; at least 2, but never more than there are channels after averaging.
+    One per started 6 % in frequency, so that the primary beam and source spectra change little within a channel; at
+    least 2, and at most the number of channels after averaging.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def count_channels_out(lowest_hz: float, highest_hz: float, averaged_channels: i
 
 
 def channel_findings(sets: Sequence[SetMetadata], channels_out: float) -> list[str]:
-    """Return whether more output channels are asked for than the sets have channels."""
+    """Return a finding if more output channels are requested than the sets have."""
     channels = len({hz for one in sets for hz in one.frequencies_hz})
     if channels_out <= channels:
         return []
@@ -72,9 +72,9 @@ ELEVATION_TIMES = 9
 
 
 def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "copies") -> ImagingPlan:
-    """Return the plan for imaging these measurement sets together.
+    """Make the plan for joint imaging of measurement sets.
 
-    ``copies_dir`` is where copies will be of those that DP3 cannot read as they are, or would average wrongly.
+    ``copies_dir`` is the directory for copies of sets that DP3 cannot read or would average incorrectly.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "co
 
 
 def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, PlannedCopy]:
-    """Return the copies that DP3 is to be given, by the path of the set; each has a name of its own."""
+    """Return the copies for DP3, by path of the original set, with unique names."""
     copies: dict[str, PlannedCopy] = {}
     for survey in surveys:
         reasons = why_copied(survey)
@@ -112,12 +112,12 @@ def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, Plan
 
 
 def table_name(name: str) -> str:
-    """Return a name for a measurement set by which other programs take it for one."""
+    """Return a file name that other programs recognise as a measurement set."""
     return name if name.lower().endswith(".ms") else f"{name}.ms"
 
 
 def _mean_elevation_rad(observation: Observation) -> float:
-    """Return the mean elevation of the field over the time observed; it must be up all the time."""
+    """Return the mean elevation of the field, which must stay above the horizon."""
     lowest = [block[0] for block in observation.blocks]
     elevations = elevation_rad(lowest[0], block_times_s(lowest, ELEVATION_TIMES))
     if elevations.min() <= 0:
@@ -129,7 +129,7 @@ def _mean_elevation_rad(observation: Observation) -> float:
 
 
 def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
-    """Return the beam at the lowest channel; a formula's width where the historical rules are asked for."""
+    """Return the beam at the lowest channel, or the formula's width under the historical rules."""
     diameter_m = options.station_diameter_m or None
     if options.averaging == "historical":
         return FieldBeam(0.0, 0.0, "formula", "not used by the historical rules")
@@ -142,15 +142,15 @@ def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
         return field_beam([first, *lowest[1:]], observation.lowest_channel_hz, diameter_m)
 
 
-DYSCO_WEIGHT_BITS = (12, 16)  # its own default, and its most
-WEIGHT_STEPS = 40  # in which a low weight is to be rounded, at least
+DYSCO_WEIGHT_BITS = (12, 16)  # bits: default and maximum of Dysco
+WEIGHT_STEPS = 40  # minimum steps of rounding for a low weight
 LEAST_PIXELS_PER_BEAM = 3.0  # across its FWHM
 WIDE_CHANNEL = 2 * MAX_RELATIVE_WIDTH  # of an output channel, ln(highest / lowest frequency)
 
 
 @dataclass(frozen=True)
 class PlannedCopy:
-    """A copy of a set for DP3 in its place: its path, and the changes in it."""
+    """A corrected copy of a set for DP3: path and changes."""
 
     path: str
     reasons: tuple[str, ...]
@@ -158,10 +158,10 @@ class PlannedCopy:
 
 @dataclass(frozen=True)
 class Observation:
-    """All sets of an observation: by subband (rising frequency), by time block, and by group that DP3 reads at once.
+    """The sets of an observation by subband (ascending frequency), time block, and DP3 group.
 
-    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, the set averaged in
-    its place, and ``weights``, its low and its highest weight.
+    ``lowest_hz`` and ``highest_hz`` are the outer edges of the band. By path of a set: ``copies``, the corrected copy
+    for averaging, and ``weights``, its low and its highest weight.
     """
 
     groups: list[list[SetMetadata]]
@@ -190,12 +190,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class ImagingPlan:
-    """The decisions for an observation, and their cost."""
+    """The planned settings of an observation, and their predicted losses."""
 
     observation: Observation
     options: PlanOptions
     beam: FieldBeam
-    width: FieldWidth  # the beam's width that the sizes come from, at the lowest frequency
+    width: FieldWidth  # beam width at the lowest frequency, the basis of the sizes
     sizes: list[ImageSizes]  # one per subband
     angles: FieldAngles
     limits: AveragingLimits
@@ -223,7 +223,7 @@ class ImagingPlan:
 
     @property
     def weight_bits(self) -> list[tuple[int, str]]:
-        """The bits of a weight in each averaged set, and why."""
+        """The bits per weight in each averaged set, with reasons."""
         return [
             weight_bits(group, self.timestep_s, self.observation.weights) for group in self.observation.concat_groups
         ]
@@ -239,9 +239,9 @@ def observe(
     copies: Mapping[str, PlannedCopy] = MappingProxyType({}),
     weights: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> Observation:
-    """Return the sets in their order, after a check that they can be imaged together.
+    """Check that sets can be imaged together, and return them grouped.
 
-    ``copies`` and ``weights`` are those of `Observation`.
+    For ``copies`` and ``weights`` see `Observation`.
 
     Raises
     ------
@@ -270,15 +270,15 @@ def observe(
 def make_plan(
     observation: Observation, beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float = math.pi / 2
 ) -> ImagingPlan:
-    """Return the plan for imaging all sets of an observation together.
+    """Make the plan for joint imaging of all sets of an observation.
 
-    ``beam`` is that of the lowest channel. ``mean_elevation_rad`` is only used by the historical rules. A sample of
+    ``beam`` is at the lowest channel. ``mean_elevation_rad`` is only used by the historical rules. A sample of
     uvw, weights and flags is read from some of the sets.
 
     Raises
     ------
     PlanError
-        If more output channels are asked for than there are, or the image is wider than the sky.
+        If more output channels are requested than available, or the image is wider than the sky.
     MeasurementSetError
         If nothing unflagged is found.
     ValueError
@@ -316,14 +316,14 @@ def make_plan(
 
 
 def _size_frequency_hz(metadata: SetMetadata, options: PlanOptions) -> float:
-    """Return the frequency that a subband's image size is for: its lowest channel, once its reference frequency."""
+    """Return the frequency for a subband's image size: its lowest channel (historical: reference frequency)."""
     return metadata.ref_frequency_hz if options.averaging == "historical" else float(metadata.frequencies_hz.min())
 
 
 def _field_width(
     observation: Observation, beam: FieldBeam, options: PlanOptions, mean_elevation_rad: float
 ) -> FieldWidth:
-    """Return the beam's width at the lowest frequency, from the beam, or by the historical rule."""
+    """Return the beam width at the lowest frequency, measured or by the historical rule."""
     first = observation.first
     if options.averaging != "historical":
         return FieldWidth(beam.fwhm_x_deg, beam.fwhm_y_deg, observation.lowest_channel_hz)
@@ -335,7 +335,7 @@ def _field_width(
 def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngles, options: PlanOptions) -> Steps:
     """Return the averaging steps, from the smearing limits or by the historical rule."""
     first = observation.first
-    # One subband alone must keep two channels: the image is made of two output channels at least.
+    # A single subband keeps two channels: an image needs at least two output channels.
     least_channels = math.ceil((options.channels_out or MIN_CHANNELS_OUT) / len(observation.groups))
     if options.averaging != "historical":
         ntimes = min(one.ntimes for block in observation.blocks for one in block)
@@ -349,12 +349,12 @@ def _steps(observation: Observation, predictor: LossPredictor, angles: FieldAngl
 
 
 def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) -> int:
-    """Return the number of output channels: never more than there are channels after averaging.
+    """Return the number of output channels, at most the channels after averaging.
 
     Raises
     ------
     PlanError
-        If more were asked for.
+        If more are requested.
     """
     averaged = sum(len(group[0].frequencies_hz) for group in observation.groups) // steps.frequency.step
     if options.channels_out > averaged:
@@ -372,10 +372,10 @@ def _channels_out(observation: Observation, steps: Steps, options: PlanOptions) 
 def weight_bits(
     group: Sequence[SetMetadata], timestep_s: float, weights: Mapping[str, tuple[float, float]]
 ) -> tuple[int, str]:
-    """Return the bits of a weight that DP3 is to write for sets that it reads at once, 0 for all of a float, and why.
+    """Return the bits per weight for a DP3 group (0: full float), and the reason.
 
-    Source: DP3 6.6 with Dysco: it aborts on weights of a set with one slot; the weights of a slot are rounded to
-    multiples of a 4095th, or 65535th, of the highest one. Tried with subbands of 30 to 10,000 times the weight.
+    Source: DP3 6.6 with Dysco aborts on weights of a single slot, and rounds weights of a slot to multiples of 1/4095
+    or 1/65535 of the highest. Tested with subbands of 30 to 10,000 times the weight.
     """
     times, ranges = group[0].times, [weights[one.path] for one in group if one.path in weights]
     if math.ceil(times.grid_slots * times.step_s / timestep_s - 1e-3) <= 1:
@@ -419,8 +419,8 @@ def plan_warnings(plan: ImagingPlan) -> list[str]:
 
 
 def _set_warnings(observation: Observation) -> list[str]:
-    """Return of which sets a copy is averaged, and which are averaged alone."""
-    alike: dict[str, list[tuple[str, str]]] = {}  # reasons that differ in numbers only
+    """Return notes on sets averaged from a copy, and on sets averaged alone."""
+    alike: dict[str, list[tuple[str, str]]] = {}  # merge reasons that differ only in numbers
     for path, copy in observation.copies.items():
         reason = "; ".join(copy.reasons)
         alike.setdefault(re.sub(r"[\d.]+", "", reason), []).append((Path(path).name, reason))
@@ -438,7 +438,7 @@ def _set_warnings(observation: Observation) -> list[str]:
 
 
 def _width_warnings(plan: ImagingPlan) -> list[str]:
-    """Return whether the user's output channels are so wide that IDG, which takes one beam for each, is off by more.
+    """Return a note if the user's output channels are too wide for IDG's single beam per channel.
 
     Measured with WSClean 3.1: one channel of 130 to 160 MHz is up to 3 % too bright where the beam is 0.3, and 6 % at
     0.13 (tests/pipelines/test_idg_pipeline.py).
@@ -454,10 +454,10 @@ def _width_warnings(plan: ImagingPlan) -> list[str]:
 
 
 def _cell_warnings(plan: ImagingPlan) -> list[str]:
-    """Return whether the pixels are too wide for the fringes, or for the beam where the user has set their width.
+    """Return a note if pixels are too wide for the fringes, or (if set by the user) for the beam.
 
-    The longest baseline needs two pixels for each fringe. The beam has the curvature of the dirty one at its top, which
-    the weighted rms baseline b gives: FWHM = 2 sqrt(ln 2) / (pi b).
+    The longest baseline needs two pixels per fringe. The restoring beam has the peak curvature of the dirty beam, given
+    by the weighted rms baseline b: FWHM = 2 sqrt(ln 2) / (pi b).
     """
     cellsize_deg, lengths = plan.options.cellsize_highres_deg, plan.predictor.baselines
     if coarse := coarse_cells(cellsize_deg, max(plan.predictor.sample.longest_lambda, lengths.max_lambda)):

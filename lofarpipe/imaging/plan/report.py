@@ -1,4 +1,4 @@
-"""The imaging plan as a person reads it: every number with its unit, where it is from, and why; and as mapfiles.
+"""The imaging plan as a readable report (value, unit, source and reason of each number) and as mapfiles.
 
 The mapfiles have their historical names and units.
 """
@@ -34,7 +34,7 @@ class Quantity:
 
 
 def plan_quantities(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield every number of the plan, in the order in which they follow from each other."""
+    """Yield all quantities of the plan, in order of derivation."""
     yield from _observation(plan)
     yield from _field(plan)
     yield from _uv_coverage(plan)
@@ -112,7 +112,7 @@ def _uv_coverage(plan: ImagingPlan) -> Iterator[Quantity]:
 
 
 def _smearing_limits(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield how far averaging may go."""
+    """Yield the limits of averaging."""
     options = plan.options
     formula = {
         "peak": "dnu / nu = omega dt = sqrt(12 L1) / (pi theta b_rms), L1 = 1 - sqrt(1 - L)",
@@ -144,7 +144,7 @@ def _step(name: str, step: AveragingStep) -> Quantity:
 
 
 def _channels(plan: ImagingPlan) -> Iterator[Quantity]:
-    """Yield how the band is divided for cleaning."""
+    """Yield the division of the band for cleaning."""
     bands = "one for every ten subbands; nothing uses it"
     yield Quantity("nbands", plan.nbands, "", "subbands", bands)
     rule = "one for every started 6 % in frequency, at least 2, at most the channels after averaging"
@@ -205,7 +205,7 @@ def plan_summary(plan: ImagingPlan) -> list[str]:
 
 
 def plan_as_dict(plan: ImagingPlan, more: Sequence[Quantity] = ()) -> dict[str, Any]:
-    """Return the plan as plain values, ready for JSON; with ``more`` that others decided."""
+    """Return the plan as plain values for JSON, merged with ``more``."""
     quantities = {}
     for quantity in (*plan_quantities(plan), *more):
         fields = dataclasses.asdict(quantity)
@@ -224,7 +224,7 @@ def plan_as_dict(plan: ImagingPlan, more: Sequence[Quantity] = ()) -> dict[str, 
 
 
 def _as_text(value: Any, depth: int = 0) -> str:
-    """Return JSON in which a dictionary of plain values takes one line, so that quantities read as a table."""
+    """Format JSON with flat dictionaries on one line, so that quantities read as a table."""
     pad = "  " * (depth + 1)
     if isinstance(value, dict) and depth < 3 and any(isinstance(one, dict | list) for one in value.values()):
         items = [f"{pad}{json.dumps(key)}: {_as_text(one, depth + 1)}" for key, one in value.items()]
@@ -235,7 +235,7 @@ def _as_text(value: Any, depth: int = 0) -> str:
 
 
 def write_json(plan: ImagingPlan, path: Path, more: Sequence[Quantity] = ()) -> None:
-    """Write the plan, and ``more`` that others decided, as JSON; the file appears when it is complete."""
+    """Write the plan, merged with ``more``, as JSON; the file appears when complete."""
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_text(_as_text(plan_as_dict(plan, more)) + "\n")
     unfinished.replace(path)
@@ -264,20 +264,20 @@ MAP_SUFFIXES = {
     "copied_mapfile": "_copied",
     "copies_mapfile": "_copies",
 }
-COPY_MAPS = ("copied_mapfile", "copies_mapfile")  # in which sets that are not copied are to be skipped
+COPY_MAPS = ("copied_mapfile", "copies_mapfile")  # maps in which sets without a copy are skipped
 
 
 def _list_text(paths: Iterable[str]) -> str:
-    """Return several sets as one entry of a map."""
+    """Format several sets as one entry of a map."""
     return "[" + ",".join(paths) + "]"
 
 
 def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
     """Return the entries of every map, by key of the result: paths, sizes in pixels, steps in Hz and s, counts.
 
-    ``groupmap``: the sets of each subband; ``timegroups``: those of a time block that DP3 reads at once, both by rising
-    frequency; ``weightbits`` has an entry for each of these. The sizes without ``deep`` have one entry per subband,
-    ``freqstep`` and ``timestep`` one per set. Where a set is copied, the copy stands in all of them.
+    ``groupmap``: the sets of each subband; ``timegroups``: the DP3 groups of each time block, both in ascending
+    frequency; ``weightbits`` has one entry per group. The sizes without ``deep`` have one entry per subband,
+    ``freqstep`` and ``timestep`` one per set. A corrected copy replaces its set in all maps.
     """
     groups, options, observation = plan.observation.groups, plan.options, plan.observation
     copies = {path: copy.path for path, copy in observation.copies.items()}
@@ -311,7 +311,7 @@ def map_payloads(plan: ImagingPlan) -> dict[str, list[str]]:
 
 
 def write_maps(plan: ImagingPlan, stem: Path) -> dict[str, str]:
-    """Write all maps, named ``stem`` plus a suffix; return the name of each by its key."""
+    """Write all maps, named ``stem`` plus suffix; return their names by key."""
     copies, singles = plan.observation.copies, [one.path for group in plan.observation.groups for one in group]
     mapfiles = {}
     for key, payload in map_payloads(plan).items():

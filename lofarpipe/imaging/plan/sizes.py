@@ -1,4 +1,4 @@
-"""How large the images of a field are, from the width of the beam."""
+"""Image sizes of a field from the beam width."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FieldWidth:
     frequency_hz: float
 
     def at(self, frequency_hz: float) -> FieldWidth:
-        """Return the widths at another frequency; a beam is as wide as the wavelength is long."""
+        """Return the widths at another frequency, proportional to wavelength."""
         factor = self.frequency_hz / frequency_hz
         return FieldWidth(self.x_deg * factor, self.y_deg * factor, frequency_hz)
 
@@ -73,7 +73,7 @@ def _size(width: FieldWidth, fieldsize: float, cellsize_deg: float, options: Pla
 def _historical_size(
     width: FieldWidth, fieldsize: float, cellsize_deg: float, options: PlanOptions
 ) -> tuple[Size, Size]:
-    """Return a size and the padded size by the historical rule, which had no smallest size."""
+    """Return a size and the padded size by the historical rule, without a minimum."""
     smallest = _smallest_side(options)
     fieldsize = max(fieldsize, (smallest + 0.5) * cellsize_deg / width.x_deg)
     sizes = historical.historical_image_sizes(
@@ -88,7 +88,7 @@ def _smallest_side(options: PlanOptions) -> int:
 
 
 def coarse_cells(cellsize_deg: float, longest_lambda: float) -> str:
-    """Return that pixels are wider than half the fringe of the longest baseline, wavelengths; "" if they are not."""
+    """Return a note if pixels are wider than half the fringe of the longest baseline, wavelengths; otherwise ""."""
     widest_deg = math.degrees(1 / (2 * longest_lambda))
     if cellsize_deg <= widest_deg:
         return ""
@@ -100,7 +100,7 @@ def coarse_cells(cellsize_deg: float, longest_lambda: float) -> str:
 
 
 def field_angles(size: Size, cellsize_deg: float, width: FieldWidth) -> FieldAngles:
-    """Return the angles at which losses are predicted; an image's pixels are steps in direction cosines.
+    """Return the angles for loss predictions; pixels are steps in direction cosines.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Losses by averaging: bandwidth and time smearing, and the limits of averaging.
+"""Bandwidth and time smearing, and the limits of averaging.
 
 Directions are direction cosines (l, m); baselines are in wavelengths at the middle of a channel and a time slot.
-A loss is the part of a source's peak that is gone: 0.05 leaves 95 %.
+A loss is the lost fraction of a source's peak: 0.05 leaves 95 %.
 Source of every formula here: Bridle & Schwab 1999, ASP Conf. 180, ch. 18; Thompson, Moran & Swenson, ch. 6.
 """
 
@@ -26,7 +26,7 @@ LOW_DECLINATION_FACTOR = 1.3  # time smearing over the polar value, simulated fo
 
 @dataclass(frozen=True)
 class AveragingLimits:
-    """The widest channel and the longest time slot that keep the loss within a limit."""
+    """The widest channel and the longest time slot within a loss limit."""
 
     channel_width_hz: float
     timestep_s: float
@@ -36,7 +36,7 @@ class AveragingLimits:
 class PeakLoss:
     """The loss of the peak of a source at one distance from the phase centre, 0 to 1.
 
-    ``bandwidth`` and ``time`` are each axis alone, ``total`` both together; means over position angles.
+    ``bandwidth`` and ``time`` are the losses of one axis, ``total`` of both; means over position angles.
     ``worst_angle`` is the total at the worst position angle.
     """
 
@@ -60,7 +60,7 @@ def gaussian_loss(beta: float) -> float:
     ``beta`` is (channel width / frequency) * (distance / FWHM of the synthesized beam), or its counterpart in time.
     """
     scaled = beta * math.sqrt(LN2)
-    if scaled < 1e-4:  # the series, where the quotient loses its digits
+    if scaled < 1e-4:  # series expansion, where the quotient loses precision
         return scaled**2 / 3
     return 1.0 - math.sqrt(math.pi) / (2 * scaled) * math.erf(scaled)
 
@@ -83,7 +83,7 @@ def invert_sinc_loss(loss: float) -> float:
 
 
 def loss_per_axis(loss: float) -> float:
-    """Return the loss that each of frequency and time may cause, when ``loss`` is shared equally."""
+    """Return the loss allowed per axis, when ``loss`` is shared equally by frequency and time."""
     return 1.0 - math.sqrt(1.0 - loss)
 
 
@@ -126,9 +126,9 @@ def _limits(turns: float, theta_rad: float, frequency_hz: float, baseline_lambda
 
 
 def for_declination(limits: AveragingLimits, declination_rad: float) -> AveragingLimits:
-    """Return the limits with the time step shortened near the equator, where sources cross the fringes faster.
+    """Shorten the time step near the equator, where sources cross the fringes faster.
 
-    The time loss there is up to 1.3 times that of a polar field; above 10 deg it is never more than that of the pole.
+    The time loss there is up to 1.3 times that of a polar field; above 10 deg it never exceeds the polar loss.
     """
     if abs(declination_rad) >= LOW_DECLINATION_RAD:
         return limits
@@ -138,7 +138,7 @@ def for_declination(limits: AveragingLimits, declination_rad: float) -> Averagin
 def closed_form_loss(
     b_rms_lambda: float, theta_rad: float, frequency_hz: float, channel_width_hz: float, timestep_s: float
 ) -> PeakLoss:
-    """Return the loss that a Gaussian uv distribution of the same rms baseline would give, for a field at the pole."""
+    """Return the loss for a Gaussian uv distribution of the same rms baseline and a field at the pole."""
     reach = theta_rad * b_rms_lambda / BEAM_TIMES_BASELINE
     bandwidth = gaussian_loss(reach * channel_width_hz / frequency_hz)
     time = gaussian_loss(reach * EARTH_ROTATION_RAD_S * timestep_s)
@@ -177,10 +177,10 @@ def weighted_loss(
 ) -> PeakLoss:
     """Return the loss of the peak of a source at ``theta_rad`` from the phase centre, summed over visibilities.
 
-    The sum of weight * sinc(delay) * sinc(fringe rate) over the sum of weights: the dirty peak of a point source that
-    was averaged, over that of one that was not. ``uvw_lambda`` (row, 3) in wavelengths at ``frequency_hz`` (row,);
-    ``weights`` (row,) are the imaging weights. Half a circle of position angles suffices: (l, m) and (-l, -m) agree
-    but for the w term.
+    The sum of weight * sinc(delay) * sinc(fringe rate) over the sum of weights: the ratio of a point source's dirty
+    peaks with and without averaging. ``uvw_lambda`` (row, 3) in wavelengths at ``frequency_hz`` (row,); ``weights``
+    (row,) are the imaging weights. Half a circle of position angles suffices: (l, m) and (-l, -m) agree but for the w
+    term.
 
     Raises
     ------
@@ -220,10 +220,10 @@ def worst_baseline_loss(
     channel_width_hz: float,
     timestep_s: float,
 ) -> float:
-    """Return the larger of the two losses of the longest baseline; the two never peak at the same position angle.
+    """Return the larger of the longest baseline's two losses, which peak at different position angles.
 
-    ``turning_lambda`` is the length that counts in time, see `max_turning_lambda`. Past the first null of the sinc the
-    visibility is lost altogether, which is returned as 1.
+    ``turning_lambda`` is the effective length for time smearing, see `max_turning_lambda`. Beyond the first null of the
+    sinc the loss is 1.
     """
     over_channel, _ = phase_turns(b_max_lambda, theta_rad, frequency_hz, channel_width_hz, timestep_s)
     _, over_slot = phase_turns(turning_lambda, theta_rad, frequency_hz, channel_width_hz, timestep_s)
@@ -231,9 +231,9 @@ def worst_baseline_loss(
 
 
 def max_turning_lambda(uvw_lambda: Floats, declination_rad: float) -> float:
-    """Return the largest speed of a baseline in the uv plane over that of the Earth, wavelengths.
+    """Return the largest speed of a baseline in the uv plane divided by the Earth's rotation rate, wavelengths.
 
-    Longer than any projected baseline where a long baseline is seen end-on.
+    It exceeds any projected length if a long baseline is seen end-on.
     """
     u, v, w = np.moveaxis(uvw_lambda, -1, 0)
     sin_d, cos_d = math.sin(declination_rad), math.cos(declination_rad)

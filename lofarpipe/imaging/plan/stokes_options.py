@@ -1,4 +1,4 @@
-"""The options of full-Stokes imaging: text from a parset, as values; all that is wrong with them together."""
+"""Options of full-Stokes imaging, parsed from parset texts; all errors are reported together."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lofarpipe.support.parset import split_list
 
 NONE = "none"
 LOWEST_ROBUST, HIGHEST_ROBUST = -2.0, 2.0  # uniform and natural. Source: D. Briggs, PhD thesis, 1995
-LARGEST_SCALE = 4  # of the image's width, 1 / so much
+LARGEST_SCALE = 4  # inverse fraction of the image's width
 CHANNELS = "channels"
-BY_PLAN = 0  # of imsize and cell_arcsec: auto
+BY_PLAN = 0  # imsize and cell_arcsec: auto
 SIGMA = "sigma"
 JANSKY = {"": 1.0, "Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
 
 
 @dataclass(frozen=True)
 class StokesOptions:
-    """Options of pipelines/meerkat.parset for the images; their meaning is documented there."""
+    """Imaging options of pipelines/meerkat.parset, documented there."""
 
     vis: str
     outdir: str
@@ -33,7 +33,7 @@ class StokesOptions:
     mfs_robust: tuple[float, ...] = (-0.5, 0.4)
     channel_robust: tuple[float, ...] = (0.0,)
     frequency_range_mhz: tuple[float, float] = (886.0, 1680.0)
-    channel_width_mhz: float = 2.5078  # negative: so many channels of the set
+    channel_width_mhz: float = 2.5078  # negative: number of channels of the set
     channels: str = "all"
     mfs_range_mhz: tuple[float, float] = (886.0, 1380.0)
     mfs_minuv_lambda: float = 300.0
@@ -66,9 +66,9 @@ class StokesOptions:
 
 
 def read_stokes_options(texts: Mapping[str, str]) -> tuple[StokesOptions | None, list[str]]:
-    """Return the options, None if one cannot be read, and a line for each that is wrong.
+    """Return the options (None on a parse error), and one line per problem.
 
-    Those that are not in ``texts`` have their default, but for ``vis`` and ``outdir``, which are needed.
+    Options missing from ``texts`` get their defaults, except the required ``vis`` and ``outdir``.
     """
     names = {one.name for one in fields(StokesOptions)}
     findings = [f"{name}: no such option{nearest(name, names)}" for name in texts if name not in names]
@@ -145,7 +145,7 @@ def _robusts(text: str) -> tuple[float, ...]:
 
 
 def _width(text: str) -> float:
-    """Return a width in MHz, or minus a number of the set's channels."""
+    """Return a width in MHz, or the negative number of the set's channels."""
     number, unit = text.removesuffix(CHANNELS), text.endswith(CHANNELS)
     try:
         return -float(_integer(1)(number.strip())) if unit else _number(1e-6, 1e5)(number)

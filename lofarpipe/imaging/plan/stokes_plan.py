@@ -1,4 +1,4 @@
-"""The plan of full-Stokes imaging of one measurement set: channels, batches, joined channels, each with its reason."""
+"""The full-Stokes imaging plan of one measurement set: channels, batches and joined channels, with reasons."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lofarpipe.support.dataclass import dataclass
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
 MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
-PADDING = 1.2  # of the image, by default
+PADDING = 1.2  # default of the image
 # Across the smallest beam, and what a plan takes. Source: doc/spec/meerkat.md, section 2
 FEWEST_PIXELS, MOST_PIXELS, PLANNED_PIXELS = 3.0, 8.0, 5.0
 WIDTH_TOLERANCE = 1e-3
@@ -45,7 +45,7 @@ FWHM_RMS = 2 * math.sqrt(math.log(2)) / math.pi
 
 @dataclass(frozen=True)
 class StokesPlan:
-    """Decisions about one set; ``counts`` are usable visibilities of each window and channel in a sample."""
+    """Planned settings of one set; ``counts`` are sampled usable visibilities per window and channel."""
 
     options: StokesOptions
     band: BandSet
@@ -53,9 +53,9 @@ class StokesPlan:
     batches: tuple[OutputBatch, ...]
     joined_edges_hz: tuple[float, ...]
     mfs_channels: tuple[int, int]  # among the distinct frequencies in rising order, end exclusive
-    beam_arcsec: float  # the smallest, about
+    beam_arcsec: float  # estimate of the smallest beam
     warnings: tuple[str, ...] = field(default=())
-    wish: StokesOptions | None = None  # the options before the plan took size and cell
+    wish: StokesOptions | None = None  # options before size and cell were chosen
 
     @property
     def products(self) -> Path:
@@ -64,7 +64,7 @@ class StokesPlan:
 
     @property
     def label_count(self) -> int:
-        """The highest number of a channel of the whole plan, which decides how many digits names have."""
+        """The highest channel number of the plan, which sets the number of digits in names."""
         return self.channels[-1].index if self.channels else 0
 
 
@@ -74,7 +74,7 @@ def frequencies_by_window(band: BandSet) -> dict[int, Floats]:
 
 
 def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | None, list[str]]:
-    """Return the plan, None if nothing can be imaged, and a line for each thing that is wrong."""
+    """Return the plan (None if nothing can be imaged), and one line per problem."""
     frequencies, counts = frequencies_by_window(band), count_visibilities(band)
     sampled = {window.number: count for window, count in zip(band.windows, counts, strict=True)}
     if not any(count.any() for count in counts) and (reason := why_empty(band)):
@@ -114,7 +114,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
 
 
 def _with_width(options: StokesOptions, band: BandSet) -> StokesOptions:
-    """Return options with a channel width in MHz where it is a number of the set's channels.
+    """Convert a channel width given in channels of the set to MHz.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputC
 def _empty_findings(
     options: StokesOptions, band: BandSet, channels: list[OutputChannel], sampled: Mapping[int, NDArray[np.int64]]
 ) -> list[str]:
-    """Return which range has no visibility that can be imaged; all are read only where a sample has none."""
+    """Return findings about ranges without usable visibilities; all are read only if a sample has none."""
     ranges = {"mfs_range_mhz": tuple(1e6 * mhz for mhz in options.mfs_range_mhz)} if options.mfs_robust else {}
     if options.channel_robust:
         ranges["frequency_range_mhz"] = (channels[0].low_hz, channels[-1].high_hz)
@@ -173,7 +173,7 @@ def band_edges_hz(band: BandSet) -> tuple[float, float]:
 
 
 def _merge_findings(band: BandSet) -> list[str]:
-    """Return that windows overlap, which cannot be joined into one."""
+    """Return a finding if windows overlap and cannot be merged."""
     spans = sorted(
         (float(w.frequencies_hz.min()) - w.width_hz / 2, float(w.frequencies_hz.max()) + w.width_hz / 2, w.number)
         for w in band.windows
@@ -189,7 +189,7 @@ def _merge_findings(band: BandSet) -> list[str]:
 def _joined(
     options: StokesOptions, frequencies: Mapping[int, Floats], sampled: Mapping[int, NDArray[np.int64]]
 ) -> tuple[list[float], tuple[int, int]]:
-    """Return the edges of the joined channels, and the place of their range among the distinct frequencies."""
+    """Return the edges of the joined channels, and their index range in the distinct frequencies."""
     low_hz, high_hz = (1e6 * mhz for mhz in options.mfs_range_mhz)
     with_data = np.unique(np.concatenate([hz[sampled[window] > 0] for window, hz in frequencies.items()]))
     edges_hz = joined_channel_edges(with_data, low_hz, high_hz, options.mfs_channels_out)
@@ -206,7 +206,7 @@ def _batches(options: StokesOptions, channels: list[OutputChannel]) -> list[Outp
 
 
 def imaged_edges_hz(options: StokesOptions, band: BandSet) -> tuple[float, float]:
-    """Return the lowest and the highest frequency that is imaged, Hz."""
+    """Return the lowest and the highest imaged frequency, Hz."""
     lowest, highest = band_edges_hz(band)
     ranges = [options.frequency_range_mhz] * bool(options.channel_robust)
     ranges += [options.mfs_range_mhz] * bool(options.mfs_robust)
@@ -219,22 +219,22 @@ def primary_beam_deg(options: StokesOptions, band: BandSet) -> float:
     Raises
     ------
     ValueError
-        If the set does not have the size of its dishes.
+        If the set lacks dish diameters.
     """
-    from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg  # which brings the sets of LOFAR
+    from lofarpipe.imaging.beam.width import DEFAULT_ALPHA, station_fwhm_deg  # lazy: loads LOFAR modules
 
     return station_fwhm_deg(imaged_edges_hz(options, band)[0], band.dish_m, DEFAULT_ALPHA)
 
 
 def sized(options: StokesOptions, band: BandSet) -> StokesOptions:
-    """Return options with a number for size and cell where the plan is to take them.
+    """Choose image size and cell where they are ``auto``.
 
     The beam of Briggs weights depends on the width of the image in angle, not on its cells.
 
     Raises
     ------
     ValueError
-        If the size is to be taken and the set does not have the size of its dishes.
+        If the size is ``auto`` and the set lacks dish diameters.
     """
     cell_arcsec, size = options.cell_arcsec, options.imsize
     field_deg = 0.0 if size else FIELD_FWHM * primary_beam_deg(options, band)
@@ -248,7 +248,7 @@ def sized(options: StokesOptions, band: BandSet) -> StokesOptions:
 
 
 def smallest_beam_arcsec(options: StokesOptions, band: BandSet) -> float:
-    """Return about the FWHM of the smallest beam: at the highest frequency, with the lowest robust value."""
+    """Estimate the FWHM of the smallest beam: at the highest frequency and the lowest robust value."""
     u_m, v_m = sampled_uv(band)
     wavelength_m = LIGHT_M_S / imaged_edges_hz(options, band)[1]
     u, v = u_m / wavelength_m, v_m / wavelength_m
@@ -303,7 +303,7 @@ def _set_warnings(options: StokesOptions, band: BandSet) -> list[str]:
 
 
 def _width_warnings(options: StokesOptions, band: BandSet) -> list[str]:
-    """Return that output channels are narrower than those of the set, so that many of them have none."""
+    """Return a note if output channels are narrower than the set's, so that many are blank."""
     widest_mhz = max(window.width_hz for window in band.windows) / 1e6
     if not options.channel_robust or options.channel_width_mhz >= widest_mhz * (1 - WIDTH_TOLERANCE):
         return []
@@ -368,7 +368,7 @@ def stokes_plan_as_dict(plan: StokesPlan) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Decision:
-    """A number of the plan, where it comes from, and why."""
+    """A number of the plan, with source and reason."""
 
     value: Any
     unit: str
@@ -421,7 +421,7 @@ def _sizes(plan: StokesPlan) -> dict[str, Decision]:
         fwhm_deg = primary_beam_deg(options, plan.band)
         width += f", {options.imsize * options.cell_arcsec / 3600 / fwhm_deg:.2g} primary beams of {fwhm_deg:.3g} deg"
         width += f" at {imaged_edges_hz(options, plan.band)[0] / 1e6:.0f} MHz"
-    except ValueError:  # of unknown dishes
+    except ValueError:  # unknown dish diameters
         pass
     return {
         "cell": Decision(
@@ -450,7 +450,7 @@ def stokes_plan_summary(plan: StokesPlan) -> list[str]:
 
 
 def set_stamp(path: str) -> str:
-    """Return a text that changes when a set is written: the newest time of the files of its tables, but for locks."""
+    """Return a fingerprint of a set: the newest modification time of its table files, without locks."""
     newest = 0
     for directory, _, names in os.walk(path):
         for name in names:
