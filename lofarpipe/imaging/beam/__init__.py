@@ -1,1 +1,1 @@
-"""The station beam: formula, EveryBeam, beams of a band, beams that were applied."""
+"""The station beam: formula, EveryBeam, beams over a band, applied beams."""

@@ -1,4 +1,4 @@
-"""The station beam that the visibilities of a set were corrected for, as DP3 notes it beside their column."""
+"""The station beam already corrected in the visibilities, as recorded by DP3 in column keywords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lofarpipe.support.dataclass import dataclass
 
 MODE_KEYWORD, DIRECTION_KEYWORD = "LOFAR_APPLIED_BEAM_MODE", "LOFAR_APPLIED_BEAM_DIR"
 FULL, ARRAY_FACTOR, ELEMENT, NONE, UNSTATED = "Full", "ArrayFactor", "Element", "None", ""
-# Values that DP3 6.6 reads, in any capitals. Source: tried with its applybeam and msin.
+# Values read by DP3 6.6, case-insensitive. Source: tests with its applybeam and msin.
 MODES = {
     "full": FULL,
     "default": FULL,
@@ -21,14 +21,14 @@ MODES = {
     "element": ELEMENT,
     "none": NONE,
 }
-LARGEST_OFFSET_RAD = 5e-5  # ten arcseconds: two directions that differ by less are one
+LARGEST_OFFSET_RAD = 5e-5  # ten arcseconds: tolerance of equal directions
 
 
 @dataclass(frozen=True)
 class AppliedBeam:
-    """The beam that was taken out of a column: its part, and the direction (J2000, radians) where one is stated.
+    """The beam corrected in a column: its mode, and the direction (J2000, radians) if recorded.
 
-    ``mode`` is one of the constants above; ``UNSTATED`` where the column has no keyword.
+    ``mode`` is one of the constants above; ``UNSTATED`` without a keyword.
     """
 
     column: str
@@ -36,9 +36,9 @@ class AppliedBeam:
     direction_rad: tuple[float, float] | None = None
 
     def is_complete_at(self, centre_rad: tuple[float, float]) -> bool:
-        """Whether the full beam was taken out there; a set that states nothing is taken to be calibrated, as is usual.
+        """Whether the full beam was corrected there; a set without keyword is assumed to be calibrated.
 
-        A correction in another direction leaves a beam that is not 1 at the centre.
+        After a correction in another direction the beam is not 1 at the centre.
         """
         if self.mode != FULL or self.direction_rad is None:
             return self.mode in (FULL, UNSTATED)
@@ -82,24 +82,24 @@ def imaged_column(columns: Iterable[str]) -> str:
 
 
 def read_applied_beam(path: str) -> AppliedBeam:
-    """Return the beam that a set's column was corrected for, of those that is imaged.
+    """Return the beam corrected in the imaged column of a set.
 
     Raises
     ------
     MeasurementSetError
-        If the set cannot be read, or the keyword has a value that DP3 does not know.
+        If the set cannot be read, or DP3 does not know the keyword's value.
     """
     with opened_set(path) as table:
         return applied_beam_in(path, table, imaged_column(table.colnames()))
 
 
 def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
-    """Return the beam that a column of an open set was corrected for.
+    """Return the beam corrected in a column of an open set.
 
     Raises
     ------
     MeasurementSetError
-        If the keyword has a value that DP3 does not know, or the direction of the correction is missing.
+        If DP3 does not know the keyword's value, or the direction of the correction is missing.
     """
     keywords = dict(table.getcolkeywords(column)) if column in table.colnames() else {}
     if MODE_KEYWORD not in keywords:
@@ -120,9 +120,9 @@ def applied_beam_in(path: str, table: Any, column: str) -> AppliedBeam:
 
 
 def _direction_rad(measure: Any) -> tuple[float, float] | None:
-    """Return right ascension and declination, J2000, of a direction measure, in whatever unit and frame it is written.
+    """Convert a direction measure of any unit and frame to right ascension and declination, J2000.
 
-    None where it is no direction, or in a frame that needs a time and a place.
+    None if it is not a direction, or its frame needs a time and a place.
     """
     from casacore.measures import measures
 

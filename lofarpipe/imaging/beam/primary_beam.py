@@ -1,4 +1,4 @@
-"""The primary beam of an image: the array's power beam per output channel, weighted as the image is."""
+"""The primary beam of an image: the array's power beam per output channel, with the image's weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ROWS_PER_BLOCK = 256
 class BeamCube:
     """Power beams on a coarse grid: for each output channel its parts, and their beams (part, node m, node l).
 
-    A channel without data has no part. ``source`` is "everybeam" or "formula", ``detail`` describes the beam
-    for people, ``warnings`` its limits.
+    A channel without data has no parts. ``source`` is "everybeam" or "formula", ``detail`` a description, ``warnings``
+    its limits.
     """
 
     grid: BeamGrid
@@ -39,7 +39,7 @@ class BeamCube:
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
     def centre(self, channel: int) -> float:
-        """Return the beam of an output channel at the centre of the image: 1 where the data were corrected for it."""
+        """Return the beam of an output channel at the image centre: 1 if the data were corrected for it."""
         weights = [part.weight for part in self.parts[channel]]
         middle = self.grid.nodes // 2
         return float(np.average([power[middle, middle] for power in self.powers[channel]], weights=weights))
@@ -63,20 +63,20 @@ def beam_cube(
     image
         Pixels and weighting of the image.
     centre_rad, reach
-        The image's centre, and how far it reaches from it in l and m, direction cosines.
+        The image's centre, and its half-extent in l and m, direction cosines.
     dish_diameter_m
-        Overrules the sets where the beam is made by formula.
+        Overrides the sets' diameters for a beam by formula.
     normalisation
         As of `StationBeams`.
 
-    Where a set has no beam model, a Gaussian by formula is made instead, with a warning.
+    If a set has no beam model, a Gaussian by formula is used, with a warning.
 
     Raises
     ------
     BeamError
         If a beam model cannot be loaded, or nothing unflagged is in the uv range.
     ValueError
-        If the beam must be made by formula, and no diameter is known or the field is not up.
+        If the beam is by formula, and no diameter is known or the field is below the horizon.
 
     Source: doc/spec/imaging.md, section 4, and the weighting of lofarpipe.imaging.weighting.pairs.
     """
@@ -88,7 +88,7 @@ def beam_cube(
 
 
 def _parts_of(stretches: Sequence[Stretch], channels: int) -> list[list[tuple[BandPart, list[Stretch]]]]:
-    """Return for each output channel the parts of its band, each with the stretches of time in it."""
+    """Return the parts of each output channel's band, with their stretches of time."""
     parts: list[list[tuple[BandPart, list[Stretch]]]] = [[] for _ in range(channels)]
     ordered = sorted(stretches, key=lambda one: (one.output_channel, one.piece))
     for (channel, _), group in groupby(ordered, key=lambda one: (one.output_channel, one.piece)):
@@ -102,10 +102,10 @@ def _parts_of(stretches: Sequence[Stretch], channels: int) -> list[list[tuple[Ba
 def band_parts(
     sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], image: ImageWeighting
 ) -> list[list[BandPart]]:
-    """Return the parts of every output channel's band; the middle where the content of a channel is unknown."""
+    """Return the parts of every output channel's band; only the centre if a channel's content is unknown."""
     try:
         weighed = _parts_of(weigh_pairs(sets, channels, image), len(channels))
-    except BeamError:  # nothing of the sets is in the image: it was made of others, or is blank
+    except BeamError:  # the image is blank, or was not made from these sets
         weighed = [[] for _ in channels]
     middles = [[BandPart(1.0, (channel.low_hz + channel.high_hz) / 2)] for channel in channels]
     return [[part for part, _ in of_channel] or middle for of_channel, middle in zip(weighed, middles, strict=True)]
@@ -118,7 +118,7 @@ def _cube_by_everybeam(
     image: ImageWeighting,
     normalisation: str,
 ) -> BeamCube:
-    """Return the mean of EveryBeam's power beams, each stretch of time and frequency weighted as in the image."""
+    """Return the mean of EveryBeam's power beams over stretches, with the image's weights."""
     stretches = weigh_pairs(sets, channels, image)
     beams = {path: StationBeams(path, normalisation) for path in dict.fromkeys(one.ms_path for one in stretches)}
     weighed = _parts_of(stretches, len(channels))
@@ -146,7 +146,7 @@ def _cube_by_everybeam(
 
 
 def _mean_power(beams: dict[str, StationBeams], grid: BeamGrid, stretches: Sequence[Stretch]) -> Floats:
-    """Return the mean beam of some stretches, with their weights."""
+    """Return the weighted mean beam of stretches."""
     weights = [float(one.weights.sum()) for one in stretches]
     powers = (beams[one.ms_path].power(grid, one.time_s, one.frequency_hz, one.weights) for one in stretches)
     total = sum(weight * power for weight, power in zip(weights, powers, strict=True))
@@ -161,7 +161,7 @@ def _cube_by_formula(
     without: Sequence[str],
     dish_diameter_m: float | None,
 ) -> BeamCube:
-    """Return Gaussians of the width given by formula for the parts of each output channel, with a warning."""
+    """Return Gaussian beams by formula for the parts of each output channel, with a warning."""
     parts = band_parts(sets, channels, image)
     gaussians = [
         [formula_beam(sets, part.frequency_hz, dish_diameter_m) for part in of_channel] for of_channel in parts
@@ -177,7 +177,7 @@ def _cube_by_formula(
 
 
 def resample(grid: BeamGrid, power: Floats, pixels_l: Floats, pixels_m: Floats) -> Iterator[tuple[slice, Floats]]:
-    """Yield a coarse beam at the pixels of an image, (rows, beam of these rows), block by block of rows.
+    """Interpolate a coarse beam to an image; yield blocks (rows, beam of these rows).
 
     ``power`` is (node m, node l); ``pixels_l`` of the image's columns and ``pixels_m`` of its rows are direction
     cosines, in either order. Quintic splines.

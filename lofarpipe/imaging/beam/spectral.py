@@ -1,10 +1,10 @@
-"""Beams over a band: the flux in an image and the frequency that it belongs to.
+"""Beams over a band: correction of fluxes to the reference frequency.
 
 An image of several channels is sum w b S / sum w of a source's spectrum S, w the weight and b the beam of each channel.
 With S a power law of the index a through S0 at f0 = sum w f / sum w that is S0 times B = sum w b (f/f0)^a / sum w, so
-divided by B it shows S0, the flux at f0, everywhere. The beam is wider at lower frequencies, so what is measured far
-from the centre is the flux at the effective frequency sum w b f / sum w b, which falls outwards; the index only carries
-it from there to f0, and an error of it counts by the logarithm of the ratio of both.
+divided by B it shows S0, the flux at f0, everywhere. The beam is wider at lower frequencies, so the measured flux far
+from the centre is that at the effective frequency sum w b f / sum w b, which decreases outwards. The index only
+extrapolates from there to f0, so its error enters with the logarithm of their ratio.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.dataclass import dataclass
 
-DEFAULT_INDEX = -0.7  # of synchrotron sources, as most are at these frequencies
+DEFAULT_INDEX = -0.7  # typical of synchrotron sources
 STEEPEST_INDEX = 5.0
 Plane = NDArray[np.float32]
-MAP_NAME_CHARACTERS = 60  # that fit into one card of a FITS header
+MAP_NAME_CHARACTERS = 60  # characters in one FITS card
 
 
 def index_findings(text: str) -> list[str]:
-    """Return the problem of a user's spectral index: a number, or the name of a FITS image."""
+    """Return the problems of a user's spectral index, a number or the name of a FITS image."""
     try:
         number = float(text)
     except ValueError:
@@ -50,42 +50,42 @@ def _map_findings(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class BandPart:
-    """A part of an output channel's band, so narrow that it has one beam: weight in the image, and mean frequency."""
+    """A part of an output channel's band with a single beam: weight in the image, and mean frequency."""
 
     weight: float
     frequency_hz: float
 
 
 def mean_frequency_hz(parts: Sequence[BandPart]) -> float:
-    """Return the mean frequency of some parts, with their weights."""
+    """Return the weighted mean frequency of parts."""
     return float(np.average([part.frequency_hz for part in parts], weights=[part.weight for part in parts]))
 
 
 @dataclass(frozen=True, eq=False)
 class SpectralIndex:
-    """The spectral index of the sources: one number, or one for each pixel; ``name`` is how the user gave it."""
+    """The spectral index of the sources: one number, or one per pixel; ``name`` is the user's text."""
 
     name: str
     value: float | Plane
 
     @property
     def is_number(self) -> bool:
-        """Whether it is the same for all sources."""
+        """Whether the index is the same for all sources."""
         return isinstance(self.value, float)
 
     @property
     def header_value(self) -> float | str:
-        """Value for the header of an image: the number, or the end of the map's name."""
+        """Value for an image header: the number, or the end of the map's name."""
         return self.value if isinstance(self.value, float) else self.name[-MAP_NAME_CHARACTERS:]
 
     def factor(self, ratio: float) -> Any:
-        """Return the flux at a frequency over that at another, ``ratio`` of both: ratio ** index."""
+        """Return the flux ratio for a frequency ratio: ratio ** index."""
         return ratio**self.value
 
 
 @dataclass(frozen=True, eq=False)
 class ChannelBeam:
-    """The beam of an output channel: ``mean``, for sources of some index relative to f0, and times the frequency."""
+    """The beam of an output channel: spectrally weighted ``mean`` relative to f0, and beam times frequency."""
 
     mean: Plane
     indexed: Plane
@@ -95,7 +95,7 @@ class ChannelBeam:
 def channel_beam(
     parts: Sequence[BandPart], planes: Iterable[Plane], index: SpectralIndex, reference_hz: float
 ) -> ChannelBeam:
-    """Return the beam of an output channel from those of the parts of its band, ``planes``."""
+    """Return the beam of an output channel from the beams ``planes`` of its parts."""
     mean: Any = np.float32(0)
     first, indexed = mean, mean
     total = sum(part.weight for part in parts)
@@ -108,25 +108,25 @@ def channel_beam(
 
 @dataclass
 class BandBeam:
-    """The beam of the image of the whole band, as the channels are added one by one."""
+    """The beam of the full-band image, accumulated channel by channel."""
 
     weight: float = 0.0
     _sums: dict[str, Any] = field(default_factory=dict)
 
     def add(self, weight: float, beam: ChannelBeam) -> None:
-        """Count a channel with the weight that it has in the image."""
+        """Add a channel with its weight in the image."""
         self.weight += weight
         for name in ("mean", "indexed", "frequency"):
             self._sums[name] = self._sums.get(name, np.float32(0)) + np.float32(weight) * getattr(beam, name)
 
     @property
     def indexed(self) -> Plane:
-        """The beam by which the image is to be divided."""
+        """The beam for division of the image."""
         return np.asarray(self._sums["indexed"] / np.float32(self.weight))
 
     @property
     def effective_frequency_hz(self) -> Plane:
-        """The frequency at which each pixel's flux was measured."""
+        """The effective frequency of each pixel."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self._sums["frequency"] / self._sums["mean"])
 
@@ -134,12 +134,12 @@ class BandBeam:
 def read_index(text: str, celestial: Any, shape: tuple[int, int]) -> SpectralIndex:
     """Return the spectral index for an image of ``shape`` whose world coordinates are ``celestial``.
 
-    A map is looked up at every pixel's direction; where it is blank, or does not reach, the default is taken.
+    A map is sampled at every pixel's direction; blank or uncovered pixels get the default.
 
     Raises
     ------
     PipelineError
-        If the text is neither a number nor a map that can be read.
+        If the text is neither a number nor a readable map.
     """
     findings = index_findings(text)
     if findings:

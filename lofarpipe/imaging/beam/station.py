@@ -25,8 +25,8 @@ SPEED_OF_LIGHT_M_S = 299_792_458.0
 NODES_PER_WAVELENGTH_OVER_M_LBA, NODES_PER_WAVELENGTH_OVER_M_HBA = 400.0, 300.0
 LOWEST_HBA_HZ = 100e6
 LEAST_NODES, MOST_NODES = 16, 96
-WHOLE_BEAM = "none"  # EveryBeam's word for beams that are relative to nothing
-WIDEST_HALF_WIDTH = 0.7  # direction cosine; farther out the corners of the grid leave the sphere
+WHOLE_BEAM = "none"  # EveryBeam's mode without normalisation
+WIDEST_HALF_WIDTH = 0.7  # direction cosine; beyond, grid corners leave the sphere
 
 
 class BeamError(PipelineError):
@@ -37,8 +37,8 @@ class BeamError(PipelineError):
 class BeamGrid:
     """A square grid of ``nodes`` x ``nodes`` directions around a centre, in the SIN projection.
 
-    ``node_l`` and ``node_m`` are the distances between nodes in direction cosines. Nodes run as the pixels of a FITS
-    image do: first axis m, rising; second axis l, falling (east is left). The centre is node ``nodes // 2``.
+    ``node_l`` and ``node_m`` are the distances between nodes in direction cosines. Node order is that of FITS pixels:
+    first axis m, ascending; second axis l, descending (east is left). The centre is node ``nodes // 2``.
     """
 
     ra_rad: float
@@ -59,12 +59,12 @@ class BeamGrid:
 
 
 def make_grid(centre_rad: tuple[float, float], half_l: float, half_m: float, frequency_hz: float) -> BeamGrid:
-    """Return a grid that covers +-``half_l``, +-``half_m`` (direction cosines), fine enough for the frequency.
+    """Return a grid over +-``half_l``, +-``half_m`` (direction cosines), sampled for the frequency.
 
     Raises
     ------
     BeamError
-        If the field is so wide that a corner of the grid would leave the celestial sphere.
+        If a corner of the grid would leave the celestial sphere.
     """
     widest = max(half_l, half_m)
     if not 0 < widest < WIDEST_HALF_WIDTH:
@@ -80,9 +80,9 @@ def make_grid(centre_rad: tuple[float, float], half_l: float, half_m: float, fre
 
 
 def find_coefficients() -> Path | None:
-    """Return the directory with EveryBeam's coefficient files that came with the Python package, or None.
+    """Return the directory of coefficient files in EveryBeam's Python package, or None.
 
-    The package has the directory of the machine that built it compiled in, so it needs the real one.
+    The path compiled into the package is that of its build machine.
     """
     spec = importlib.util.find_spec("everybeam")
     origin = Path(spec.origin) if spec and spec.origin else None
@@ -92,7 +92,7 @@ def find_coefficients() -> Path | None:
 
 
 def _everybeam() -> Any:
-    """Import EveryBeam, after its coefficient directory is in the environment."""
+    """Set EveryBeam's coefficient directory in the environment, and import it."""
     if "EVERYBEAM_DATADIR" not in os.environ:
         coefficients = find_coefficients()
         if coefficients is not None:
@@ -115,11 +115,11 @@ def _load(ms_path: str, column: str, mode: str) -> Any:
 
 
 class StationBeams:
-    """The beams of all stations of one measurement set, as they act on calibrated visibilities.
+    """Beams of all stations of one measurement set, as seen by calibrated visibilities.
 
-    The beam that the visibilities were corrected for already, by the keywords of DP3's applybeam, is divided out.
-    Without keywords, calibration is taken to have corrected for the full beam at the centre of the field, so
-    the beam is 1 there; with "None", the whole beam is left. ``normalisation`` takes the place of that.
+    The beam already corrected according to the keywords of DP3's applybeam is divided out. Without keywords,
+    calibration is assumed to have corrected the full beam at the field centre, so the beam is 1 there; with "None", the
+    whole beam remains. ``normalisation`` overrides the keywords.
     """
 
     def __init__(self, ms_path: str, normalisation: str = "") -> None:
@@ -129,7 +129,7 @@ class StationBeams:
         self.stations = int(self._telescope.nr_stations)
 
     def _normalisation(self) -> str:
-        """Return EveryBeam's keyword for the part of the beam that the data were not corrected for."""
+        """Return EveryBeam's keyword for the uncorrected part of the beam."""
         return {NONE: WHOLE_BEAM, UNSTATED: "full"}.get(self.applied.mode, "pre_applied")
 
     def jones(self, grid: BeamGrid, time_s: float, frequency_hz: float) -> NDArray[np.complex64]:
@@ -140,7 +140,7 @@ class StationBeams:
         settings.dl, settings.dm = grid.node_l, grid.node_m
         settings.l_shift = settings.m_shift = 0.0
         response: NDArray[np.complex64] = self._telescope.gridded_response(settings, time_s, frequency_hz)
-        return np.nan_to_num(response)  # below the horizon there is no response
+        return np.nan_to_num(response)  # no response below the horizon
 
     def power(self, grid: BeamGrid, time_s: float, frequency_hz: float, pair_weights: Floats) -> Floats:
         """Return the array's power beam for unpolarised emission in Stokes I, shape (node m, node l).
@@ -151,7 +151,7 @@ class StationBeams:
         Raises
         ------
         BeamError
-            If the weights are not of this set's stations, or are all zero.
+            If the weights do not match this set's stations, or are all zero.
 
         Source: mean over pairs of Tr(J_p J_q^H) / 2, the response of (XX + YY) / 2 to an unpolarised source.
         """
@@ -168,7 +168,7 @@ class StationBeams:
 
 
 def equal_pair_weights(stations: int) -> Floats:
-    """Return weights that count every pair of different stations once, shape (station, station)."""
+    """Return unit weights for every pair of different stations, counted once, shape (station, station)."""
     if stations < 2:
         raise BeamError(f"beam: {stations} station; an interferometer needs at least 2")
     return np.triu(np.ones((stations, stations)), k=1)

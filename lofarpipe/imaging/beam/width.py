@@ -1,4 +1,4 @@
-"""How wide the beam of the array is on the sky: measured with EveryBeam, by formula where a set has no beam model."""
+"""The width of the array's beam on the sky: from EveryBeam, or by formula without a beam model."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def station_fwhm_deg(frequency_hz: float, diameter_m: float, alpha: float) -> fl
 
 
 def station_kind(telescope: str, antenna_set: str, frequency_hz: float, diameter_m: float) -> StationKind:
-    """Return the kind of station that a diameter stands for; for other telescopes, a dish of that diameter.
+    """Return the LOFAR station kind for a diameter; for other telescopes, a dish of that diameter.
 
-    For LBA the antenna set decides where it is known: DISH_DIAMETER spans all elements there, used or not.
+    For LBA the antenna set decides, if known: there DISH_DIAMETER spans all elements, used or not.
     """
     if telescope.upper() != "LOFAR":
         return StationKind(f"{telescope or 'unknown'} station", "", diameter_m, DEFAULT_ALPHA)
@@ -89,7 +89,7 @@ def station_kind(telescope: str, antenna_set: str, frequency_hz: float, diameter
         if kind.band == "LBA" and antenna_set.upper().startswith(kind.name):
             return kind
     band = "HBA" if frequency_hz >= LOWEST_HBA_HZ else "LBA"
-    if not diameter_m > 0:  # refused, with the advice, where the width is computed
+    if not diameter_m > 0:  # refused where the width is computed
         return StationKind(f"LOFAR {band} station", band, diameter_m, DEFAULT_ALPHA)
     return min(
         (kind for kind in STATION_KINDS if kind.band == band), key=lambda kind: abs(kind.diameter_m - diameter_m)
@@ -99,7 +99,7 @@ def station_kind(telescope: str, antenna_set: str, frequency_hz: float, diameter
 def parallactic_angles_rad(elevations_rad: Floats, dec_rad: float, latitude_rad: float) -> Floats:
     """Return the position angle of the zenith (north through east) at consecutive times, radians.
 
-    Its sign follows from the elevation: negative where that rises, east of the meridian. One time alone counts as west.
+    Its sign follows from the elevation: negative while rising, east of the meridian. A single time counts as west.
 
     Source: spherical triangle of pole, zenith and field.
     """
@@ -112,7 +112,7 @@ def parallactic_angles_rad(elevations_rad: Floats, dec_rad: float, latitude_rad:
 
 @dataclass(frozen=True, eq=False)
 class FormulaBeam:
-    """A Gaussian power beam of ``width_rad`` at the zenith, seen at some elevations and parallactic angles (radians).
+    """A Gaussian power beam of zenith width ``width_rad`` at given elevations and parallactic angles (radians).
 
     At each time it is stretched by 1 / sin(elevation) along the vertical; elevations of pi / 2 leave it round.
     """
@@ -137,7 +137,7 @@ class FormulaBeam:
 class FieldBeam:
     """Half-power width of the time-averaged power beam of the array along right ascension and declination, degrees.
 
-    ``source`` is "everybeam" or "formula"; ``detail`` describes for people how the widths were found.
+    ``source`` is "everybeam" or "formula"; ``detail`` describes the derivation.
     """
 
     fwhm_x_deg: float
@@ -147,7 +147,7 @@ class FieldBeam:
 
 
 def block_times_s(blocks: Sequence[SetMetadata], count: int) -> Floats:
-    """Return ``count`` MJD UTC times, seconds, evenly spread over the time that the blocks observed, gaps left out."""
+    """Return ``count`` MJD UTC times, seconds, evenly spread over the blocks, without gaps."""
     starts = np.array([block.start_s for block in blocks])
     lengths = np.array([block.end_s - block.start_s for block in blocks])
     if count < 1 or len(blocks) == 0 or not (lengths > 0).all():
@@ -159,7 +159,7 @@ def block_times_s(blocks: Sequence[SetMetadata], count: int) -> Floats:
 
 
 def _width(profile: Floats, step: float) -> float | None:
-    """Return the full width at half maximum of a profile around its peak, or None where it leaves the profile."""
+    """Return the full width at half maximum of a profile, or None if it exceeds the profile."""
     peak = int(np.argmax(profile))
     half = profile[peak] / 2
     below = np.flatnonzero(profile < half)
@@ -173,9 +173,9 @@ def _width(profile: Floats, step: float) -> float | None:
 
 
 def half_power_extent(power: Floats, node_x: float, node_y: float) -> tuple[float, float] | None:
-    """Return the extents in x and y of the region where a beam is above half its peak, in units of the node distances.
+    """Return the x and y extents of a beam's region above half its peak, in node distances.
 
-    ``power`` is (y, x). For a tilted ellipse these are the sides of the box around it. None if the region reaches the
+    ``power`` is (y, x). For a tilted ellipse these are the sides of its bounding box. None if the region reaches the
     edge of the grid.
     """
     from scipy.interpolate import RectBivariateSpline
@@ -194,16 +194,16 @@ def _as_field_beam(extent_rad: tuple[float, float], source: str, detail: str) ->
 
 
 def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz: float) -> FieldBeam:
-    """Return the half-power widths of the array's beam from EveryBeam, averaged over the time that was observed.
+    """Return the array's half-power beam widths from EveryBeam, averaged over the observed time.
 
     All baselines weigh the same.
 
     Parameters
     ----------
     ms_path
-        The set whose stations are taken, for all blocks.
+        The set whose stations are used for all blocks.
     blocks
-        One set per time block: their time ranges, and the phase centre of the first.
+        One set per time block, for their time ranges and the phase centre of the first.
 
     Raises
     ------
@@ -230,9 +230,9 @@ def measure_field_beam(ms_path: str, blocks: Sequence[SetMetadata], frequency_hz
 def formula_beam(
     blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None
 ) -> FormulaBeam:
-    """Return the beam by formula of a field at the times that were observed.
+    """Return the beam by formula of a field at the observed times.
 
-    The diameter is the median of the first block's antennas unless given. Beams of dishes are not stretched.
+    The default diameter is the median of the first block's antennas. Beams of dishes are not stretched.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def formula_beam(
 
 
 def _field_angles_rad(blocks: Sequence[SetMetadata]) -> tuple[Floats, Floats]:
-    """Return elevations and parallactic angles of the field at the times that were observed."""
+    """Return elevations and parallactic angles of the field at the observed times."""
     from lofarpipe.imaging.ms.measurement_set import elevation_rad
 
     first = blocks[0]
@@ -271,7 +271,7 @@ def _field_angles_rad(blocks: Sequence[SetMetadata]) -> tuple[Floats, Floats]:
 def formula_field_beam(
     blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None
 ) -> FieldBeam:
-    """Return the half-power widths of the beam by formula, averaged over the time that was observed.
+    """Return the half-power beam widths by formula, averaged over the observed time.
 
     Raises
     ------
@@ -290,9 +290,9 @@ def formula_field_beam(
 
 
 def field_beam(blocks: Sequence[SetMetadata], frequency_hz: float, dish_diameter_m: float | None = None) -> FieldBeam:
-    """Return the beam widths of a field: measured where the first set has a beam model, else by formula.
+    """Return the beam widths of a field: from the first set's beam model, or by formula.
 
-    A diameter that is given overrules the beam model. ``source`` and ``detail`` of the result name the origin.
+    An explicit diameter overrides the beam model. ``source`` and ``detail`` of the result name the origin.
 
     Raises
     ------

@@ -1,5 +1,5 @@
-"""A LOFAR HBA observation from nothing but a seed: stations, subbands, sky, thermal noise.
+"""Simulation of a LOFAR HBA observation from a seed: stations, subbands, sky, thermal noise.
 
-`settings` says what is observed, `stations` with what, `sky` what is there and what an image of it must show;
-`observation` writes the sets, with the subtables of `tables`, and has the DP3 command that puts the sky in.
+`stations` has the settings and stations, `sky` the sources and their true fluxes; `observation` writes the sets, with
+subtables from `tables`, and has the DP3 command that predicts the sky.
 """

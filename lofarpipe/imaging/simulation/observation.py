@@ -1,4 +1,4 @@
-"""A whole simulated observation: measurement sets, sky model and truth in one directory."""
+"""A simulated observation: measurement sets, sky model and truth in one directory."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SKYMODEL_FILE = "sky.skymodel"
 UNFINISHED = ".unfinished"
 
 RunPrograms = Callable[[Sequence[Sequence[str]]], None]
-"""Runs commands, several at a time if it likes; raises if one fails."""
+"""Runs commands, possibly in parallel; raises if one fails."""
 Prediction = Callable[[Path, Path, bool], Sequence[str]]
-"""Returns the command that replaces DATA of a set by the visibilities of a sky model, with the beam or without."""
+"""Returns the command that predicts a sky model into DATA of a set, with or without the beam."""
 
 NCORRELATIONS = 4
 TILE_CELLS = 131072  # visibilities in a tile: about 1 MB of DATA, read by one disk access
@@ -57,7 +57,7 @@ def create_main_table(path: str, nchannels: int) -> Any:
         described[column].update(shape=shape, ndim=len(shape), option=5)  # 5: direct, of fixed shape
     managers = {f"*{number}": manager for number, manager in enumerate(_storage_managers(nchannels), 1)}
     table = casacore.tables.default_ms(path, described, managers)
-    # casacore makes the column in ITRF; u, v, w are in the frame of the phase centre.
+    # casacore's default frame is ITRF; u, v, w are in the frame of the phase centre.
     table.putcolkeyword("UVW", "MEASINFO", {"type": "uvw", "Ref": "J2000"})
     return table
 
@@ -70,7 +70,7 @@ def _visibility_column(name: str, value_type: str, nchannels: int) -> Any:
 
 
 def _storage_managers(nchannels: int) -> list[dict[str, Any]]:
-    """Return how the columns are stored: big ones tiled, constant ones incremental, as LOFAR's own sets."""
+    """Return the storage managers: large columns tiled, constant ones incremental, as in LOFAR's sets."""
     rows = max(1, TILE_CELLS // (nchannels * NCORRELATIONS))
     visibility = [NCORRELATIONS, nchannels]
     tiles = {"DATA": [*visibility, rows], "FLAG": [*visibility, rows * 8], "WEIGHT_SPECTRUM": [*visibility, rows * 2]}
@@ -91,10 +91,10 @@ def baselines(nstations: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def write_rows(table: Any, times_s: NDArray[np.float64], timestep_s: float, nstations: int) -> None:
-    """Add the rows of all times and baselines, and fill the columns that do not depend on sky or noise."""
+    """Add the rows of all times and baselines, and fill the columns independent of sky and noise."""
     first, second = baselines(nstations)
     table.addrows(len(first) * len(times_s))
-    # The incremental storage manager repeats a value until the next one: one cell is enough for a run of rows.
+    # The incremental storage manager repeats a value: one cell suffices for a run of rows.
     for column, value in CONSTANT_IDS.items():
         table.putcell(column, 0, value)
     unit = np.ones(NCORRELATIONS, np.float32)
@@ -132,17 +132,17 @@ def write_visibilities(
 
 @dataclass(frozen=True, eq=False)
 class PlannedSet:
-    """A set before it is written: its layout, which time block and subband, its sample times (UTC, MJD seconds)."""
+    """A set to write: layout, time block, subband, and sample times (UTC, MJD seconds)."""
 
     name: str
     layout: SetLayout
     block: int
-    index: int  # of the subband, from 0
+    index: int  # subband index, from 0
     times_s: NDArray[np.float64]
 
 
 def plan_sets(settings: ObservationSettings, stations: Sequence[Station]) -> list[PlannedSet]:
-    """Return all sets of an observation, block by block, rising in frequency."""
+    """Return all sets of an observation, by block and ascending frequency."""
     subbands = list(zip(settings.subband_numbers(), settings.subband_frequencies_hz(), strict=True))
     planned = []
     for block, times_s in enumerate(settings.block_times_s()):
@@ -156,7 +156,7 @@ def plan_sets(settings: ObservationSettings, stations: Sequence[Station]) -> lis
 
 
 def create_sets(planned: Sequence[PlannedSet], directory: Path) -> list[Path]:
-    """Write the sets, with weights, flags and u, v, w, but nothing in DATA; returns their paths."""
+    """Write the sets with weights, flags and u, v, w, but DATA 0; return their paths."""
     paths = []
     uvw_m: dict[int, NDArray[np.float64]] = {}
     for one in planned:
@@ -209,7 +209,7 @@ def sefd_rms_jy(layout: SetLayout) -> NDArray[np.float64]:
 
 
 def flagged_rows(planned: PlannedSet) -> NDArray[np.bool_]:
-    """Return which rows are flagged, shape (slot, baseline): autocorrelations, and now and then a station."""
+    """Return row flags, shape (slot, baseline): autocorrelations, and random stations and times."""
     settings, nstations = planned.layout.settings, len(planned.layout.stations)
     random = np.random.default_rng([settings.seed, 1, planned.block, planned.index])
     is_missing = random.random((len(planned.times_s), nstations)) < settings.flagged_fraction
@@ -219,7 +219,7 @@ def flagged_rows(planned: PlannedSet) -> NDArray[np.bool_]:
 
 
 def add_noise(path: Path, planned: PlannedSet) -> None:
-    """Add thermal noise to DATA of a set, the same for the same seed, block and subband."""
+    """Add thermal noise to DATA of a set, reproducible by seed, block and subband."""
     settings = planned.layout.settings
     scale_jy = (sefd_rms_jy(planned.layout) * settings.noise_scale).astype(np.float32)[:, None, None, None]
     random = np.random.default_rng([settings.seed, 2, planned.block, planned.index])
@@ -239,16 +239,15 @@ def simulate(
     beam: bool = True,
     sources: Sequence[Source] = (),
 ) -> Truth:
-    """Make an observation in ``directory``: sets, ``sky.skymodel``, and last of all ``truth.json``.
+    """Simulate an observation into ``directory``: sets, ``sky.skymodel``, and finally ``truth.json``.
 
-    ``run`` starts the commands of ``prediction``. The sources are drawn from the seed unless they are given.
-    A directory that holds an observation of the same settings already is left as it is. Everything appears under its
-    name only when it is complete.
+    ``run`` executes the commands of ``prediction``. Sources are drawn from the seed by default. An existing observation
+    with the same settings is kept. Files appear only when complete.
 
     Raises
     ------
     PipelineError
-        If the directory holds another observation, or has lost some of its sets; if so many sources do not fit.
+        If the directory holds another observation, or lacks some of its sets, or if the sources do not fit.
     """
     finished = directory / TRUTH_FILE
     if finished.exists():
@@ -268,7 +267,7 @@ def simulate(
 
 
 def _existing(path: Path, settings: ObservationSettings, beam: bool) -> Truth:
-    """Return the truth of an observation that is there, if it is the one that was asked for."""
+    """Return the truth of an existing observation with the same settings."""
     truth = read_truth(path)
     if (truth.settings, truth.beam) != (settings, beam):
         raise PipelineError(f"{path}: another observation is there; remove it, or simulate into another directory")
@@ -279,7 +278,7 @@ def _existing(path: Path, settings: ObservationSettings, beam: bool) -> Truth:
 
 
 def _draw(settings: ObservationSettings, stations: Sequence[Station]) -> tuple[Source, ...]:
-    """Return sources drawn from the seed, spread over the field that the stations see."""
+    """Draw sources from the seed, spread over the stations' field of view."""
     centre_deg = (settings.right_ascension_deg, settings.declination_deg)
     try:
         return tuple(draw_sources(settings.seed, settings.nsources, centre_deg, field_width_deg(settings, stations)))
@@ -302,7 +301,7 @@ def _make_sets(
     run: RunPrograms,
     beam: bool,
 ) -> list[str]:
-    """Make all sets: empty, then with the sky, then with noise, which the beam correction must not scale."""
+    """Write all sets: empty, then the sky, then noise, which the beam correction must not scale."""
     planned = plan_sets(settings, stations)
     paths = create_sets(planned, directory)
     run([prediction(path, directory / SKYMODEL_FILE, beam) for path in paths])
@@ -313,7 +312,7 @@ def _make_sets(
 
 
 def _publish(unfinished: Path, directory: Path, names: Sequence[str]) -> None:
-    """Move a complete set to its place; remains of an interrupted move are replaced."""
+    """Move a complete set to its final path, replacing remains of an interrupted move."""
     for name in names:
         target = directory / name
         if target.is_dir():

@@ -1,4 +1,4 @@
-"""Point sources of known flux, apart from each other, from the pointing to the edge of the field."""
+"""Isolated point sources of known flux, from the pointing centre to the edge of the field."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TRUTH_FILE = "truth.json"
 REFERENCE_FREQUENCY_HZ = 150e6
 FAINTEST_JY, BRIGHTEST_JY = 0.3, 5.0
 FAINTEST_APPARENT_JY = 0.6
-"""No source is weaker than this after the beam: noise changes no flux by 1 %, so that the image's own errors show."""
+"""Minimum flux after the beam: noise changes fluxes by less than 1 %, so that imaging errors show."""
 OUTERMOST_FWHM = 0.72
 """Radius of the outermost source in units of the beam's width; the image ends at 0.75 along its axes."""
 SEPARATION_FWHM = 0.08
-"""Sources are at least this far apart, about 20 arcmin: each is isolated at any resolution of the Dutch array."""
+"""Minimum separation of sources, about 20 arcmin: isolated at any resolution of the Dutch array."""
 MEAN_SPECTRAL_INDEX, SPECTRAL_INDEX_SPREAD = -0.7, 0.2
 """Synchrotron spectra of a low-frequency survey. Source: Shimwell et al. 2022, section 3."""
 SKYMODEL_FORMAT = "FORMAT = Name, Type, Ra, Dec, I, Q, U, V, ReferenceFrequency='150e6', SpectralIndex='[]'"
@@ -33,7 +33,7 @@ ATTEMPTS = 1000
 
 @dataclass(frozen=True)
 class Truth:
-    """An observation and its sources; ``sets`` are paths of measurement sets, ``beam`` is whether one was applied."""
+    """An observation and its sources; ``sets`` are paths of measurement sets, ``beam``: whether a beam was applied."""
 
     settings: ObservationSettings
     sources: tuple[Source, ...]
@@ -48,7 +48,7 @@ class Truth:
 
 
 def write_truth(path: Path, truth: Truth) -> None:
-    """Write the truth as JSON; the file appears under its name when it is complete."""
+    """Write the truth as JSON; the file appears when complete."""
     content = {
         "units": {"flux": "Jy, Stokes I", "position": "deg, J2000", "frequency": "Hz", "sefd": "Jy, one polarization"},
         "reference_frequency_hz": REFERENCE_FREQUENCY_HZ,
@@ -61,12 +61,12 @@ def write_truth(path: Path, truth: Truth) -> None:
 
 
 def read_truth(path: Path) -> Truth:
-    """Return the truth that `write_truth` wrote.
+    """Read the truth written by `write_truth`.
 
     Raises
     ------
     PipelineError
-        If the file does not exist, is not JSON, or lacks something.
+        If the file does not exist, is not JSON, or is incomplete.
     """
     try:
         content = json.loads(path.read_text())
@@ -121,16 +121,16 @@ def separation_deg(first: tuple[float, float], second: tuple[float, float]) -> f
 
 
 def draw_sources(seed: int, count: int, centre_deg: tuple[float, float], fwhm_deg: float) -> list[Source]:
-    """Return ``count`` isolated sources, the same ones for the same arguments.
+    """Draw ``count`` isolated sources, reproducible by the arguments.
 
     Distances grow evenly from 0.05 to 0.72 of the beam's full width at half maximum ``fwhm_deg``; position angles,
-    fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. No flux is so low that the
-    beam, taken as a Gaussian, would leave less than 0.6 Jy.
+    fluxes (0.3 to 5 Jy, evenly in the logarithm) and spectral indices are drawn. A Gaussian beam leaves at least 0.6 Jy
+    of every flux.
 
     Raises
     ------
     ValueError
-        If so many sources cannot be kept apart.
+        If so many sources cannot be separated.
     """
     random = np.random.default_rng([seed, 0])  # 0: the sky; sets draw from [seed, 1, ...]
     placed: list[tuple[float, float]] = []
@@ -151,7 +151,7 @@ def _free_position(
     radius_fwhm: float,
     fwhm_deg: float,
 ) -> tuple[float, float]:
-    """Return a position at a given radius that is far enough from all others, in steps of 1e-6 degree."""
+    """Draw an isolated position at a given radius, in steps of 1e-6 degree."""
     for _ in range(ATTEMPTS):
         ra, dec = offset_position(centre_deg, radius_fwhm * fwhm_deg, random.uniform(0, 360))
         position = (round(ra, 6), round(dec, 6))
@@ -163,7 +163,7 @@ def _free_position(
 
 
 def _sexagesimal(value: float, separator: str, decimals: int) -> str:
-    """Return a positive number of hours or degrees in minutes and seconds, rounded before it is split."""
+    """Format a positive number of hours or degrees as sexagesimal, rounded before splitting."""
     units = round(value * 3600 * 10**decimals)
     minutes, seconds = divmod(units, 60 * 10**decimals)
     degrees, minutes = divmod(minutes, 60)
@@ -172,7 +172,7 @@ def _sexagesimal(value: float, separator: str, decimals: int) -> str:
 
 
 def skymodel_line(source: Source) -> str:
-    """Return a source as a line of a sky model, as DP3 reads it; positions to 0.02 mas."""
+    """Return a source as a line of a DP3 sky model; positions to 0.02 mas."""
     ra = _sexagesimal(source.right_ascension_deg / 15, ":", 6)
     sign = "-" if source.declination_deg < 0 else "+"
     dec = sign + _sexagesimal(abs(source.declination_deg), ".", 5)

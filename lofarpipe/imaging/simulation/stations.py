@@ -1,6 +1,6 @@
-"""The numbers of a simulated observation, checked when they are made, and the stations of LOFAR in the Netherlands.
+"""Settings of a simulated observation, validated on creation, and LOFAR's Dutch stations.
 
-Antenna positions are those that lofarantpos holds.
+Antenna positions are those of lofarantpos.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUBBAND_WIDTH_HZ = 195312.5
 BAND_START_HZ = 100e6
 
 
-"""Where subbands begin in the second Nyquist zone, 100-200 MHz. Source: doc/spec/imaging.md, section 2.3."""
+"""Start of subbands in the second Nyquist zone, 100-200 MHz. Source: doc/spec/imaging.md, section 2.3."""
 
 
 MOST_STATIONS = 62  # 24 core stations of two fields, 14 remote ones
@@ -47,17 +47,16 @@ _LEAST = {
 
 @dataclass(frozen=True)
 class ObservationSettings:
-    """One observation: when, where to, how finely; every number that is not in it follows from ``seed``.
+    """Times, pointing and resolution of an observation; all other numbers follow from ``seed``.
 
-    The default is the demonstration: it images to the edge of the field within minutes, and its samples are
-    finer than the smearing limits of its image, so that averaging is a decision.
-    ``transit_s`` (UTC, MJD seconds) is when the middle of the observation falls; blocks are spread evenly over
-    ``span_s`` seconds around it.
+    The default is the demonstration: it is imaged to the edge of the field within minutes, and its sampling is finer
+    than the image's smearing limits, so that averaging is possible. ``transit_s`` (UTC, MJD seconds) is the middle of
+    the observation; blocks are evenly spread over ``span_s`` seconds around it.
 
     Raises
     ------
     ValueError
-        If a number is impossible; the message names it.
+        If a number is impossible.
     """
 
     seed: int = 1
@@ -138,7 +137,7 @@ class ObservationSettings:
 
 
 SECONDS_PER_DAY = 86400.0
-PROBE_M = 1e6  # a baseline of any length turns the same way; a long one loses no digits
+PROBE_M = 1e6  # length of the test baselines: long, for precision
 CORE = (
     *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
     *("CS026", "CS028", "CS030", "CS031", "CS032", "CS101", "CS103", "CS201", "CS301", "CS302", "CS401", "CS501"),
@@ -152,12 +151,12 @@ TILES_PER_FIELD = 24
 TILE_SPACING_M = 1.25
 """Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
 TILE_WIDTH_M = 5.0
-"""What DISH_DIAMETER of an HBA set adds to twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
+"""DISH_DIAMETER of HBA sets minus twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
 
 
 @cache
 def _measures() -> Any:
-    """Return casacore's measures, made once: it reads tables when it is made."""
+    """Return casacore's measures, created once, as creation reads tables."""
     from casacore.measures import measures
 
     return measures()
@@ -172,20 +171,20 @@ def _unit_vectors(longitude_rad: float, latitude_rad: float) -> NDArray[np.float
 def itrf_to_j2000(
     time_s: float, reference_m: NDArray[np.float64], centre_rad: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Return the (3, 3) matrix that turns ITRF baselines into J2000 ones.
+    """Return the (3, 3) rotation of ITRF baselines to J2000.
 
     Parameters
     ----------
     time_s
         UTC, MJD seconds.
     reference_m
-        Where the frame is, ITRF metres; its aberration and the direction's make the matrix.
+        Position of the frame, ITRF metres, for aberration.
     centre_rad
         Right ascension and declination (J2000) of the phase centre, radians.
 
     Notes
     -----
-    Three unit baselines are converted, one a column: as exact as converting every baseline, and far cheaper.
+    Three unit baselines are converted, one per column: as exact as converting every baseline, and far cheaper.
     """
     measures = _measures()
     measures.do_frame(measures.position("ITRF", *[f"{value}m" for value in reference_m]))
@@ -248,14 +247,14 @@ class Station:
 
     @property
     def diameter_m(self) -> float:
-        """Diameter over the tiles in use, metres, as LOFAR's own sets have it in DISH_DIAMETER."""
+        """Diameter over the used tiles, metres, as DISH_DIAMETER in LOFAR's sets."""
         return float(2 * np.linalg.norm(self.tiles_m[~self.tile_unused], axis=1).max() + TILE_WIDTH_M)
 
 
 def station_names(count: int) -> list[str]:
     """Return the names of ``count`` station fields, evenly picked from core to remote.
 
-    Up to 38, a core station takes part with one of its two fields: as many different baselines as there can be.
+    Up to 38, core stations contribute one of their two fields, which maximises distinct baselines.
 
     Raises
     ------
@@ -270,7 +269,7 @@ def station_names(count: int) -> list[str]:
 
 
 def load_stations(count: int, antenna_set: str) -> list[Station]:
-    """Return ``count`` stations with the tiles that ``antenna_set`` (HBA_DUAL, HBA_DUAL_INNER) uses.
+    """Return ``count`` stations with the tiles of ``antenna_set`` (HBA_DUAL, HBA_DUAL_INNER).
 
     Raises
     ------
@@ -286,7 +285,7 @@ def load_stations(count: int, antenna_set: str) -> list[Station]:
 
 
 def _station(name: str, positions: Any, antenna_set: str) -> Station:
-    """Return one station out of the position tables."""
+    """Return one station from the position tables."""
     centre_m = positions.phase_centres[name]
     axes = positions.pqr_to_etrs[name].T
     tiles_m = positions.antenna_etrs(f"{name[:5]}HBA") - centre_m
@@ -301,7 +300,7 @@ def _station(name: str, positions: Any, antenna_set: str) -> Station:
 
 
 def _unused_tiles(name: str, tiles_m: NDArray[np.float64], antenna_set: str) -> NDArray[np.bool_]:
-    """Return which of the 48 tiles do not take part: the other ear, or the outer half of a remote station."""
+    """Return a mask of the 48 tiles not in use: the other ear, or the outer half of a remote station."""
     unused = np.zeros(TILES, dtype=bool)
     if name.endswith("HBA0"):
         unused[TILES_PER_FIELD:] = True

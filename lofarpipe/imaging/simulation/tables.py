@@ -1,4 +1,4 @@
-"""The subtables of a simulated set: those of every MeasurementSet (casacore note 229, version 2.0), and LOFAR's own."""
+"""Subtables of a simulated set: standard (casacore note 229, version 2.0) and LOFAR-specific."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def array(name: str, example: Any, shape: Sequence[int] | int, keywords: Keyword
 
 
 def put_row(table: Any, row: int, **values: Any) -> None:
-    """Fill one row of an open table, a keyword a column."""
+    """Fill one row of an open table, one keyword per column."""
     for column, value in values.items():
         table.putcell(column, row, value)
 
@@ -75,7 +75,7 @@ ANTENNA_FIELD_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class SetLayout:
-    """One set of an observation: which subband, from when to when (UTC, MJD seconds), with which stations."""
+    """Layout of one set: subband, time range (UTC, MJD seconds), stations."""
 
     settings: ObservationSettings
     stations: Sequence[Station]
@@ -91,7 +91,7 @@ class SetLayout:
 
 
 def write_subtables(path: str, layout: SetLayout) -> None:
-    """Write all subtables of a set: those that casacore made with it, and those of LOFAR."""
+    """Write all subtables of a set: standard and LOFAR-specific."""
     direction = np.array([layout.settings.phase_centre_rad])
     stations = layout.stations
     families = sorted({station.family for station in stations})
@@ -108,7 +108,7 @@ def write_subtables(path: str, layout: SetLayout) -> None:
     _fill(path, "DATA_DESCRIPTION", [{"SPECTRAL_WINDOW_ID": 0, "POLARIZATION_ID": 0, "FLAG_ROW": False}])
     _fill(path, "SPECTRAL_WINDOW", [_spectral_window(layout)])
     _fill(path, "OBSERVATION", [_observation(layout, Path(path).name)], OBSERVATION_COLUMNS)
-    # ANTENNA.LOFAR_STATION_ID is the number of a row here. The core shares a clock.
+    # ANTENNA.LOFAR_STATION_ID is a row number of this table. The core shares a clock.
     clocks = [0 if family.startswith("CS") else number + 1 for number, family in enumerate(families)]
     rows = [{"NAME": family, "CLOCK_ID": clock} for family, clock in zip(families, clocks, strict=True)]
     _add(path, "LOFAR_STATION", [scalar("NAME", ""), scalar("CLOCK_ID", 0), scalar("FLAG_ROW", False)], rows)
@@ -118,7 +118,7 @@ def write_subtables(path: str, layout: SetLayout) -> None:
 
 
 def _fill(path: str, name: str, rows: Sequence[Row], columns: Sequence[Any] = ()) -> None:
-    """Add rows to a subtable that is there, and columns of LOFAR's own to those of the standard."""
+    """Add rows to an existing subtable, and LOFAR's columns to the standard ones."""
     with closing(casacore.tables.table(f"{path}/{name}", readonly=False, ack=False)) as table:
         if columns:
             table.addcols(casacore.tables.maketabdesc(list(columns)))
@@ -128,7 +128,7 @@ def _fill(path: str, name: str, rows: Sequence[Row], columns: Sequence[Any] = ()
 
 
 def _add(path: str, name: str, columns: Sequence[Any], rows: Sequence[Row]) -> None:
-    """Make a subtable that the standard does not have, and hang it below the set."""
+    """Create a non-standard subtable, and attach it to the set."""
     casacore.tables.table(f"{path}/{name}", casacore.tables.maketabdesc(list(columns)), ack=False).close()
     _fill(path, name, rows)
     with closing(casacore.tables.table(path, readonly=False, ack=False)) as main:
@@ -188,7 +188,7 @@ def _spectral_window(layout: SetLayout) -> Row:
 
 
 def _observation(layout: SetLayout, name: str) -> Row:
-    """Return telescope, times, and LOFAR's own description. The id has the seed, so that simulations differ in it."""
+    """Return telescope, times, and LOFAR's own description. The id contains the seed, so that simulations differ."""
     return {
         "TELESCOPE_NAME": "LOFAR",
         "OBSERVER": "simulation",
@@ -215,7 +215,7 @@ def _observation(layout: SetLayout, name: str) -> Row:
 
 
 def _antenna_field(number: int, station: Station) -> Row:
-    """Return a row that defines the station beam. The tiles' rotation is in the offsets of the dipoles, as LOFAR's."""
+    """Return the row that defines the station beam. Dipole offsets include the tiles' rotation, as in LOFAR."""
     return {
         "ANTENNA_ID": number,
         "NAME": station.field,

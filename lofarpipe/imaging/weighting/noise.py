@@ -1,4 +1,4 @@
-"""The thermal noise that an image should have, from the stations' sensitivity and the weights of the data."""
+"""Expected thermal noise of an image, from station sensitivities and data weights."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ SURVEY_RMS_JY, SURVEY_BANDWIDTH_HZ, SURVEY_TIME_S, SURVEY_MIN_ELEVATION_DEG = 62
 
 
 class NoiseUnknownError(PipelineError):
-    """There is no sensitivity to calculate a noise from."""
+    """The expected noise cannot be calculated: no sensitivity is known."""
 
 
 def station_sefd_jy(name: str, frequency_hz: float, antenna_set: str) -> float:
     """Return the system equivalent flux density of one polarization of a LOFAR station, Jy.
 
-    Read off a table at zenith, linear in frequency and constant beyond its ends, and inversely proportional to the
-    number of elements in use: HBA core 24 tiles, remote 48 (24 in an INNER set), international 96; LBA 48 dipoles,
-    international 96.
+    Interpolated in a table at zenith (constant beyond its ends), and inversely proportional to the number of elements
+    in use: HBA core 24 tiles, remote 48 (24 in an INNER set), international 96; LBA 48 dipoles, international 96.
 
     Raises
     ------
@@ -59,7 +58,7 @@ def station_sefd_jy(name: str, frequency_hz: float, antenna_set: str) -> float:
 def survey_rms_jy(
     elevation_rad: float, bandwidth_hz: float, integration_time_s: float, unflagged_fraction: float
 ) -> float:
-    """Return the noise that the LoTSS survey reaches with the same bandwidth and time, Jy/beam.
+    """Return the noise of the LoTSS survey, scaled to this bandwidth and time, Jy/beam.
 
     62 uJy / cos^2(90 deg - elevation), elevation at least 40 deg, scaled with the root of bandwidth, time and unflagged
     data. Measured on images of all Dutch stations at 120-168 MHz: it includes the losses of a survey by calibration.
@@ -85,14 +84,14 @@ def survey_rms_jy(
 def visibility_rms_jy(
     metadata: SetMetadata, exposure_s: float, antenna1: Numbers, antenna2: Numbers, frequency_hz: Floats
 ) -> Floats:
-    """Return the noise of Stokes I of visibilities, real or imaginary part, Jy; all arrays (n,).
+    """Return the Stokes I noise of visibilities, per real or imaginary part, Jy; all arrays (n,).
 
     sqrt(SEFD_p SEFD_q / (2 bandwidth time)) for one polarization; I = (XX + YY) / 2 has 1 / sqrt(2) of that.
 
     Raises
     ------
     NoiseUnknownError
-        If the telescope is not LOFAR: sensitivities of others are not known here.
+        If the telescope is not LOFAR: other sensitivities are not tabulated.
 
     Source: Thompson, Moran & Swenson 2017, eq. 6.50 (system noise of a correlator).
     """
@@ -115,7 +114,7 @@ def baselines_lambda(metadata: SetMetadata, sample: Sample) -> tuple[Floats, Flo
 
 
 def unflagged_number(samples: Sequence[SetSample]) -> float:
-    """Return how many unflagged visibilities there are in all that the samples stand for."""
+    """Return the number of unflagged visibilities represented by the samples."""
     number = 0.0
     for one in samples:
         usable = float(1 - one.sample.flags.mean())
@@ -124,10 +123,10 @@ def unflagged_number(samples: Sequence[SetSample]) -> float:
 
 
 def expected_rms_jy(samples: Sequence[SetSample], weighting: ImageWeighting) -> float:
-    """Return the thermal noise of the image of an observation, Jy/beam, for the weights that the imager gives.
+    """Return the thermal noise of an observation's image, Jy/beam, for the imager's weights.
 
     sqrt(sum w^2 s^2) / sum w over all visibilities, w the Briggs weight and s the noise of each. A drawn visibility
-    stands for several, m, and its weight is the sum of theirs: it counts as w^2 s^2 / m.
+    represents m visibilities, with the sum of their weights: it contributes w^2 s^2 / m.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def expected_rms_jy(samples: Sequence[SetSample], weighting: ImageWeighting) -> 
 
     Source: propagation of independent errors.
     """
-    metadata = samples[0].metadata  # sets that are imaged together agree in all that matters here
+    metadata = samples[0].metadata  # sets imaged together agree in the properties used here
     exposure_s = float(np.mean([one.sample.exposure_s for one in samples]))
     drawn, _ = draw_visibilities(samples)
     noise_jy = visibility_rms_jy(metadata, exposure_s, drawn.antenna1, drawn.antenna2, drawn.frequency_hz)

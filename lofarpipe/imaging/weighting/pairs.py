@@ -1,4 +1,4 @@
-"""How much each pair of stations weighs in an image, per output channel, frequency and stretch of time."""
+"""Weights of station pairs in an image, per output channel, frequency and stretch of time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 
-LONGEST_STRETCH_S = 3600.0  # the beam turns by 15 deg in it; measured: tests/imaging/beam/test_primary_beam.py
-SAME_TIME_S = 600.0  # stretches of several sets whose mean times are this close are one
-WIDEST_FRACTIONAL_BAND = 0.06  # of one beam evaluation; within it the beam is linear in frequency to 3e-3
-MOST_SAMPLES = 4_000_000  # rows x channels, of all sets together; data sets up to this size are looked at entirely
+LONGEST_STRETCH_S = 3600.0  # beam rotation of 15 deg; measured: tests/imaging/beam/test_primary_beam.py
+SAME_TIME_S = 600.0  # tolerance of mean times for merging stretches of several sets
+WIDEST_FRACTIONAL_BAND = 0.06  # width of one beam evaluation; within it the beam is linear in frequency to 3e-3
+MOST_SAMPLES = 4_000_000  # rows x channels, all sets together; smaller data sets are read entirely
 SLOTS_PER_STRETCH = 2
 
 
@@ -31,7 +31,7 @@ class ChannelRange:
     high_hz: float
 
     def includes(self, frequencies_hz: Floats) -> NDArray[np.bool_]:
-        """Return which of the frequencies lie in the range."""
+        """Return a mask of the frequencies in the range."""
         return np.asarray((frequencies_hz >= self.low_hz) & (frequencies_hz <= self.high_hz))
 
 
@@ -48,7 +48,7 @@ class Stretch:
 
 
 def _sample(sets: Sequence[SetMetadata]) -> list[Sample]:
-    """Return samples of all sets: all rows of small ones, else a few whole time slots in every hour."""
+    """Return samples of all sets: all rows of small sets, otherwise a few complete time slots per hour."""
     if sum(metadata.nrows * len(metadata.frequencies_hz) for metadata in sets) <= MOST_SAMPLES:
         return [sample_visibilities(metadata.path, metadata.nrows) for metadata in sets]
     samples = []
@@ -82,7 +82,7 @@ def _imaging_weights(sets: Sequence[SetMetadata], samples: Sequence[Sample], ima
 
 
 def _piece_edges(frequencies_hz: Floats, channels: Sequence[ChannelRange]) -> list[Floats]:
-    """Return for each output channel the edges of pieces narrow enough for one beam evaluation; none without data."""
+    """Return the edges of pieces for one beam evaluation each, per output channel; none without data."""
     edges = []
     for channel in channels:
         inside = frequencies_hz[channel.includes(frequencies_hz)]
@@ -93,7 +93,7 @@ def _piece_edges(frequencies_hz: Floats, channels: Sequence[ChannelRange]) -> li
 
 
 def _bands(frequencies_hz: Floats, edges: Sequence[Floats]) -> list[tuple[int, int, NDArray[np.int64]]]:
-    """Return (output channel, piece, indices of input channels) for the pieces in which a set has channels."""
+    """Return (output channel, piece, input channel indices) for the non-empty pieces of a set."""
     bands = []
     for number, of_channel in enumerate(edges):
         piece = np.searchsorted(of_channel, frequencies_hz, side="right") - 1
@@ -102,7 +102,7 @@ def _bands(frequencies_hz: Floats, edges: Sequence[Floats]) -> list[tuple[int, i
 
 
 def _stretches_of_set(metadata: SetMetadata, sample: Sample, weights: Floats, edges: Sequence[Floats]) -> list[Stretch]:
-    """Return the pair weights of one set, hour by hour and band by band; empty ones are left out."""
+    """Return the non-zero pair weights of one set, hour by hour and band by band."""
     stations, duration_s = len(metadata.antenna_names), metadata.end_s - metadata.start_s
     count = max(1, math.ceil(duration_s / LONGEST_STRETCH_S - 1e-6))
     hour = np.clip(((sample.time_s - metadata.start_s) / duration_s * count).astype(int), 0, count - 1)
@@ -118,16 +118,16 @@ def _stretches_of_set(metadata: SetMetadata, sample: Sample, weights: Floats, ed
             time_s = float(np.average(sample.time_s[rows], weights=of_row[rows]))
             of_channel = band_weights[rows].sum(axis=0)
             frequency_hz = float(np.average(metadata.frequencies_hz[indices], weights=of_channel))
-            # What was looked at stands for the whole set: else a set sampled more densely would count for more.
+            # Normalise by the sampled fraction: otherwise densely sampled sets would weigh more.
             stretches.append(Stretch(metadata.path, number, piece, time_s, frequency_hz, matrix / sample.fraction))
     return stretches
 
 
 def weigh_pairs(sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], image: ImageWeighting) -> list[Stretch]:
-    """Return the weight of every station pair in each output channel, in stretches of an hour and 6 % in frequency.
+    """Return station pair weights per output channel, in stretches of an hour and 6 % in frequency.
 
-    The weights are those of the image: natural weight and flags from a sample of the sets, Briggs weighting over all
-    output channels together as WSClean does when it joins them, and the uv range.
+    The image's weights: natural weights and flags from a sample of the sets, Briggs weighting over all output channels
+    together (as WSClean with joined channels), and the uv range.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def weigh_pairs(sets: Sequence[SetMetadata], channels: Sequence[ChannelRange], i
 
 
 def _joined(stretches: Sequence[Stretch]) -> list[Stretch]:
-    """Return one stretch for those of the same band and about the same time: subbands that were averaged alone."""
+    """Merge stretches of the same band and about the same time: subbands averaged alone."""
     alike: dict[tuple[int, int, int], list[Stretch]] = {}
     for one in stretches:
         alike.setdefault((one.output_channel, one.piece, round(one.time_s / SAME_TIME_S)), []).append(one)

@@ -18,7 +18,7 @@ SAMPLES_PER_CHUNK = 500_000
 
 @dataclass(frozen=True)
 class ImageWeighting:
-    """The arguments of WSClean that decide the weight of each visibility in an image."""
+    """WSClean's arguments that determine imaging weights."""
 
     npix: tuple[int, int]  # width, height
     cellsize_rad: float
@@ -30,10 +30,10 @@ class ImageWeighting:
 
 @dataclass(frozen=True, eq=False)
 class GriddedDensity:
-    """Summed natural weight in the uv cell of each visibility, and the sums that Briggs weighting needs.
+    """Summed natural weight in the uv cell of each visibility, and the sums for Briggs weighting.
 
-    ``density`` has the shape of the visibilities, 0 outside the grid or the uv range; ``usable`` are those
-    inside. ``mean_density`` is sum(density^2) / sum(density) over cells, ``cells`` the number of cells in use.
+    ``density`` has the shape of the visibilities, 0 outside the grid or the uv range; ``usable`` marks those inside.
+    ``mean_density`` is sum(density^2) / sum(density) over cells, ``cells`` the number of cells in use.
     """
 
     density: Floats
@@ -63,9 +63,9 @@ class UvCells:
     height: float
 
     def find(self, u_lambda: Floats, v_lambda: Floats) -> tuple[NDArray[np.int64], Floats]:
-        """Return the cell of each visibility, -1 outside the grid, and its corner's distance from zero, wavelengths.
+        """Return the cell index of each visibility (-1 outside the grid), and its corner's uv distance, wavelengths.
 
-        Cells are found by floor(); a visibility and its conjugate are in the same one.
+        Cells are assigned by floor(); a visibility and its conjugate share a cell.
         """
         sign = np.where(v_lambda < 0, -1.0, 1.0)
         column = np.floor(u_lambda * sign / self.width + self.nu / 2).astype(np.int64)
@@ -76,7 +76,7 @@ class UvCells:
 
 
 def uv_cells(image: ImageWeighting, coarsening: int = 1) -> UvCells:
-    """Return the cells of an image, each 1 / (padded size * cell), or that many times wider."""
+    """Return the uv cells of an image, 1 / (padded size * cell) wide, times the coarsening factor."""
     nu, nv = (math.ceil(padded_size(size, image.padding) / coarsening) for size in image.npix)
     return UvCells(nu, nv, 1 / (nu * image.cellsize_rad), 1 / (nv * image.cellsize_rad))
 
@@ -87,9 +87,9 @@ def grid_density(
     """Return the density of visibilities on the uv grid of an image.
 
     ``u_lambda``, ``v_lambda``, ``natural`` share one shape; natural is 0 where flagged. All visibilities on the grid
-    count in the density; the uv range is applied to the lower corner of the cell, as WSClean does.
-    ``coarsening`` makes cells that many times wider, and applies the uv range to each visibility: with a sample of
-    the data, cells must be wide enough to hold several sampled visibilities, else all look equally lonely.
+    count in the density; the uv range is applied to the lower corner of the cell, as WSClean does. ``coarsening``
+    widens the cells by a factor, and applies the uv range to each visibility: cells must hold several visibilities of a
+    sample, otherwise all densities look alike.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def briggs_from_density(natural: Floats, gridded: GriddedDensity, robust: float)
 
 
 def uniform_from_density(natural: Floats, gridded: GriddedDensity) -> Floats:
-    """Return the uniform weight of each visibility: every cell in use weighs 1 in sum."""
+    """Return the uniform weight of each visibility: the sum in every used cell is 1."""
     weights: Floats = np.divide(natural, gridded.density, out=np.zeros_like(gridded.density), where=gridded.usable)
     return weights
 
@@ -127,8 +127,8 @@ def briggs_weights(
 ) -> Floats:
     """Return Briggs imaging weights, same shape as the visibilities; 0 outside the uv range or where natural is 0.
 
-    w / (1 + W (5 * 10^-robust)^2 / (sum W^2 / sum W)), W the summed natural weight of a uv cell. A common scale of the
-    natural weights changes nothing but the scale of the result. `grid_density` explains the other arguments.
+    w / (1 + W (5 * 10^-robust)^2 / (sum W^2 / sum W)), W the summed natural weight of a uv cell. The result scales with
+    the natural weights. `grid_density` explains the other arguments.
 
     Raises
     ------
@@ -150,8 +150,7 @@ def rms_baseline_lambda(u_lambda: Floats, v_lambda: Floats, weights: Floats) -> 
 class SampledTracks:
     """Sampled time slots of one set: ``uvw_m`` (row, 3), ``natural`` weights (row, chan), 0 where flagged.
 
-    ``per_m`` (chan,) is 1 / wavelength; each slot stands for ``slots_each`` slots of ``timestep_s``, itself in the
-    middle.
+    ``per_m`` (chan,) is 1 / wavelength; each slot represents ``slots_each`` slots of ``timestep_s``, centred on it.
     """
 
     uvw_m: Floats
@@ -161,7 +160,7 @@ class SampledTracks:
     timestep_s: float
 
     def turned(self, uvw_m: Floats, seconds: float, dec_rad: float) -> tuple[Floats, Floats]:
-        """Return u and v, m, of some rows as they are that many seconds later.
+        """Return u and v, m, of rows, rotated to some seconds later.
 
         Source: rotation of the baseline about the pole.
         """
@@ -196,14 +195,14 @@ def _chunks(tracks: SampledTracks) -> list[slice]:
 
 
 def _copies(tracks: Sequence[SampledTracks]) -> list[int]:
-    """Return into how many slots each sampled slot is turned: odd, no more than it stands for, bounded in total."""
+    """Return the number of rotated copies per sampled slot: odd, at most the slots represented, bounded in total."""
     sampled = sum(of_set.natural.size for of_set in tracks)
     most = max(1, MOST_GRIDDED // max(1, sampled))
     return [2 * ((min(most, max(1, round(of_set.slots_each))) - 1) // 2) + 1 for of_set in tracks]
 
 
 def fill_grid(grid: UvGrid, tracks: SampledTracks, copies: int, dec_rad: float) -> None:
-    """Add the time that sampled slots stand for to the grid, each turned into ``copies`` slots."""
+    """Add sampled slots to the grid, each rotated into ``copies`` slots over the time represented."""
     span_s = tracks.slots_each * tracks.timestep_s
     for seconds in (span_s * ((copy + 0.5) / copies - 0.5) for copy in range(copies)):
         for rows in _chunks(tracks):
@@ -216,7 +215,7 @@ def fill_grid(grid: UvGrid, tracks: SampledTracks, copies: int, dec_rad: float) 
 def _weights_of(grid: UvGrid, tracks: SampledTracks, copies: int, image: ImageWeighting) -> Floats:
     """Return the imaging weights of the sampled visibilities of one set."""
     mean_density = float((grid.weight**2).sum() / grid.weight.sum())
-    surplus = tracks.slots_each / copies - 1  # a sampled visibility counts once in its own cell, not for its copies
+    surplus = tracks.slots_each / copies - 1  # in its own cell a sampled visibility counts once, without its copies
     weights = np.empty_like(tracks.natural)
     for rows in _chunks(tracks):
         u, v = (np.asarray(np.outer(tracks.uvw_m[rows, axis], tracks.per_m), float) for axis in (0, 1))
@@ -229,9 +228,9 @@ def _weights_of(grid: UvGrid, tracks: SampledTracks, copies: int, image: ImageWe
 
 
 def sampled_briggs_weights(tracks: Sequence[SampledTracks], dec_rad: float, image: ImageWeighting) -> list[Floats]:
-    """Return the Briggs weights that sampled visibilities have in an image of all of them, one array per set.
+    """Return Briggs weights of sampled visibilities in the image of all data, one array per set.
 
-    Where the sample is all of the data, the weights are those of lofarpipe.imaging.weighting.weights.briggs_weights.
+    If the sample is complete, the weights equal those of lofarpipe.imaging.weighting.weights.briggs_weights.
 
     Raises
     ------
