@@ -1,4 +1,4 @@
-"""The removal of a run's files on a node, and the record of it."""
+"""Removal of a run's files on a node, with a record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMOVED, KEPT = "removed", "kept"
 
 
 def clean_node(scratch_dir: Path, slots_dir: Path, run: str, removes: bool) -> list[dict[str, Any]]:
-    """Return the files of a run on this node, and remove them if ``removes``: directories with its marker, dead slots.
+    """List, and if ``removes`` also remove, the files of a run on this node: marked directories, dead slots.
 
     Directories of running jobs, or without a marker of this run, stay.
     """
@@ -40,10 +40,10 @@ def _clean_residue(residue: Residue, removes: bool) -> dict[str, Any]:
 
 
 def _clean_slot(path: Path) -> dict[str, Any] | None:
-    """Return the record of a slot whose holder died, and remove it; None where a holder lives."""
+    """Remove a slot with a dead holder, and return its record; None if the holder is alive."""
     size = path.stat().st_size if path.is_file() else 0
     try:
-        RunLock(path, stale_s=STALE_S, is_queued=is_in_queue).release()  # takes it from a dead holder alone
+        RunLock(path, stale_s=STALE_S, is_queued=is_in_queue).release()  # only succeeds for a dead holder
     except PipelineError:
         return None
     return {"path": str(path), "bytes": size, "action": REMOVED, "reason": "slot of a holder that died"}
@@ -58,6 +58,6 @@ def write_node_record(directory: Path, entries: list[dict[str, Any]]) -> Path:
 
 
 def join_records(directory: Path, verified: bool) -> Mapping[str, Any]:
-    """Return the files found on all nodes, and whether the products had been verified before."""
+    """Return the recorded files of all nodes, and whether the products were verified before."""
     nodes = {path.stem: {"found": json.loads(path.read_text())} for path in sorted(directory.glob("*.json"))}
     return {"nodes": nodes, "verified": verified}

@@ -1,7 +1,7 @@
-"""The facts of a run: each is emitted once, as a frozen dataclass, and stands in the journal as one line of JSON.
+"""The events of a run: frozen dataclasses, each emitted once and written to the journal as one line of JSON.
 
-The name of an event in the journal is its ``kind``, those of its facts are the fields; whoever hears of an event has a
-method of the name of its kind. Fields that a line lacks, or has of another type, get their default, so that old
+The journal names an event by its ``kind`` and its facts by the fields; a listener handles an event in the method named
+after its kind. Missing fields, and fields of the wrong type, get their default, so that old
 journals can be read.
 """
 
@@ -21,11 +21,11 @@ from lofarpipe.support.dataclass import dataclass
 if TYPE_CHECKING:
     from lofarpipe.jobs import JobResult
 
-Stamps = Mapping[str, str | None]  # path -> stamp of a file; None: it is not there
+Stamps = Mapping[str, str | None]  # path -> fingerprint of a file; None: no such file
 JOURNAL = "journal.jsonl"  # in the job directory of a run
 MILLISECONDS = 3  # decimals of a time in seconds
-LIVE = {"written": False}  # a field for those who hear of the event while it happens
-IF_ANY = {"if_any": True}  # a field that is written only if there is something in it
+LIVE = {"written": False}  # a field for live reporters only, not in the journal
+IF_ANY = {"if_any": True}  # a field written only if not empty
 
 
 def _now_s() -> float:
@@ -34,17 +34,17 @@ def _now_s() -> float:
 
 @dataclass(frozen=True)
 class Event:
-    """One fact of a run."""
+    """An event of a run."""
 
     kind: ClassVar[str] = ""
-    is_numbered: ClassVar[bool] = False  # its serial number is written: it stays its own if a line before it is lost
+    is_numbered: ClassVar[bool] = False  # the serial number is written, to survive the loss of an earlier line
     time_s: float | None = field(default_factory=_now_s, kw_only=True)  # s since 1970 UTC
-    serial: int = field(default=0, kw_only=True)  # its place among the events of the journal; 0: it follows the last
+    serial: int = field(default=0, kw_only=True)  # position among the events of the journal; 0: one after the last
 
 
 @dataclass(frozen=True)
 class Unknown(Event):
-    """An event of another version, which counts but has no content."""
+    """An event of another version: numbered, without content."""
 
     name: str = ""
 
@@ -62,7 +62,7 @@ class RunStarted(Event):
     version: str | None = None
     host: str | None = None
     pid: int | None = None
-    boot: str | None = None  # since which start of the machine
+    boot: str | None = None  # boot id of the machine
     executor: str | None = None
     steps: Sequence[str] | None = None
     cores: float | None = None
@@ -71,7 +71,7 @@ class RunStarted(Event):
     argv: Sequence[str] | None = None
     intermediate: Mapping[str, Any] = field(default_factory=dict, metadata=IF_ANY)  # products, images: step -> patterns
     job_directory: Path = field(default=Path(), metadata=LIVE)
-    step_count: int = field(default=0, metadata=LIVE)  # of the pipeline itself, without those inside others
+    step_count: int = field(default=0, metadata=LIVE)  # top-level steps of the pipeline
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class RunEnded(Event):
 
     kind = "run_ended"
     ok: bool = False
-    problem: str | None = None  # what ended it if it is not ``ok``
-    signal: int | None = None  # that did
+    problem: str | None = None  # reason of the end, unless ``ok``
+    signal: int | None = None  # signal that ended the run
     job: str = field(default="", metadata=LIVE)
 
     @property
@@ -92,7 +92,7 @@ class RunEnded(Event):
 
 @dataclass(frozen=True)
 class Notice(Event):
-    """Something was decided that a user may want to know."""
+    """A notice for the user about a decision of the run."""
 
     kind = "notice"
     text: str = ""
@@ -100,7 +100,7 @@ class Notice(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something is not as it should be, and the run goes on."""
+    """A warning; the run continues."""
 
     kind = "warning"
     text: str = ""
@@ -108,7 +108,7 @@ class Warned(Event):
 
 @dataclass(frozen=True)
 class FilesRemoved(Event):
-    """Outputs of steps that no later step needs are about to be removed."""
+    """Outputs that no later step needs are about to be removed."""
 
     kind = "files_removed"
     is_numbered = True
@@ -120,7 +120,7 @@ class FilesRemoved(Event):
 
 @dataclass(frozen=True)
 class StepEvent(Event):
-    """A fact of a step, by its name in the journal: inside loops with the counters, as ``clean@2``."""
+    """An event of a step, under its name in the journal; inside loops with the counters, as ``clean@2``."""
 
     step: str = ""
 
@@ -131,7 +131,7 @@ class StepEvent(Event):
 
     @property
     def is_named(self) -> bool:
-        """Whether it names its step: a damaged line may not."""
+        """Whether the step is named: it may be missing in a damaged line."""
         return bool(self.step)
 
 
@@ -143,15 +143,15 @@ class StepStarted(StepEvent):
     is_numbered = True
     type: str = ""
     jobs: int = 0
-    done_before: int = 0  # of them, by an earlier run
-    left: Sequence[str] = field(default=(), metadata=IF_ANY)  # jobs that it has not any more
-    unsafe: Mapping[str, Any] = field(default_factory=dict)  # job -> stamps of the inputs that it is going to change
-    names: Sequence[str] = field(default=(), metadata=IF_ANY)  # of an old journal: the files that it may change
+    done_before: int = 0  # jobs done by an earlier run
+    left: Sequence[str] = field(default=(), metadata=IF_ANY)  # removed jobs
+    unsafe: Mapping[str, Any] = field(default_factory=dict)  # job -> fingerprints of the inputs that it will change
+    names: Sequence[str] = field(default=(), metadata=IF_ANY)  # in old journals: files that the step may change
 
 
 @dataclass(frozen=True)
 class StepSkipped(StepEvent):
-    """A step is not run, because it is done and nothing that it depends on has changed."""
+    """A step is skipped: it is done, and no dependency has changed."""
 
     kind = "step_skipped"
     jobs: int = 0
@@ -159,26 +159,26 @@ class StepSkipped(StepEvent):
 
 @dataclass(frozen=True)
 class StepDone(StepEvent):
-    """A step is complete; ``failed`` of its jobs failed, and that was tolerated."""
+    """A step is complete, with ``failed`` tolerated failures of jobs."""
 
     kind = "step_done"
     is_numbered = True
     fingerprint: str = ""
-    parts: Mapping[str, str] = field(default_factory=dict)  # short marks of the parts of its identity
+    parts: Mapping[str, str] = field(default_factory=dict)  # short fingerprints of the parts of the identity
     program: Sequence[str] = field(default=(), metadata=IF_ANY)  # name, version, content
     outputs: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)  # mapfile -> text
-    files: Stamps = field(default_factory=dict)  # that it names
+    files: Stamps = field(default_factory=dict)  # named files
     written: Stamps = field(default_factory=dict)
-    kept: Stamps = field(default_factory=dict)  # written by its jobs that were not run again
-    depends: Mapping[str, Any] = field(default_factory=dict)  # step -> serial number of its last end
+    kept: Stamps = field(default_factory=dict)  # written by jobs that were not run again
+    depends: Mapping[str, Any] = field(default_factory=dict)  # step -> serial number of its last end event
     jobs: int = 0
     failed: int | None = None
     duration_s: float | None = None
 
     @property
     def all_written(self) -> Stamps:
-        """Files that it wrote, and those of its jobs that were not run again with it."""
+        """Files written by the step, including those of jobs not run again."""
         return {**self.kept, **self.written}
 
 
@@ -191,7 +191,7 @@ class StepFailed(StepEvent):
 
 
 class StepForgotten(StepEvent):
-    """The work of a step counts no more."""
+    """The record of a step is void."""
 
     kind = "step_forgotten"
 
@@ -216,13 +216,13 @@ class PluginDone(StepEvent):
 
 @dataclass(frozen=True)
 class JobEvent(StepEvent):
-    """A fact of a job, which is named in the journal by its step and its number."""
+    """An event of a job, which the journal names by step and number."""
 
     job: str = ""
 
     @property
     def is_named(self) -> bool:
-        """Whether it names its job."""
+        """Whether the job is named."""
         return bool(self.job)
 
 
@@ -234,7 +234,7 @@ class JobStarted(JobEvent):
     is_numbered = True
     node: str = ""
     pid: int | None = None
-    ticks: int | None = None  # when its process began; None: not known
+    ticks: int | None = None  # start time of the process, clock ticks since boot; None: unknown
     start_s: float | None = None
     label: str = ""
     log: str = ""
@@ -244,14 +244,14 @@ class JobStarted(JobEvent):
     tempdir: str | None = None
     stage: str | None = None
     landing: str | None = field(default=None, metadata=IF_ANY)
-    outputs: Sequence[str] = ()  # of those that were not there
-    makes: Sequence[str] = field(default=(), metadata=IF_ANY)  # what a known program may write that was not there
-    before: Stamps = field(default_factory=dict)  # how what it may write was before
+    outputs: Sequence[str] = ()  # outputs that did not exist before
+    makes: Sequence[str] = field(default=(), metadata=IF_ANY)  # its possible outputs that did not exist before
+    before: Stamps = field(default_factory=dict)  # fingerprints of possible outputs before the job
 
 
 @dataclass(frozen=True)
 class JobDone(JobEvent):
-    """A job ended; ``problem`` is the cause of a failure, which may be in its log although its exit code is 0."""
+    """A job ended; ``problem`` is the cause of a failure, which may come from its log despite exit code 0."""
 
     kind = "job_done"
     is_numbered = True
@@ -265,51 +265,51 @@ class JobDone(JobEvent):
     log: str = ""
     label: str = ""
     problem: str | None = None
-    is_lost: bool = False  # not the program failed, but what ran it
+    is_lost: bool = False  # the executor failed, not the program
     attempt: int = 0
     fingerprint: str = ""
     program: Sequence[str] = field(default=(), metadata=IF_ANY)  # name, version, content
-    files: Stamps = field(default_factory=dict)  # that it names
+    files: Stamps = field(default_factory=dict)  # named files
     written: Stamps = field(default_factory=dict)
-    depends: Mapping[str, Any] = field(default_factory=dict)  # who wrote what it names
+    depends: Mapping[str, Any] = field(default_factory=dict)  # writers of the named files
     made: Sequence[str] = field(default=(), metadata=IF_ANY)  # its outputs
-    former: Stamps = field(default_factory=dict, metadata=IF_ANY)  # of what it wrote that is not its own, before
-    returned: str | None = field(default=None, metadata=IF_ANY)  # by its script
+    former: Stamps = field(default_factory=dict, metadata=IF_ANY)  # of written files owned by others, before the job
+    returned: str | None = field(default=None, metadata=IF_ANY)  # results of the script
     result: JobResult | None = field(default=None, metadata=LIVE)
-    is_tried_again: bool = field(default=False, metadata=LIVE)  # so that this is not its end for people
+    is_tried_again: bool = field(default=False, metadata=LIVE)  # not reported as the end of the job
 
 
 @dataclass(frozen=True)
 class JobAdopted(JobDone):
-    """A job was done by another run, and its outputs are still valid."""
+    """A job was done by another run, with outputs that are still valid."""
 
     kind = "job_adopted"
 
 
 @dataclass(frozen=True)
 class JobSetAside(JobEvent):
-    """Files in the way of a job are about to get hidden names."""
+    """Files in the way of a job are about to be renamed to hidden names."""
 
     kind = "job_set_aside"
-    aside: Mapping[str, str] = field(default_factory=dict)  # path -> where it is until the job has ended
+    aside: Mapping[str, str] = field(default_factory=dict)  # path -> hidden path until the job ends
 
 
 class JobSettled(JobEvent):
-    """Files set aside for a job are gone, or back."""
+    """Files set aside for a job were removed or restored."""
 
     kind = "job_settled"
 
 
 @dataclass(frozen=True)
 class JobCleared(JobEvent):
-    """The remains of a job that was cut off are cleared away."""
+    """The remains of an interrupted job were removed."""
 
     kind = "job_cleared"
-    cleared: Sequence[str] = ()  # in words
+    cleared: Sequence[str] = ()  # descriptions
 
 
 class JobForgotten(JobEvent):
-    """The work of a job counts no more."""
+    """The record of a job is void."""
 
     kind = "job_forgotten"
 
@@ -325,7 +325,7 @@ KINDS: Mapping[str, type[Event]] = {
 
 
 def step_of(job: str) -> str:
-    """Return the step of a job, both by their names in the journal."""
+    """Return the journal name of a job's step."""
     return job.rpartition("/")[0]
 
 
@@ -343,7 +343,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def _types(annotation: str) -> tuple[type, ...]:
-    """Return the types that JSON may have for a field."""
+    """Return the JSON types allowed for a field."""
     main, _, rest = annotation.partition(" | ")
     return (*_TYPES[main.partition("[")[0]], *((type(None),) if rest else ()))
 
@@ -370,7 +370,7 @@ _IF_ANY = {
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """Return the facts of an event as they are written, without its kind, time and number."""
+    """Return the written fields of an event, without kind, time and serial number."""
     values = vars(event)
     facts = {name: values[name] for name in _ALWAYS[type(event)]}
     for name in _IF_ANY[type(event)]:
@@ -380,7 +380,7 @@ def facts_of(event: Event) -> dict[str, Any]:
 
 
 def path_as_text(value: object) -> str:
-    """Return a path as text for JSON; whatever else JSON does not know is refused with a TypeError."""
+    """Convert a path to text for JSON; raise TypeError for any other type."""
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON; give text, a number, a list or a dictionary")
@@ -391,12 +391,12 @@ _raw_decode = json.JSONDecoder().raw_decode  # json.loads looks for other encodi
 
 
 def encoded(event: Event, serial: int) -> str:
-    """Return an event as JSON; ``serial`` is the number that it gets if its kind is numbered.
+    """Return an event as JSON; ``serial`` is its number if its kind is numbered.
 
     Raises
     ------
     TypeError, ValueError
-        If it holds a value that JSON has not.
+        If a value has no JSON equivalent.
     """
     number = {"serial": serial} if event.is_numbered else {}
     return _encode({"event": event.kind, "time_s": event.time_s, **number, **facts_of(event)})
@@ -426,9 +426,9 @@ def decoded(entry: Mapping[str, Any]) -> Event | None:
 
 
 def read_events(content: bytes) -> tuple[list[Event], list[bytes]]:
-    """Return the events of a journal, and the lines that are none.
+    """Return the events of a journal, and its unreadable lines.
 
-    A line is cut off by a crash, or damaged; its event is lost. The others count, in the order of the file.
+    A line damaged or cut off by a crash loses its event; the other events count, in file order.
     """
     events: list[Event] = []
     damaged: list[bytes] = []

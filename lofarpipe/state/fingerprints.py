@@ -1,4 +1,4 @@
-"""The paths that a step names, and stamps that change with their content."""
+"""Paths named by a step, and fingerprints of the files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 from lofarpipe.state.events import path_as_text
 from lofarpipe.support.patterns import lazy_pattern
 
-SMALL_BYTES = 1_000_000  # up to this size the content is looked at: maps that were written again are no news
+SMALL_BYTES = 1_000_000  # up to this size the content is hashed, so that a rewritten but equal map is unchanged
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
-SHORTEST_NAME = 3  # characters of a name without a slash that may be the start of file names
-LONGEST_LISTING = 1000  # entries of a directory that is looked through for every job
+SHORTEST_NAME = 3  # characters of a name without a slash to count as a prefix of file names
+LONGEST_LISTING = 1000  # entries of a directory listed for every job
 
 _CONTENT = "sha256:"
-_JOINS = lazy_pattern(r"[,\[\]'\"=]")  # in a text that holds more than a name
+_JOINS = lazy_pattern(r"[,\[\]'\"=]")  # delimiters of names in a text
 _QUOTED = lazy_pattern(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _PIECE = lazy_pattern(r"[^\s,\[\]'\"=]+")
 
 
 def fingerprint(inputs: object) -> str:
-    """Return the SHA-256 of ``inputs``, written as JSON in one canonical way.
+    """Return the SHA-256 of ``inputs`` as canonical JSON.
 
     Raises
     ------
@@ -38,26 +38,26 @@ def fingerprint(inputs: object) -> str:
 
 
 def stamp(path: str) -> str | None:
-    """Return a text that differs when a file or a casacore table has been written; None if neither is there.
+    """Return the fingerprint of a file or a casacore table; None if there is none.
 
-    Size and time of the last change, of small files also the content. A table, such as a measurement set: size and
-    newest time of its files table.dat and table.f* and those of all tables below it; locks do not count.
+    For a file: size and modification time, for small files also a hash of the content. For a table, such as a
+    measurement set: size and newest time of table.dat and table.f* in it and its subtables, without locks.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 - of very many paths
+        status = os.stat(path)  # noqa: PTH116 - called for very many paths
         if stat.S_ISDIR(status.st_mode):
             return _table_stamp(path)
         if not stat.S_ISREG(status.st_mode):
             return None
         if status.st_size <= SMALL_BYTES:
             return small_stamp(digest_of(path, status.st_size), status.st_mtime_ns)
-    except (OSError, ValueError):  # not there, not readable, or no path at all
+    except (OSError, ValueError):  # missing, not readable, or not a valid path
         return None
     return f"{status.st_size}@{status.st_mtime_ns}"
 
 
 def small_stamp(digest: str, mtime_ns: int) -> str:
-    """Return the stamp of a small file from the SHA-256 of its content and the time of its last change."""
+    """Return the fingerprint of a small file: SHA-256 of its content and modification time."""
     return f"{_CONTENT}{digest[:32]}@{mtime_ns}"
 
 
@@ -67,19 +67,19 @@ def digest_of(path: str, size: int) -> str:
 
 
 def _bytes_of(path: str, size: int) -> bytes:
-    """Return the content of a file of ``size`` bytes; a stream, or a path object, would take several times as long."""
+    """Read a file of ``size`` bytes; several times as fast as a stream or a path object."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         start = os.read(file, size) if size else b""
         if len(start) == size > 0:
             return start
-        return start + b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))  # it is of /proc, or being written
+        return start + b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))  # a file of /proc, or one that grows
     finally:
         os.close(file)
 
 
 def is_same(one: str | None, other: str | None) -> bool:
-    """Return whether two stamps mean the same content; of small files the time does not count."""
+    """Whether two fingerprints mean equal content; for small files the time is ignored."""
     if one is None or other is None or not one.startswith(_CONTENT):
         return one == other
     return one.partition("@")[0] == other.partition("@")[0]
@@ -106,7 +106,7 @@ def _table_stamp(path: str) -> str | None:
 
 
 def texts(nested: object) -> Iterator[str]:
-    """Yield every text in nested lists, tuples and dictionaries (of these the values)."""
+    """Yield every text in nested lists, tuples and dictionary values."""
     if isinstance(nested, str):
         yield nested
     elif isinstance(nested, Mapping):
@@ -118,7 +118,7 @@ def texts(nested: object) -> Iterator[str]:
 
 
 def without_text(nested: Any, text: str, placeholder: str) -> Any:
-    """Return nested lists, tuples and dictionaries with a placeholder for a text within their texts (not of keys)."""
+    """Replace a text by a placeholder in all texts of nested lists, tuples and dictionary values."""
     if not any(text in candidate for candidate in texts(nested)):
         return nested
     if isinstance(nested, str):
@@ -129,10 +129,10 @@ def without_text(nested: Any, text: str, placeholder: str) -> Any:
 
 
 def named_paths(nested: object, workdir: Path) -> set[str]:
-    """Return everything in the texts of ``nested`` that may be a path, as absolute paths.
+    """Return all candidate paths in the texts of ``nested``, as absolute paths.
 
-    A text is taken as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``), of which those of a list may hold
-    blanks; a name without a slash is one in ``workdir``, where programs run.
+    A text counts as a whole and in pieces (``-name=/a/b``, ``[/a.MS,/b.MS]``); list items may contain spaces.
+    A name without a slash is relative to ``workdir``, where programs run.
     """
     names: set[str] = set()
     for text in set(texts(nested)):
@@ -157,14 +157,14 @@ def _with_blanks(text: str) -> Iterator[str]:
 
 
 def _below(directory: str, name: str) -> str:
-    """Return ``str(Path(here) / name)``; that itself takes ten times as long, and most names are written plainly."""
+    """Return ``str(Path(here) / name)``, ten times as fast for most names."""
     if "//" in name or "./" in name or name.endswith(("/", "/.")):
         return str(Path(directory) / name)
     return name if name.startswith("/") else f"{directory}/{name}"
 
 
 def named_files(nested: object, workdir: Path) -> set[str]:
-    """Return the names with a slash in the texts of ``nested``, as absolute paths: a single word may be no path."""
+    """Return the names with a slash in the texts of ``nested``, as absolute paths."""
     names = {name.removeprefix("\0/") for name in named_paths(nested, Path("\0"))}
     return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 
@@ -178,7 +178,7 @@ def _may_be_path(name: str) -> bool:
 
 
 def starting_with(name: str, ordered: list[str]) -> Iterator[str]:
-    """Yield those of the ``ordered`` texts that start with ``name``."""
+    """Yield the ``ordered`` texts that start with ``name``."""
     place = bisect_left(ordered, name)
     while place < len(ordered) and ordered[place].startswith(name):
         yield ordered[place]
@@ -186,10 +186,10 @@ def starting_with(name: str, ordered: list[str]) -> Iterator[str]:
 
 
 def snapshot(names: Iterable[str], too_long: set[str] | None = None) -> dict[str, str]:
-    """Return the stamp of every named file or table that is there.
+    """Return the fingerprint of every named file or table that exists.
 
-    A name of which nothing is there may be the start of file names, as image names are for WSClean: these then count.
-    Not so in directories that are ``too_long``, where looking would take long; those that turn out to be are added.
+    A name without a file may be a prefix of file names, such as WSClean's image name; those files then count,
+    except in the ``too_long`` directories, which are slow to list; newly found long directories are added to the set.
     """
     listings: dict[str, list[str]] = {folder: [] for folder in too_long or ()}
     stamps_by_name = {}

@@ -1,9 +1,9 @@
-"""Outputs of earlier runs, kept out of the way while the jobs run that write them anew.
+"""Outputs of earlier runs, set aside while jobs rewrite them.
 
-A job starts from a clean slate: what it wrote the last time, and what was made of that under the same root name, gets a
-hidden name beside its own before the job starts. When the job has succeeded these files go: also those that it does not
-write any more. When it has failed, or was killed, they come back. Only outputs of jobs recorded in the journal are ever
-moved or removed. The journal knows where it is before anything is moved, so that the next run can go on from any point.
+A job starts without its former outputs: they, and files derived from them under the same root name, get hidden names
+in the same directory before the job starts. After a success they are removed, including those that the job no longer
+writes. After a failure or a kill they are restored. Only outputs of jobs recorded in the journal are ever
+moved or removed. The journal records each move in advance, so that the next run can continue from any point.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from lofarpipe.support.disk import io_problem
 if TYPE_CHECKING:
     from lofarpipe.state.journal import Stream
 
-LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
+LONGEST_NAME = 200  # characters of 255, with room for the suffix
 
 
 @dataclass(frozen=True)
 class FormerOutputs:
-    """Earlier outputs of the jobs of a step, and of those that use them.
+    """Former outputs of a step's jobs, and of the jobs that use them.
 
     Parameters
     ----------
-    entry: the name of the step in the journal.
+    entry: name of the step in the journal.
     """
 
     stream: Stream
@@ -42,15 +42,15 @@ class FormerOutputs:
     def of_jobs(
         self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], finished_jobs: Iterable[str]
     ) -> dict[str, set[str]]:
-        """Return the files in the way of each job, by its name in the journal.
+        """Return job name in the journal -> files in the way of the job.
 
-        That is what it wrote, or a job that the step has not any more, under a name that it still has, or that begins
-        with one; and beside a root name, as WSClean has one, what other steps made of its outputs.
+        These are files written by the job, or by a removed job of the step, whose name equals or begins with a name of
+        the job; and files that other steps made from its outputs beside a root name, such as WSClean's.
 
         Parameters
         ----------
-        names_of: gives the paths that a job names.
-        finished_jobs: jobs of the step that are not run again.
+        names_of: returns the paths named by a job.
+        finished_jobs: jobs of the step not run again.
         """
         outputs_by_job = self.by_job()
         lost = [path for job, paths in outputs_by_job.items() if job not in {*finished_jobs, *jobs} for path in paths]
@@ -66,7 +66,7 @@ class FormerOutputs:
         return obstacles
 
     def by_job(self) -> dict[str, list[str]]:
-        """Return the outputs of the jobs of the step, by the name of the job in the journal."""
+        """Return job name in the journal -> outputs, for the jobs of the step."""
         outputs: dict[str, list[str]] = {}
         for path, owner in self.stream.state.work.owners.items():
             if step_of(owner) == self.entry:
@@ -74,7 +74,7 @@ class FormerOutputs:
         return outputs
 
     def set_aside(self, job: str, paths: Iterable[str]) -> None:
-        """Give files that are in the way of a job hidden names.
+        """Rename the files in the way of a job to hidden names.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class FormerOutputs:
 
 
 def settle(stream: Stream, job: str) -> None:
-    """Remove the files set aside for a job that has succeeded since; restore those of any other one.
+    """Remove the files set aside for a job that succeeded since; restore those of other jobs.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def settle(stream: Stream, job: str) -> None:
         return
     is_replaced = job in work.superseded
     for path, place in work.aside[job].items():
-        if not os.path.lexists(place):  # a run was killed before it could move it, or when it had come back
+        if not os.path.lexists(place):  # a run was killed before the move, or after the restoration
             continue
         remove(path if not is_replaced else place)
         if not is_replaced:
@@ -111,7 +111,7 @@ def settle(stream: Stream, job: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file, a link, or a directory with all that is in it.
+    """Remove a file, a link, or a directory tree.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _move(path: str, target: str) -> None:
 
 
 def _hidden(path: str) -> str:
-    """Return a name beside a file that is not in use."""
+    """Return an unused name in the directory of a file."""
     folder, name = os.path.split(path)
     number = 0
     while os.path.lexists(place := f"{folder}/.{name[:LONGEST_NAME]}.earlier-{number}"):
@@ -144,13 +144,13 @@ def _hidden(path: str) -> str:
 
 
 def _root(job: Job) -> str:
-    """Return the common root of the names of a job's outputs; "" without."""
+    """Return the common root of a job's output names; "" if there is none."""
     root, star, _ = job.staged.expected.partition("*") if job.staged else ("", "", "")
     return root if star else ""
 
 
 def _matching_paths(names: Iterable[str], ordered: list[str]) -> Iterator[str]:
-    """Yield those of the ordered paths that are named, or begin with a name that is no directory."""
+    """Yield the ordered paths that equal a name, or begin with a name of no directory."""
     for name in names:
         for path in starting_with(name, ordered):
             if path == name or not Path(name).is_dir():

@@ -1,6 +1,6 @@
 """Identities of steps and jobs, and their programs: compared with those of an earlier run in the journal.
 
-The program counts by its name, version and content, not by its path: the same one in another environment is no change.
+A program is identified by name, version and content, not by path: the same program elsewhere is no change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Identity = Mapping[str, object]
 
 PROGRAM = "program"  # name, version and content
 EXECUTABLE = "executable"
-IN_OLD_JOURNALS = (EXECUTABLE, "version")  # path, stamp and versions: what earlier versions recorded of a program
+IN_OLD_JOURNALS = (EXECUTABLE, "version")  # path, fingerprint and versions, as recorded by earlier versions
 OPTION = "rerun_on_upgrade"
 
 
@@ -31,35 +31,35 @@ def made_of(identity: Identity) -> dict[str, object]:
 
 
 def identity_program(identity: Identity) -> list[str]:
-    """Return name, version and content of the program of a step or a job; nothing where there is none."""
+    """Return name, version and content of the program of a step or a job; empty if there is none."""
     program = identity.get(PROGRAM)
     return [str(word) for word in program] if isinstance(program, list | tuple) else []
 
 
 def is_made_of(event: StepDone | JobDone, identity: Identity, mark: str = "") -> bool:
-    """Return whether a step or a job is made of the same as when it was done; ``mark`` is its fingerprint, if known."""
+    """Whether a step or a job has the identity recorded when it was done; ``mark`` is its fingerprint, if known."""
     if event.program or PROGRAM not in identity:
         return event.fingerprint == (mark or mark_of(identity))
     old = fingerprint({key: value for key, value in identity.items() if key != PROGRAM})
-    return event.fingerprint == old  # the journal is of an earlier version
+    return event.fingerprint == old  # a journal of an earlier version
 
 
 @dataclass
 class Upgrades:
-    """Which change of a program makes its work run again.
+    """Policy for repeating work after a change of its program.
 
     Attributes
     ----------
-    run_again: whether another version does.
-    tell: gets the notice, once, that the work of another version is kept.
+    run_again: whether another version repeats the work.
+    tell: callback for the notice, once per change, that work of another version is kept.
     """
 
     run_again: bool = True
     tell: Callable[[str], object] = str
-    _changes: set[str] = field(default_factory=set)  # of which was told
+    _changes: set[str] = field(default_factory=set)  # reported changes
 
     def stale(self, event: StepDone | JobDone, identity: Identity) -> str:
-        """Return why work has to be done again because of its program, or "" if it need not."""
+        """Return the change of the program that repeats the work, or ""."""
         former, now = list(event.program), identity_program(identity)
         if former == now or len(former) != len(now):
             return ""

@@ -1,4 +1,4 @@
-"""Outputs of steps that may go once no later step needs them, and their removal."""
+"""Removal of intermediate outputs that no later step needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ALL, PRODUCTS, IMAGES = "all", "products", "images"
 KEEP = (ALL, PRODUCTS, IMAGES)
-#: Images of an imager that few people look at: a word for the files whose names end with it.
+#: Rarely used images of an imager; each word stands for the files ``*-<word>.fits``.
 PLANES = ("psf", "dirty", "model", "residual")
 EVERYTHING = "*"
 NOTHING = "none"
@@ -26,11 +26,11 @@ Patterns = Mapping[str, Sequence[str]]  # step -> patterns of its outputs
 
 
 def patterns_of(intermediate: Mapping[str, Patterns], keep: str) -> dict[str, list[str]]:
-    """Return the patterns of the outputs that go with a value of ``keep``, by step.
+    """Return step -> patterns of the outputs removed for a value of ``keep``.
 
     Parameters
     ----------
-    intermediate: the patterns of each step for ``products``, and those added for ``images``.
+    intermediate: patterns of each step for ``products``, and the additional ones for ``images``.
     """
     patterns_by_step: dict[str, list[str]] = {}
     for level in KEEP[1 : KEEP.index(keep) + 1]:
@@ -40,7 +40,7 @@ def patterns_of(intermediate: Mapping[str, Patterns], keep: str) -> dict[str, li
 
 
 def removable(work: Work, patterns: Patterns) -> list[str]:
-    """Return the outputs that are there and match a pattern of their step; those of other runs are not ours."""
+    """Return existing outputs of this run that match a pattern of their step."""
     return [
         path
         for path, job in sorted(work.owners.items())
@@ -58,16 +58,16 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def pattern_problem(patterns: Iterable[str]) -> str:
-    """Return the expectation for patterns that match nothing; "" if all can match."""
+    """Return the error text for patterns that can match nothing; "" if all can match."""
     words = (EVERYTHING, NOTHING, *PLANES)
     odd = [one for one in patterns if one not in words and not {*"/*?["} & {*one} and ".output." not in one]
     return f"{', '.join(odd)}: {EVERYTHING}, {', '.join(PLANES)}, or a path with wildcards is needed" if odd else ""
 
 
 def remove_files(stream: Stream, paths: Sequence[str]) -> int:
-    """Remove files and tables that are needed no more; return how many bytes they had.
+    """Remove unneeded files and tables; return their total size in bytes.
 
-    The journal has it first: a file that is gone without a word would be made again.
+    The journal is written first: an unrecorded removal would make the next run produce the file again.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def remove_files(stream: Stream, paths: Sequence[str]) -> int:
 
 
 def size_of(path: str) -> int:
-    """Return the bytes of a file, or of all files in a directory; links count by themselves."""
+    """Return the size of a file, or of all files in a directory, in bytes; links are not followed."""
     try:
         if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114 - of very many paths
             return os.lstat(path).st_size

@@ -1,4 +1,4 @@
-"""The jobs of a step: known by their fingerprints; those that have to run, and their stale files."""
+"""The jobs of a step: matched by fingerprint, pending or done, and their stale files."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from lofarpipe.support.utilities import files_of
 
 @dataclass(frozen=True)
 class CutOff:
-    """A job that began to change its inputs, or may have begun, and did not end.
+    """An unfinished job that changed, or may have changed, its inputs.
 
     Attributes
     ----------
-    serial: of the event after which it may have.
-    stamps: of its inputs at that time.
+    serial: serial number of the event after which the change is possible.
+    stamps: fingerprints of its inputs at that time.
     """
 
     job: str
@@ -48,9 +48,9 @@ class CutOff:
 
 @dataclass(frozen=True)
 class UnsafeJobs:
-    """The journal's record of jobs of a step that began to change their inputs, and did not end.
+    """The unfinished jobs of a step that may have changed their inputs, from the journal.
 
-    The inputs decide, not the numbers of the jobs: a half-changed input must not be changed again by another job.
+    Jobs are matched by inputs, not by number: no other job may change a half-changed input again.
     """
 
     work: Work
@@ -58,17 +58,17 @@ class UnsafeJobs:
     step: str
 
     def refuse(self, changed_inputs: Mapping[str, Sequence[str]], repeatable: bool) -> Iterator[str]:
-        """Yield notices of jobs that are run again all the same.
+        """Check the inputs, and yield notices of repeatable jobs that run again.
 
         Parameters
         ----------
-        changed_inputs: the paths that each job is going to change.
-        repeatable: a change that is made twice does no harm.
+        changed_inputs: job -> paths that it will change.
+        repeatable: whether changing an input twice is harmless.
 
         Raises
         ------
         PipelineError
-            If an input is neither as it was before the job began, nor was made anew since then.
+            If an input differs from its state before the job, and was not made anew since.
         """
         cut_off: dict[str, list[CutOff]] = {}
         for cut in self.cut_off() if any(changed_inputs.values()) else []:
@@ -84,7 +84,7 @@ class UnsafeJobs:
                 yield f"{job} was cut off while it changed {path}; it is run again, for it is repeatable"
 
     def cut_off(self) -> list[CutOff]:
-        """Return the jobs of the step that began to change something, and did not end."""
+        """Return the unfinished jobs of the step that change inputs."""
         opened = [
             CutOff(job, opened.serial, recorded_stamps(opened.start.before))
             for job, opened in self.work.open_jobs.items()
@@ -93,7 +93,7 @@ class UnsafeJobs:
         return [cut for cut in [*opened, *self._of_the_step()] if cut.stamps]
 
     def _of_the_step(self) -> Iterator[CutOff]:
-        """Yield jobs that a killed run may have started without a record."""
+        """Yield jobs possibly started by a killed run without a record."""
         serial, unsafe = self.work.unsafe(self.entry)
         for job, stamps in unsafe.items():
             end = self.work.end_of(job)
@@ -101,13 +101,13 @@ class UnsafeJobs:
                 yield CutOff(job, serial, recorded_stamps(stamps))
 
     def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
-        """Return the entries of removed jobs in the last start of the step.
+        """Return unfinished jobs in the step's last start event -> inputs not made anew since.
 
-        Unchanged inputs count too: a job of a cluster may yet begin.
+        Unchanged inputs are included: a queued job may still start.
 
         Parameters
         ----------
-        besides: paths that jobs of the step are going to change; of these it has been looked at.
+        besides: paths to leave out: those changed by present jobs of the step, already checked.
         """
         unsafe_inputs: dict[str, Stamps] = {}
         for cut in self._of_the_step():
@@ -120,7 +120,7 @@ class UnsafeJobs:
         return self.work.written_at.get(path, -1) > cut.serial
 
     def _is_changed(self, cut: CutOff, path: str) -> bool:
-        """Whether an input is not as it was before, and was not made anew."""
+        """Whether an input differs from its former state and was not made anew."""
         return not self._is_new(cut, path) and bool(changes_since({path: cut.stamps[path]}))
 
     def _refusal(self, job: str, path: str) -> str:
@@ -136,32 +136,32 @@ class UnsafeJobs:
 
 
 def recorded_stamps(stamps: object) -> dict[str, str]:
-    """Return the recorded stamps; none for a damaged line of the journal."""
+    """Return the recorded fingerprints; none for a damaged line of the journal."""
     pairs = stamps.items() if isinstance(stamps, Mapping) else ()
     return {path: mark for path, mark in pairs if isinstance(mark, str)}
 
 
 def changes_since(stamps: Stamps) -> list[str]:
-    """Return the paths whose files differ from their stamps."""
+    """Return the paths whose files differ from their fingerprints."""
     return [path for path, mark in stamps.items() if mark is not None and not is_same(stamp(path), mark)]
 
 
-MANY = 20  # writers of what one name stands for: with more only a mark of them is kept
+MANY = 20  # writers of the files of one name; for more, only a digest is stored
 LOCAL = "local"  # the executor of this machine
 
-JobFacts = JobStarted | JobDone | None  # what the journal tells of a job; None: that it may have begun
-IdentityOf = Callable[[str], Identity]  # of a job, by its name in the journal
+JobFacts = JobStarted | JobDone | None  # last event of a job; None: it may have begun
+IdentityOf = Callable[[str], Identity]  # job name in the journal -> identity
 
 
 @dataclass(frozen=True, slots=True)
 class JobKey:
-    """The marks by which a job is found in the journal.
+    """The marks that identify a job in the journal.
 
     Attributes
     ----------
-    place: in the map of the step; its number when the step runs first.
-    product: the file, or the list of files, that it works on.
-    changes: returns the inputs that it changes, and of which half a change does harm.
+    place: index in the map of the step; the job number when the step first runs.
+    product: the input file, or list of files.
+    changes: returns the inputs that a partial change would damage.
     """
 
     place: int
@@ -174,25 +174,25 @@ class JobKey:
 class JobLedger:
     """The jobs of one step.
 
-    A job is known by its fingerprint. Its number names its log, its entries in the journal, and the job for people.
+    A job is identified by its fingerprint. Its number names the job in messages, its log and its journal entries.
 
     Parameters
     ----------
-    ledger: the steps before this one, so far.
+    ledger: the record of the steps so far.
     entry: the name of the step in the journal.
     """
 
     ledger: Ledger
     entry: str
-    _fingerprints: dict[str, str] = field(default_factory=dict)  # job -> as `numbers` was given it
-    _marks: dict[str, str] = field(default_factory=dict)  # name -> of what stands behind it
+    _fingerprints: dict[str, str] = field(default_factory=dict)  # job -> fingerprint passed to `numbers`
+    _marks: dict[str, str] = field(default_factory=dict)  # name -> digest of the writers of its files
     _too_long: set[str] = field(default_factory=set)  # directories
 
     def numbers(self, jobs: Iterable[JobKey]) -> dict[int, int]:
-        """Return place -> number of the jobs; none where the step never ran, and the number is the place.
+        """Return place -> number of the jobs; empty if the step never ran: the number is then the place.
 
-        A job has the number of the earlier job with its fingerprint; one that did not end, or is made of something
-        else now, that of its product; one that takes a list, that of its place. Any other job gets a new number.
+        A job gets the number of the earlier job with its fingerprint; an unfinished or changed job, of the earlier job
+        with its product; a job on a list, of the earlier job at its place. Any other job gets a new number.
         """
         cut_off = self._cut_off()
         events: dict[str, JobFacts] = {**dict.fromkeys(cut_off), **self.ledger.work.known_jobs(self.entry)}
@@ -216,7 +216,7 @@ class JobLedger:
     def _with_new(
         self, numbers_by_place: dict[int, int], keys: Sequence[JobKey], former_numbers: set[int]
     ) -> dict[int, int]:
-        """Add the numbers of jobs that are new: the place where no job ever had that number, else the next one."""
+        """Number the new jobs: by place if that number was never used, else by the next free number."""
         following = max(former_numbers) + 1
         for key in keys:
             if key.place not in numbers_by_place:
@@ -231,7 +231,7 @@ class JobLedger:
         return f"{self.entry}/{number:03d}"
 
     def _cut_off(self) -> dict[str, set[str]]:
-        """Return the inputs that each job may have changed in part."""
+        """Return the possibly half-changed inputs of each job."""
         inputs: dict[str, set[str]] = {}
         for cut in UnsafeJobs(self.ledger.work, self.entry, self.entry).cut_off():
             inputs.setdefault(cut.job, set()).update(cut.stamps)
@@ -240,13 +240,13 @@ class JobLedger:
     # ---- pending
 
     def pending(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
-        """Return the jobs that have to run, each with the reason."""
+        """Return pending job -> reason."""
         reasons = {job: reason for job in jobs if (reason := self._stale(job, identity_of))}
         good = [job for job in jobs if job not in reasons]
         return reasons | self._concerned(good, identity_of)
 
     def _stale(self, job: str, identity_of: IdentityOf) -> str:
-        """Return why a job has to run, or "" if its outputs are still valid."""
+        """Return the reason to run a job, or "" if its outputs are still valid."""
         event = self.ledger.work.last_job(job)
         if event is None:
             return NEVER_DONE
@@ -261,14 +261,14 @@ class JobLedger:
         return changed
 
     def _concerned(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
-        """Return the jobs that may have made a changed product of the step that no job has as its own."""
+        """Return job -> changed output, for the jobs that may have made changed outputs without an owner."""
         work = self.ledger.work
         event = work.last_done(self.entry) if jobs else None
         changed = dict(self.ledger.changed_files(self.entry, event)) if event else {}
         owned = {path for end in work.jobs_ended(self.entry) for path in end.files} if changed else ()
         concerned: dict[str, str] = {}
         for path in changed.keys() - owned:
-            # The job that has most of it in a name: a directory that many jobs name says nothing.
+            # The job with the longest matching name: a directory named by many jobs is no evidence.
             lengths = {job: self._longest_start(path, identity_of(job)) for job in jobs}
             longest = max(lengths.values())
             candidates = [job for job, length in lengths.items() if length == longest]
@@ -276,13 +276,13 @@ class JobLedger:
         return concerned
 
     def _longest_start(self, path: str, identity: Identity) -> int:
-        """Return the length of the longest name of a job with which a path begins; 0 if there is none."""
+        """Return the length of the longest name of a job that is a prefix of a path; 0 if there is none."""
         return max((len(name) for name in self.names(identity) if path.startswith(name)), default=0)
 
     # ---- jobs of other runs
 
     def adopt(self, jobs: Sequence[str], identity_of: IdentityOf) -> None:
-        """Take jobs as done that other runs did, where their outputs still exist."""
+        """Accept jobs done by other runs whose outputs still exist."""
         others = self.ledger.others
         if not others.pattern:
             return
@@ -303,7 +303,7 @@ class JobLedger:
             del jobs_by_mark[end.fingerprint]
 
     def _is_left(self, entry: tuple[str, str | None]) -> bool:
-        """Whether a file is as a job of another run left it, or imaging alone has changed it since."""
+        """Whether a file is as a job of another run left it, apart from later changes by imaging."""
         path, mark = entry
         now = stamp(self.ledger.disk.read_path(path))
         return is_same(now, mark) or bool(now and mark and self.ledger.others.led(path, mark, now))
@@ -313,15 +313,15 @@ class JobLedger:
     def record(
         self, identity: Identity, former_stamps: Mapping[str, str], products: Callable[[], Iterable[str]], end: JobDone
     ) -> None:
-        """Record the end of a job, with the state in which it left the files that it names.
+        """Record the end of a job, with the state of the files that it names.
 
-        An output that it wrote is its own if it was not there before the step, or was the job's already. Files that a
-        script returned count as named, but are nobody's own: it may have returned what was there.
+        A job owns an output that did not exist before the step or was its own already. Files returned by a script count
+        as named, but have no owner: they may have existed before.
 
         Parameters
         ----------
-        former_stamps: stamps of files before the step began.
-        products: returns the paths that may be outputs of the job.
+        former_stamps: fingerprints of files before the step began.
+        products: returns the possible outputs of the job.
         """
         names = self.names(identity)
         stamps = snapshot(names, self._too_long)
@@ -356,21 +356,21 @@ class JobLedger:
         )
 
     def names(self, identity: Identity) -> set[str]:
-        """Return every path that a job names."""
+        """Return every path named by a job."""
         names = named_paths([made_of(identity), self.ledger.made_program(identity)], self.ledger.settings.job_workdir)
         return {name for name in names if not self.ledger.is_bookkeeping(name)}
 
     def names_and_listed(self, identity: Identity) -> set[str]:
-        """Return the same, with the paths in the maps among them."""
+        """Return every path named by a job, and the paths in its maps."""
         names = self.names(identity)
         return names | self.ledger.listed_in_maps(names)
 
     def depends(self, identity: Identity) -> dict[str, int | str]:
-        """Return the writers of the paths that a job names."""
+        """Return the writers of the paths named by a job."""
         return self._depends(self.names(identity), own_outputs(identity))
 
     def _depends(self, names: set[str], outputs: Container[str]) -> dict[str, int | str]:
-        """Return the writers of named paths, and a fingerprint of the maps among them and of their entries."""
+        """Return the writers of named paths, and a fingerprint of the named maps with their entries."""
         writers: dict[str, int | str] = {}
         for name in names:
             if name in self._marks:
@@ -386,25 +386,25 @@ class JobLedger:
         return writers
 
     def _map_entries(self, text: str) -> Iterator[tuple[str, object]]:
-        """Yield the entries of a map: their writer, or their stamp."""
+        """Yield the writer, or the fingerprint, of each entry of a map."""
         for path in sorted(named_paths(text, self.ledger.settings.job_workdir)):
             yield path, self.ledger.makers(self.entry, path) or stamp(self.ledger.disk.read_path(path))
 
     # ---- forget
 
     def forget(self, job: str = "") -> None:
-        """Let the next run do a job again, or the whole step."""
+        """Make the next run repeat a job, or the whole step."""
         self.ledger.stream.emit(JobForgotten(self.entry, job) if job else StepForgotten(self.entry))
 
     # ---- repair
 
     def repair(self, tell: Callable[[str], None]) -> None:
-        """Clear away stale files of a killed run: incomplete outputs go, those of earlier runs come back.
+        """Remove incomplete outputs of a killed run, and restore outputs of earlier runs.
 
         Raises
         ------
         PipelineError
-            If something cannot be removed or renamed.
+            If a file cannot be removed or renamed.
         """
         work = self.ledger.work
         for job, opened in work.open_jobs.items():
@@ -416,7 +416,7 @@ class JobLedger:
 
     def _clear(self, job: str, start: JobStarted, tell: Callable[[str], None]) -> None:
         for path in start.makes:
-            if self.ledger.work.written.get(path) is None:  # else an earlier run wrote it, and it comes back
+            if self.ledger.work.written.get(path) is None:  # else an earlier run wrote it, and it is restored
                 remove(path)
         done = [self._cleared(Path(path)) for path in self._incomplete(start)]
         self.ledger.stream.emit(JobCleared(self.entry, job, done))
@@ -424,7 +424,7 @@ class JobLedger:
             tell(f"{job} was cut off; {'; '.join(done)}")
 
     def _incomplete(self, start: JobStarted) -> Iterator[str]:
-        """Yield files that are new since the job began, and that no finished job or step has written."""
+        """Yield files new since the job began and not written by a finished job or step."""
         finished_paths = {path for path, mark in self.ledger.work.written.items() if mark is not None}
         for path, mark in start.before.items():
             if mark is not None or not os.path.lexists(path) or self.ledger.is_bookkeeping(path):
@@ -434,7 +434,7 @@ class JobLedger:
                 yield path
 
     def _cleared(self, path: Path) -> str:
-        """Remove files below the working directory, rename others; return a text about it."""
+        """Remove a file below the working directory, rename others; return a description."""
         try:
             if not self.ledger.is_below_workdir(str(path)):
                 return f"{path} is not complete, and is now {_renamed(path)}"
@@ -450,23 +450,23 @@ class JobLedger:
 
 
 def returned_files(end: JobDone) -> set[str]:
-    """Return the absolute paths among the results of a script, which may be lists of them."""
+    """Return the absolute paths among the results of a script, also those in lists."""
     results = json.loads(end.returned) if end.returned else {}
     return {name for value in texts(results) for name in files_of(value) if name.startswith("/")}
 
 
 def is_local(opened: OpenJob) -> bool:
-    """Whether a job that did not end was run on the machine of its engine."""
+    """Whether an unfinished job ran on the machine of its run."""
     return opened.executor in (LOCAL, None)
 
 
 def is_over(opened: OpenJob) -> bool:
-    """Whether a job that did not end cannot be running when a run begins: jobs of a queue may be."""
+    """Whether an unfinished job is dead when a run begins; queued jobs may be alive."""
     return is_local(opened) or opened.is_lost
 
 
 def _is_file_or_table(path: str) -> bool:
-    """Whether removing it removes one product: other directories may hold those of several jobs."""
+    """Whether a path is a single product; a plain directory may contain outputs of several jobs."""
     return not Path(path).is_dir() or Path(path).is_symlink() or Path(path, "table.dat").is_file()
 
 
@@ -478,13 +478,13 @@ def _renamed(path: Path) -> Path:
 
 
 def _number(job: str) -> int:
-    """Return the number in the name of a job; -1 if there is none."""
+    """Return the number in a job name; -1 if there is none."""
     text = job.rpartition("/")[2]
     return int(text) if text.isdecimal() else -1
 
 
 def _take_number(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
-    """Take a number out of a pool, and return it; -1 if the job changes not all that an earlier one was cut off at."""
+    """Take a number from a pool; -1 if the job does not change all inputs of an interrupted earlier job."""
     for _ in range(len(pool)):
         number = pool.popleft()
         if not (inputs := cut_off.get(name_of(number))) or inputs <= set(key.changes()):
@@ -502,11 +502,11 @@ def _label(event: JobFacts, _: int) -> str:
 
 
 def _list_place(event: JobFacts, number: int) -> str:
-    """Return the place of a job that takes a list, or of one that an old journal does not describe."""
+    """Return the place of a job on a list, or of a job from an old journal without a description."""
     return str(number) if _label(event, number)[:1] in ("", "[") else ""
 
 
-# The same mark of an event of the journal and of a job of the step: the best ones first.
+# Marks comparable between a journal event and a job of the step, most specific first.
 _MARKS: tuple[tuple[Callable[[JobFacts, int], str], Callable[[JobKey], str]], ...] = (
     (_done_fingerprint, lambda key: key.fingerprint),
     (_label, lambda key: key.product),

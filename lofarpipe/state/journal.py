@@ -1,4 +1,4 @@
-"""The journal, an append-only file that survives a crash at any byte, and the stream of events, which begins there."""
+"""The journal, an append-only file that survives a crash at any byte, and the stream of events into it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from lofarpipe.state.run_state import RunState
 from lofarpipe.support.processes import BACKGROUND
 from lofarpipe.support.utilities import write_atomically
 
-LASTING = (StepDone, StepForgotten, RunEnded)  # the disk is waited for: work of hours hangs on them
-WAIT_S = 1.0  # by which ends of jobs may be told late
-MOST_WAITING = 1000  # of them
+LASTING = (StepDone, StepForgotten, RunEnded)  # synced to disk: hours of work depend on them
+WAIT_S = 1.0  # longest delay of the report of a job's end
+MOST_WAITING = 1000  # unreported ends
 
 
 class Journal:
@@ -40,17 +40,17 @@ class Journal:
 
     Parameters
     ----------
-    path: the file, usually <job_directory>/journal.jsonl; made if it is not there.
+    path: the file, usually <job_directory>/journal.jsonl; created if missing.
 
     Attributes
     ----------
-    state: the fold of its events; a `Stream` keeps it up to date.
-    notices: problems of the file, for people.
+    state: the run state after all events; kept up to date by a `Stream`.
+    notices: problems of the file, as messages.
 
     Raises
     ------
     PipelineError
-        If another run has it, with the host and the process id of that run; or if it cannot be written.
+        If another run holds the journal, with its host and process id; or if the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,16 +76,16 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let other runs have the job directory."""
+        """Release the job directory."""
         os.close(self._file)
         self._lock.release()
 
     def write(self, event: Event, serial: int) -> None:
-        """Append an event; the end of a step or of the run is on the disk when this returns.
+        """Append an event; the end of a step or of the run is synced to disk.
 
         Parameters
         ----------
-        serial: its place among the events.
+        serial: position among the events.
 
         Raises
         ------
@@ -130,12 +130,12 @@ class Journal:
 
 
 def read_state(path: Path) -> RunState:
-    """Return the state of the journal in ``path``; nothing is written, and another run may have it.
+    """Read the state of the journal in ``path``, without writing; another run may hold it.
 
     Raises
     ------
     PipelineError
-        If it is there and cannot be read.
+        If it exists and cannot be read.
     """
     try:
         return RunState.from_events(read_events(path.read_bytes())[0])
@@ -146,7 +146,7 @@ def read_state(path: Path) -> RunState:
 
 
 class Debounce:
-    """One call, a while later and in a thread, for all who ask for it meanwhile."""
+    """Coalesces repeated requests into one delayed call in a thread (debounce)."""
 
     def __init__(self, work: Callable[[], None], wait_s: float) -> None:
         self._work = work
@@ -154,7 +154,7 @@ class Debounce:
         self._timer: threading.Timer | None = None
 
     def ask(self) -> None:
-        """Have it done: now, where the system has no thread left."""
+        """Request the call; made at once if no thread can be started."""
         if self._timer is not None:
             return
         timer = threading.Timer(self._wait_s, self._do_in_thread)
@@ -170,31 +170,31 @@ class Debounce:
             self._do()
 
     def _do(self) -> None:
-        self._timer = None  # what is asked for from now on may come too late for this time
+        self._timer = None  # requests from now on need a new timer
         self._work()
 
     def stop(self) -> None:
-        """Forget the request; a flush that has begun goes on."""
+        """Cancel the request; a running flush continues."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
 
 
 class Stream:
-    """Takes each event to the journal, to the state, and to the reporters, in this order.
+    """Passes each event to the journal, the state and the reporters, in this order.
 
-    Events that cannot be written are not reported, but for the end of a run that failed for another reason.
-    A reporter hears of the events of which it has a method with the name of their kind.
+    Events that cannot be written are not reported, except the end of a run that failed for another reason.
+    A reporter gets the events for which it has a method named after the kind.
 
-    Jobs of milliseconds are very many, and to report one between two others costs three times as much as to report
-    many at once. So where several in a second end well without a word, they are reported together: before the next
-    other event, and a second later at most, by a thread; by the method ``jobs_done`` of reporters that have one. What
-    a reporter raises then, the next event raises.
+    For many jobs of milliseconds, reporting each end separately costs three times as much as reporting many at once.
+    So several successes within a second are reported together: before the next other event, and within a second,
+    from a thread, by the method ``jobs_done`` of reporters that have one. An exception of a reporter there is raised
+    by the next event.
 
     Parameters
     ----------
     journal: None: nothing is written, as in a dry run.
-    state: where there is no journal, the one that was read from it.
+    state: without a journal, the state read from it.
     """
 
     def __init__(
@@ -207,22 +207,22 @@ class Stream:
         for kind, event in KINDS.items():
             self._reporters[event] = [getattr(one, kind) for one in hearers if hasattr(one, kind)]
         self._of_ends = [hears for one in hearers if (hears := _hears_of_ends(one)) is not None]
-        self._unreported: deque[JobDone] = deque()  # that are not told yet; its ends can be used by two threads
+        self._unreported: deque[JobDone] = deque()  # deque: appended and popped from two threads
         self._last_report_s = 0.0  # s since 1970 UTC
         self._late_report = Debounce(self._tell_late, WAIT_S)
         self._lock = threading.RLock()  # one event at a time
-        self._problem: Exception | None = None  # what a reporter raised in the thread
+        self._problem: Exception | None = None  # exception of a reporter in the thread
 
     def notice(self, text: str) -> None:
-        """Emit a decision that a user may want to know."""
+        """Emit a notice for the user."""
         self.emit(Notice(text))
 
     def warning(self, text: str) -> None:
-        """Emit that something is not as it should be."""
+        """Emit a warning."""
         self.emit(Warned(text))
 
     def emit(self, event: Event) -> None:
-        """Have an event written, folded and shown.
+        """Write an event to the journal, apply it to the state, and report it.
 
         Raises
         ------
@@ -248,7 +248,7 @@ class Stream:
                 raise
 
     def _tell(self, event: Event) -> None:
-        """Report the waiting ends of jobs, and an event, to the reporters that handle it."""
+        """Report the delayed ends of jobs, then an event, to the reporters that handle them."""
         if reporters := self._reporters.get(type(event)):
             with self._lock:
                 self._catch_up()
@@ -256,7 +256,7 @@ class Stream:
                     hears(event)
 
     def _tell_end(self, event: JobDone) -> None:
-        """Report the end of a job, now or soon."""
+        """Report the end of a job, at once or with a delay."""
         if event.is_tried_again:
             return
         if event.problem is not None or event.result is None or not event.result.is_silent:
@@ -273,10 +273,10 @@ class Stream:
     def _tell_end_of_run(self, event: RunEnded) -> None:
         self._late_report.stop()
         with self._lock:
-            self._tell_late()  # whatever comes of it, all hear of the end
+            self._tell_late()  # the end is reported even if this fails
             for hears in self._reporters[RunEnded]:
                 hears(event)
-            if event.ok:  # else there is another reason, which is to be told
+            if event.ok:  # a failed run reports its own reason instead
                 self._catch_up()
 
     def _catch_up(self) -> None:
@@ -294,7 +294,7 @@ class Stream:
             return
         self._last_report_s = time.time()
         problem: BaseException | None = None
-        for hears in self._of_ends:  # all of them: nobody tells of these jobs once more
+        for hears in self._of_ends:  # all reporters, as these jobs are reported only once
             try:
                 hears(ends)
             except BaseException as err:
@@ -306,12 +306,12 @@ class Stream:
         with self._lock:
             try:
                 self._tell_ended()
-            except Exception as err:  # whatever it is, the run has to hear of it
+            except Exception as err:  # raised by the next event
                 self._problem = self._problem or err
 
 
 def _hears_of_ends(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
-    """Return the method by which a reporter hears of the ends of several jobs; None of one that has none."""
+    """Return a reporter's method for the ends of several jobs, or None."""
     if hasattr(reporter, "jobs_done"):
         return reporter.jobs_done  # type: ignore[no-any-return]
     if not hasattr(reporter, "job_done"):

@@ -1,4 +1,4 @@
-"""One run at a time in a job directory, on any file system: who holds it, and whether that one is alive."""
+"""The lock of a job directory, for one run at a time on any file system, with a liveness check of the holder."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.processes import boot_id, process_space, start_ticks
 
-BEAT_S = 5.0  # so often the holder gives a sign of life
-STALE_S = 60.0  # one that gave none for so long is looked at
-LOOK_S = 15.0  # so long; three signs of life would come in that time
+BEAT_S = 5.0  # interval of the holder's heartbeat
+STALE_S = 60.0  # a holder silent for this long is watched
+LOOK_S = 15.0  # time to watch it: three heartbeats
 POLL_S = 0.5
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # a file system without hard links
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds a job directory, as it is written in the lock file."""
+    """A process that holds a job directory, as recorded in the lock file."""
 
     host: str = ""
     pid: int = 0
-    ticks: int = 0  # when it began, clock ticks since the machine did; 0: not known
-    boot: str = ""  # since which start of which machine
-    space: str = ""  # where its id is counted
-    token: str = ""  # its own, so that no two records are equal
-    run: str = ""  # its job directory, where the file is in another one
-    job: str = ""  # of a queue, where it runs in one
+    ticks: int = 0  # start time of the process, clock ticks since boot; 0: unknown
+    boot: str = ""  # boot id of the machine
+    space: str = ""  # PID namespace
+    token: str = ""  # unique, so that no two records are equal
+    run: str = ""  # its job directory, if the file is elsewhere
+    job: str = ""  # queue job id, if any
 
     @classmethod
     def of_this_process(cls, run: str = "") -> Holder:
@@ -49,7 +49,7 @@ class Holder:
 
     @classmethod
     def read(cls, content: bytes) -> Holder:
-        """Return the holder that a lock file names; one without a host if it cannot be read."""
+        """Return the holder named in a lock file; without a host if unreadable."""
         try:
             fields = json.loads(content)
             return cls(**{key: type(default)(fields.get(key, default)) for key, default in asdict(cls()).items()})
@@ -57,12 +57,12 @@ class Holder:
             return cls()
 
     def is_near(self, other: Holder) -> bool:
-        """Whether ``other`` can look for this process; fields missing in an old record are taken to agree."""
+        """Whether ``other`` can see this process; fields missing in an old record count as equal."""
         pairs = ((self.boot, other.boot), (self.space, other.space))
         return self.host == other.host and all(one in ("", two) for one, two in pairs)
 
     def lives(self) -> bool:
-        """Whether the process, which is near, lives."""
+        """Whether the process, on this machine, is alive."""
         first_ticks = start_ticks(self.pid)
         return first_ticks is not None and self.ticks in (0, first_ticks)
 
@@ -72,39 +72,39 @@ class Holder:
 
 @dataclass(frozen=True)
 class Held:
-    """A lock file as it was found."""
+    """A snapshot of a lock file."""
 
     content: bytes
-    beat_s: float  # its time, by the clock of the file server
+    beat_s: float  # modification time, by the clock of the file server
 
 
 class RunLock:
-    """A file that one process at a time holds; it names that process.
+    """A lock file, held by one process at a time and naming it.
 
-    No lock of the file system is needed: the file is made by a link, which only one can make, and its time shows that
-    the holder lives. One on this host lives if its process does; one elsewhere if the time goes on. A holder that does
-    not live is replaced; of several that would do so, one does. Times are compared with those of the same file server,
-    so that no clock has to be right.
+    No lock of the file system is needed: the file is created by an atomic hard link, and its modification time
+    is the holder's heartbeat. A holder on this host is alive if its process is; one elsewhere if the time advances. A
+    dead holder is replaced by exactly one contender. Times are compared with those of the same file server,
+    so no clock has to be right.
 
-    SoftFileLease of filelock 4.3 was tried in its place, and keeps less of tests/state/test_lock.py: it takes the lock
-    from a living run of our earlier versions after 2 s, because their record is not of its form, and at once from one
-    on another machine of the same host name; one elsewhere is watched for the whole lease, whether it lives or not; a
-    file that somebody removed is not made again; who dies while it takes over leaves files that stay.
+    SoftFileLease of filelock 4.3 was tried instead, and fails parts of tests/state/test_lock.py: it takes the lock
+    from a live run of our earlier versions after 2 s, because their record has another form, and at once from one
+    on another machine of the same host name; a holder elsewhere is watched for the whole lease, dead or alive; a
+    removed file is not restored; a contender that dies while taking over leaves files behind.
 
     Parameters
     ----------
-    stale_s: a holder on another machine that gave no sign of life for so long is looked at.
-    is_queued: whether the job of such a holder is known to run; it then keeps the lock.
+    stale_s: a holder on another machine without a heartbeat for this long is watched.
+    is_queued: whether the queue still has such a holder's job; it then keeps the lock.
 
     Attributes
     ----------
-    notice: state of the former lock, for people; "" without.
-    is_lost: whether another process has taken it over, as after a very long standstill of this one.
+    notice: message about the former lock, or "".
+    is_lost: whether another process took over, as after a very long pause of this one.
 
     Raises
     ------
     PipelineError
-        If another process holds it, or the file cannot be written.
+        If another process holds the lock, or the file cannot be written.
     """
 
     has_beat = True
@@ -134,23 +134,23 @@ class RunLock:
             self._begin()
 
     def _begin(self) -> None:
-        with contextlib.suppress(OSError):  # they harm nobody
+        with contextlib.suppress(OSError):  # leftover lock files are harmless
             self._remove_traces()
         self._released = threading.Event()
         self._beat = threading.Thread(target=self._beats, name="run lock", daemon=True)
         self._beat.start()
 
     def release(self) -> None:
-        """Give the lock to whoever asks next."""
+        """Release the lock."""
         if self.has_beat:
             self._released.set()
-            self._beat.join(BEAT_S)  # it may wait for a file server
+            self._beat.join(BEAT_S)  # the heartbeat may be waiting for a file server
         held = _read(self.path)
         if held is not None and held.content == self._content:
             self.path.unlink(missing_ok=True)
 
     def _seize(self, path: Path) -> None:
-        """Put our record where nobody has one, or one who does not live."""
+        """Write our record if the lock is free or its holder is dead."""
         while not self._put(path):
             held = _read(path)
             if held is not None:
@@ -159,11 +159,11 @@ class RunLock:
                     return
 
     def _put(self, path: Path) -> bool:
-        """Return whether our record is the one that is there now; it is if no other was."""
+        """Create the lock file with our record; return False if another record is there."""
         try:
             os.link(self._file, path)
         except FileExistsError:
-            # Over a network the answer may have been lost, and the question asked twice.
+            # Over a network the reply may be lost and the request repeated.
             return self._file.stat().st_nlink > 1 and self._is_ours(path)
         except OSError as err:
             if err.errno not in NO_LINKS:
@@ -179,9 +179,9 @@ class RunLock:
         return held is not None and held.content == self._content
 
     def _replace(self, path: Path, dead: Held) -> bool:
-        """Put our record in place of one whose holder is dead; False if another was faster.
+        """Replace the record of a dead holder by ours; False if another contender was faster.
 
-        Only who has the right to replace just this record, which is a file of its own, does so.
+        The right to replace this record is a lock file of its own.
         """
         right = path.with_name(f"{path.name}.{hashlib.sha256(dead.content).hexdigest()[:12]}")
         self._seize(right)
@@ -189,7 +189,7 @@ class RunLock:
             now = _read(path)
             if now is None or now.content != dead.content:
                 return False
-            successor = self._file.with_name(f"{self._file.name}.next")  # ours: who dies here leaves one to nobody
+            successor = self._file.with_name(f"{self._file.name}.next")  # unique to us, so no contender can inherit it
             _write_new(successor, self._content)
             successor.replace(path)
         finally:
@@ -214,7 +214,7 @@ class RunLock:
 
     def _refuse_living(self, path: Path, held: Held) -> None:
         holder = Holder.read(held.content)
-        if not holder.host:  # as a file system without links shows one that is just being written
+        if not holder.host:  # still being written, on a file system without hard links
             if self._changes(path, held, POLL_S):
                 raise self._refusal(holder, "try again")
         elif holder.is_near(self._me):
@@ -232,7 +232,7 @@ class RunLock:
         return self._file.stat().st_mtime
 
     def _changes(self, path: Path, held: Held, limit_s: float) -> bool:
-        """Look for a sign of life."""
+        """Wait for a heartbeat of the holder."""
         end = time.monotonic() + limit_s
         while time.monotonic() < end:
             time.sleep(min(POLL_S, limit_s / 5))
@@ -245,12 +245,12 @@ class RunLock:
 
     def _beats(self) -> None:
         while not self.is_lost and not self._released.wait(BEAT_S):
-            with contextlib.suppress(OSError):  # a file server that does not answer now may do so again
+            with contextlib.suppress(OSError):  # the file server may answer later
                 self._give_sign()
 
     def _give_sign(self) -> None:
         held = _read(self.path)
-        if held is None:  # somebody removed it
+        if held is None:  # the file was removed
             with contextlib.suppress(FileExistsError):
                 _write_new(self.path, self._content)
         elif held.content == self._content:
@@ -260,17 +260,17 @@ class RunLock:
 
 
 class OutputClaim(RunLock):
-    """A file beside outputs that names the run which makes them; that run's own lock shows whether it lives.
+    """A file beside outputs with the name of the run that makes them; the lock of that run shows whether it is alive.
 
     Parameters
     ----------
-    outputs: the beginning of their names.
-    job_directory: of this run.
+    outputs: common prefix of the output paths.
+    job_directory: job directory of this run.
 
     Raises
     ------
     PipelineError
-        If another run makes them, or the file cannot be written.
+        If another run makes the outputs, or the file cannot be written.
     """
 
     has_beat = False
@@ -299,7 +299,7 @@ class OutputClaim(RunLock):
 
 
 def has_sign_of_life(job_directory: Path) -> bool:
-    """Return whether a run on another machine gave one in the last minute; True where its directory is not there."""
+    """Whether a run on another machine had a heartbeat in the last minute; True if its directory is not visible."""
     try:
         beat_s = (job_directory / "journal.lock").stat().st_mtime
     except OSError:
@@ -308,7 +308,7 @@ def has_sign_of_life(job_directory: Path) -> bool:
 
 
 def _read(path: Path) -> Held | None:
-    """Return the content of a lock file, as of the file server; None if it does not exist."""
+    """Read the present content and time of a lock file; None if it does not exist."""
     try:
         with path.open("rb") as file:
             return Held(file.read(), os.fstat(file.fileno()).st_mtime)
@@ -317,7 +317,7 @@ def _read(path: Path) -> Held | None:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that must not exist."""
+    """Create a new file."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         os.write(file, content)

@@ -1,4 +1,4 @@
-"""Work of other runs, from their journals; these are read on demand, and never written."""
+"""Work of other runs, from their journals; read on demand, never written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lofarpipe.support.dataclass import dataclass
 
 @dataclass
 class OtherRuns:
-    """The runs whose job directories a pattern names.
+    """The runs in the job directories matching a pattern.
 
     Parameters
     ----------
-    pattern: of job directories; "" for none.
-    directory: the job directory of this run.
+    pattern: glob of job directories; "" for none.
+    directory: job directory of this run.
     """
 
     pattern: str
@@ -28,14 +28,14 @@ class OtherRuns:
     _texts: dict[Path, bytes] = field(default_factory=dict)
 
     def done(self, marks: Collection[str]) -> Iterator[tuple[str, JobDone]]:
-        """Yield the ends of jobs with these fingerprints that ended well, each with the name of its run."""
+        """Yield (run, end event) of the successful jobs with these fingerprints."""
         for path in self._journals():
             for end in self._ends(path, marks):
                 if end.problem is None and end.fingerprint in marks:
                     yield path.parent.name, end
 
     def led(self, path: str, former_stamp: str, now: str) -> bool:
-        """Whether only jobs of these runs, one after the other, brought a file to its present state."""
+        """Whether the state of a file is fully explained by successive jobs of these runs."""
         steps = [
             (end.former[path], end.written.get(path))
             for journal in [*self._journals(), self.directory / JOURNAL]
@@ -54,11 +54,11 @@ class OtherRuns:
         return [path for path in paths if path.parent != self.directory]
 
     def _ends(self, path: Path, words: Collection[str]) -> list[JobDone]:
-        """Return the ends of jobs in a journal that has one of some words; to look for these is quick."""
+        """Return the end events in a journal that contains one of some words, a quick test."""
         if path not in self._texts:
             try:
                 self._texts[path] = path.read_bytes()
-            except OSError:  # it is gone, or not ours to read
+            except OSError:  # deleted, or not readable
                 self._texts[path] = b""
         text = self._texts[path]
         if not any(word.encode(errors="surrogateescape") in text for word in words):

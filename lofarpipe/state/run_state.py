@@ -1,4 +1,4 @@
-"""The state of a run from the events of its journal: for runs, resuming, status, run.json and report."""
+"""The state of a run, from the events of its journal: for resuming, status, run.json and the report."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from lofarpipe.state.events import (
 from lofarpipe.state.work import WORK_HANDLERS, Work
 from lofarpipe.support.dataclass import dataclass
 
-# States of a step and of a job. A skipped step was done by an earlier run; what is interrupted, nobody works on.
+# States of steps and jobs. SKIPPED: done by an earlier run; INTERRUPTED: unfinished, and not running.
 WAITING, RUNNING, DONE, FAILED, SKIPPED, INTERRUPTED = "waiting", "running", "done", "failed", "skipped", "interrupted"
-KILLED = "killed"  # of a run alone: it ended without a word
+KILLED = "killed"  # of a run only: no recorded end
 PLUGIN = "plugin"
 KILLED_PROBLEM = "the run was killed; run again to resume"
 
@@ -46,13 +46,13 @@ class JobState:
 
     name: str  # <step>/<number>, with the counters of loops
     state: str = RUNNING
-    run: int = 0  # the number of the run that it belongs to, from 1
+    run: int = 0  # number of its run, from 1
     label: str = ""
     node: str = ""
     pid: int = 0
     log: str = ""
     cores: int | None = None
-    memory_gb: float | None = None  # 10^9 bytes, that it was given
+    memory_gb: float | None = None  # allocated memory, 10^9 bytes
     gpus: int = 0
     start_s: float | None = None  # s since 1970 UTC
     duration_s: float | None = None
@@ -62,7 +62,7 @@ class JobState:
     problem: str = ""
 
     def describe(self, event: JobStarted | JobDone) -> None:
-        """Take over the fields that both events of a job have."""
+        """Copy the fields common to both events of a job."""
         self.label = event.label or self.label
         self.node = event.node or self.node
         self.log = event.log or self.log
@@ -76,59 +76,59 @@ class JobState:
 class StepState:
     """One step; inside loops one for each iteration, named ``<step>@<counter>``.
 
-    How many jobs run or ended is counted as they do: a picture of 10^5 jobs is made every second.
+    Running and ended jobs are counted incrementally: the status of 10^5 jobs is drawn every second.
     """
 
     name: str
     state: str = WAITING
-    run: int = 0  # the number of the run in which it began last, from 1
+    run: int = 0  # number of the run of its last start, from 1
     type: str = ""
     total: int = 0  # jobs
-    before: int = 0  # jobs that an earlier run did and that are not run again
-    ended_failed: int | None = None  # jobs that failed, as the step said at its end
+    before: int = 0  # jobs done by an earlier run and not run again
+    ended_failed: int | None = None  # failed jobs, from the end event of the step
     started_s: float | None = None  # s since 1970 UTC
     ended_s: float | None = None
     problem: str = ""
-    jobs: dict[str, JobState] = field(default_factory=dict)  # of earlier runs too, unless they ran again
+    jobs: dict[str, JobState] = field(default_factory=dict)  # including jobs of earlier runs not run again
 
     def __post_init__(self) -> None:
         self._running: dict[str, JobState] = {}
-        self._end_counts = {DONE: 0, FAILED: 0}  # jobs of the run in which it began last
-        self._removed_jobs: dict[str, JobState] = {}  # jobs that it had, and has not any more
+        self._end_counts = {DONE: 0, FAILED: 0}  # jobs of the run of its last start
+        self._removed_jobs: dict[str, JobState] = {}  # former jobs
 
     @property
     def failed(self) -> int:
-        """How many of its jobs failed."""
+        """Number of failed jobs."""
         return self._end_counts[FAILED] if self.ended_failed is None else self.ended_failed
 
     @property
     def done(self) -> int:
-        """How many of its jobs are done, by an earlier run too."""
+        """Number of finished jobs, including those of earlier runs."""
         if self.state in (DONE, SKIPPED):
             return self.total - self.failed
         return min(self.total, self.before + self._end_counts[DONE])
 
     @property
     def running(self) -> list[JobState]:
-        """Its jobs that run."""
+        """The running jobs."""
         return list(self._running.values())
 
     @property
     def duration_s(self) -> float | None:
-        """From its start to its end; None before that."""
+        """Time from start to end; None while unfinished."""
         if self.started_s is None or self.ended_s is None:
             return None
         return max(0.0, self.ended_s - self.started_s)
 
     def begin_job(self, job: JobState) -> None:
-        """Add a running job, in place of its earlier record."""
+        """Add a running job, replacing its earlier record."""
         previous = self.jobs.get(job.name)
         if previous is not None:
             self._uncount(previous)
         self.jobs[job.name] = self._running[job.name] = job
 
     def end_job(self, job: JobState, run: int, state: str) -> None:
-        """Note how a job ended in a run."""
+        """Record the end of a job in a run."""
         self._uncount(job)
         self._running.pop(job.name, None)
         self.jobs[job.name] = job
@@ -137,19 +137,19 @@ class StepState:
             self._end_counts[state] += 1
 
     def begin_run(self, run: int) -> None:
-        """Note that the step belongs to a run; jobs of another one are not counted."""
+        """Assign the step to a run; jobs of other runs are not counted."""
         self.run = run
         states = [job.state for job in self.jobs.values() if job.run == run]
         self._end_counts = {state: states.count(state) for state in (DONE, FAILED)}
 
     def leave(self, names: Iterable[str]) -> None:
-        """Set aside jobs that it has not any more, and take back all others."""
+        """Set removed jobs aside, and restore all others."""
         jobs = {**self._removed_jobs, **self.jobs}
         self._removed_jobs = {name: jobs.pop(name) for name in names if name in jobs}
         self.jobs = jobs
 
     def interrupt(self, time_s: float | None) -> None:
-        """Nobody works on it any more."""
+        """Mark the unfinished step and its jobs as interrupted."""
         if self.state == RUNNING:
             self.state, self.ended_s = INTERRUPTED, time_s
         for job in self._running.values():
@@ -163,7 +163,7 @@ class StepState:
 
 @dataclass(frozen=True)
 class _PreviousRun:
-    """The state of a run that did its work, while the next one has done nothing yet."""
+    """The state of the previous run, saved until the next one does any work."""
 
     facts: dict[str, Any]
     times_s: tuple[float | None, float | None]
@@ -178,7 +178,7 @@ class _PreviousRun:
         return cls(state.facts, (state.started_s, state.ended_s), state.warnings, state.notices, steps)
 
     def restore(self, state: RunState) -> None:
-        """Restore the state of this run: the one after it did nothing, but may have other intermediate outputs."""
+        """Restore the saved state after a run without work, with that run's intermediate outputs."""
         current_facts = {key: state.facts[key] for key in ("intermediate",) if key in state.facts}
         state.facts = {**{key: value for key, value in self.facts.items() if key != "intermediate"}, **current_facts}
         state.warnings, state.notices = self.warnings, self.notices
@@ -194,22 +194,22 @@ class _PreviousRun:
 class RunState:
     """The state of the last run of a journal, and the work of all runs.
 
-    Several runs may be in one journal; finished work of earlier ones stays done. Unknown events, and those that
-    lack fields, change as much as they can: an old journal gives a coarser picture, and never an error.
+    A journal may have several runs; finished work of earlier runs stays done. Unknown or incomplete events
+    are applied as far as possible: an old journal gives a coarser state, never an error.
 
     Attributes
     ----------
-    facts: fields of the event that began the run: job, parset, version, host, pid, executor, cores, memory_gb, gpus.
-    run: the number of the run, from 1.
-    ended: whether its end is recorded; that of a killed one is not.
+    facts: fields of the start event: job, parset, version, host, pid, executor, cores, memory_gb, gpus.
+    run: number of the run, from 1.
+    ended: whether the end is recorded; False for a killed run.
     work: finished steps and jobs, with their identities.
-    current: the steps whose outputs belong to this run: it did them, or took them as done.
-    first_s: the earliest time of an event, of an earlier run too, s since 1970 UTC; None before the first one.
-    pauses: from the end of one run to the start of the next, s since 1970 UTC; after one that was killed is none.
-    removed: path -> bytes of the outputs that went because no later step needs them, and were not made again.
-    is_repeat: whether the run, which has ended, found everything done: facts, times and warnings are those of the one
-        before, and `checked_s` is its own end.
-    lock: held by who changes the state while another thread looks.
+    current: steps whose outputs belong to this run: executed or accepted as done.
+    first_s: time of the earliest event of all runs, s since 1970 UTC; None before the first one.
+    pauses: (end of a run, start of the next), s since 1970 UTC; none after a killed run.
+    removed: path -> bytes, of outputs removed as unneeded and not made again.
+    is_repeat: whether the ended run found everything done: facts, times and warnings are those of the previous run,
+        and `checked_s` is the end of this one.
+    lock: guards changes against readers in other threads.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -223,11 +223,11 @@ class RunState:
     ended: bool = False
     ok: bool = False
     problem: str = ""
-    interrupted: bool = False  # by a signal
+    interrupted: bool = False  # ended by a signal
     killed: bool = False
-    signal: int | None = None  # that ended the run, where it could say so
+    signal: int | None = None  # signal that ended the run, if recorded
     removed: dict[str, int] = field(default_factory=dict)
-    checked_s: float | None = None  # when a run last found everything done
+    checked_s: float | None = None  # time when a run last found everything done
 
     def __post_init__(self) -> None:
         self.work = Work()
@@ -235,13 +235,13 @@ class RunState:
         self.first_s: float | None = None
         self.pauses: list[tuple[float, float]] = []
         self.lock = threading.Lock()
-        self._paths_by_step: dict[str, set[str]] = {}  # by each step, the last time
+        self._paths_by_step: dict[str, set[str]] = {}  # step -> paths, of its last execution
         self.is_repeat = False
-        self._previous_run: _PreviousRun | None = None  # of one that did its work; None once this one does something
+        self._previous_run: _PreviousRun | None = None  # None once this run does any work
 
     @classmethod
     def from_events(cls, events: Iterable[Event]) -> RunState:
-        """Return the state that these events give."""
+        """Return the state after these events."""
         state = cls()
         for event in events:
             state.apply(event)
@@ -249,7 +249,7 @@ class RunState:
 
     @property
     def state(self) -> str:
-        """Waiting, running, done, failed, interrupted or killed; whether one that is running lives, its lock knows."""
+        """Waiting, running, done, failed, interrupted or killed; only the lock shows whether a running run is alive."""
         if not self.ended:
             return RUNNING if self.run else WAITING
         if self.killed:
@@ -257,7 +257,7 @@ class RunState:
         return DONE if self.ok else INTERRUPTED if self.interrupted else FAILED
 
     def apply(self, event: Event) -> None:
-        """Take in one event."""
+        """Apply an event."""
         self.work.serial = max(self.work.serial + 1, event.serial)
         if event.time_s is not None:
             self.last_s = event.time_s
@@ -270,33 +270,33 @@ class RunState:
             done(self.work, event)
 
     def see(self, look: Callable[[RunState], Seen]) -> Seen:
-        """Return the result of ``look`` on the state, which does not change meanwhile: it has to be quick."""
+        """Return the result of ``look``, called with the state locked; it has to be quick."""
         with self.lock:
             return look(self)
 
     def earlier_files(self) -> set[str]:
-        """Return the files that steps wrote in earlier runs, and that no step of this one has: not to be shown as its.
+        """Return files written by earlier runs and by no step of this run: not to be shown as its outputs.
 
-        They are not there, or of steps that have not come yet, failed, or are not in the pipeline any more.
+        They are gone, or belong to steps that are waiting, failed, or no longer in the pipeline.
         """
         earlier = set().union(*(paths for step, paths in self._paths_by_step.items() if step not in self.current))
         return earlier.difference(*(paths for step, paths in self._paths_by_step.items() if step in self.current))
 
     def mark_killed(self) -> None:
-        """Note that the run ended without a word, at the time of its last event at the earliest."""
+        """Mark the run as killed, at the time of its last event."""
         if not self.ended and self.run:
             self.ended, self.ok, self.problem, self.ended_s = True, False, KILLED_PROBLEM, self.last_s
             self.killed = True
             self._interrupt()
 
     def step(self, name: str) -> StepState:
-        """Return the step of this name; one that is new comes before those that wait."""
+        """Return the step of this name; a new step is placed before the waiting ones."""
         if name not in self.steps:
             self._insert(StepState(name))
         return self.steps[name]
 
     def _insert(self, step: StepState) -> None:
-        """Put a new step where the run is; the iterations of a loop replace the step that waited for them."""
+        """Insert a new step at the current position; iterations of a loop replace the waiting step."""
         items = dict(self.steps)
         base = step.name.partition("@")[0]
         place = next((index for index, other in enumerate(items.values()) if other.state == WAITING), len(items))
@@ -308,7 +308,7 @@ class RunState:
         self.steps = {entry.name: entry for entry in entries}
 
     def _interrupt(self) -> None:
-        """Whatever runs does not run any more."""
+        """Mark everything running as interrupted."""
         for step in self.steps.values():
             step.interrupt(self.last_s)
 
@@ -332,7 +332,7 @@ class RunState:
             self._order(event.steps)
 
     def _order(self, names: Sequence[str]) -> None:
-        """Follow the pipeline as it is now; steps that are not in it any more go."""
+        """Adopt the steps of the present pipeline, and drop all others."""
         steps = [step for step in self.steps.values() if step.name.partition("@")[0] in names]
         for place, name in enumerate(names):
             bases = [step.name.partition("@")[0] for step in steps]
@@ -424,7 +424,7 @@ class RunState:
     def _job_adopted(self, event: JobAdopted) -> None:
         self._job_done(event)
         step = self._step_of_event(event)
-        step.end_job(step.jobs[event.job], 0, DONE)  # of no run of this journal
+        step.end_job(step.jobs[event.job], 0, DONE)  # 0: not a run of this journal
 
     def _files_removed(self, event: FilesRemoved) -> None:
         self._previous_run = None
@@ -461,5 +461,5 @@ _HANDLERS: dict[type[Event], Callable[[RunState, Any], None]] = {
 
 
 def skipped_text(step: str, failed: int, jobs: int) -> str:
-    """Return the warning of a step that went on although jobs failed."""
+    """Return the warning of a step with tolerated failures."""
     return f"{step}: {failed} of {jobs} job{'' if jobs == 1 else 's'} failed; their products are skipped from here on"

@@ -1,4 +1,4 @@
-"""Scratch directories of jobs on a node: marked with their run, copied out of with proof, removed when dead."""
+"""Scratch directories of jobs on a node: marked with their run, verified copies of products, removal when dead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Marker:
-    """The run, step and job that a scratch directory belongs to; ``kept`` is the reason why it outlived its job."""
+    """The run, step and job of a scratch directory; ``kept`` is the reason why it outlived the job."""
 
     run: str  # job directory of the run
     step: str
@@ -44,19 +44,19 @@ class Marker:
             return None
 
     def write(self, directory: Path) -> None:
-        """Write it into the directory."""
+        """Write the marker into a directory."""
         write_atomically(directory / MARKER, json.dumps(asdict(self)) + "\n")
 
 
 class Scratch:
-    """A directory of one job, for as long as it runs; it goes with the job, unless ``keep`` was called.
+    """The scratch directory of a running job; removed at its end unless ``keep`` was called.
 
-    While the job runs its lock gives signs of life, so that nobody takes the directory for a dead one's.
+    The job's lock has a heartbeat, so that the directory is not mistaken for that of a dead job.
 
     Raises
     ------
     PipelineError
-        If it cannot be made, or the disk has less free than the job needs.
+        If the directory cannot be created, or the disk has less free space than the job needs.
     """
 
     def __init__(self, root: Path, marker: Marker, needed_bytes: float = 0.0) -> None:
@@ -85,15 +85,15 @@ class Scratch:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def keep(self, reason: str) -> None:
-        """Let the directory outlive the job: its products exist nowhere else."""
+        """Keep the directory after the job, because its products exist nowhere else."""
         self._is_kept = True
-        with contextlib.suppress(OSError):  # a full disk; without the reason the directory is kept all the same
+        with contextlib.suppress(OSError):  # on a full disk the directory is kept without the reason
             Marker(**{**asdict(self.marker), "kept": reason}).write(self.path)
 
 
 @dataclass(frozen=True)
 class Residue:
-    """A scratch directory that was found: its size, its marker, and whether its job runs."""
+    """A scratch directory on disk: size, marker, and whether its job is running."""
 
     path: Path
     size_bytes: int
@@ -102,7 +102,7 @@ class Residue:
 
 
 def find_residues(root: Path, run: str) -> Iterator[Residue]:
-    """Yield the scratch directories of a run below ``root``; directories without a marker of this run are skipped."""
+    """Yield the scratch directories below ``root`` with a marker of this run."""
     for path in sorted(root.glob(f"{PREFIX}*")) if root.is_dir() else ():
         marker = Marker.read(path)
         if marker is not None and marker.run == run and not path.is_symlink():
@@ -110,7 +110,7 @@ def find_residues(root: Path, run: str) -> Iterator[Residue]:
 
 
 def _is_alive(directory: Path) -> bool:
-    """Whether a job holds the lock of a scratch directory."""
+    """Whether a live job holds the lock of a scratch directory."""
     try:
         RunLock(directory / LOCK).release()
     except PipelineError:
@@ -119,7 +119,7 @@ def _is_alive(directory: Path) -> bool:
 
 
 def remove_residue(residue: Residue) -> str:
-    """Remove the directory of a job that does not run; return why it could not be, or ""."""
+    """Remove the directory of a dead job; return the problem, or ""."""
     try:
         lock = RunLock(residue.path / LOCK)
     except PipelineError as err:
@@ -134,7 +134,7 @@ def remove_residue(residue: Residue) -> str:
 
 
 def directory_bytes(path: Path) -> int:
-    """Return the size of all files below a directory; files that vanish meanwhile do not count."""
+    """Return the size of all files below a directory, in bytes; files that vanish meanwhile do not count."""
     total = 0
     for directory, _, names in os.walk(path):
         for name in names:
@@ -145,12 +145,12 @@ def directory_bytes(path: Path) -> int:
 
 # ------------------------------------------------------------------------------------------------ copies with proof
 def copy_verified(source: Path, target: Path) -> str:
-    """Copy a file, read it back, and give it its name; return its SHA-256.
+    """Copy a file, verify the copy, and rename it to its target; return the SHA-256.
 
     Raises
     ------
     PipelineError
-        If it cannot be written, or differs from the source; the source is as it was, and no half of a copy is left.
+        If the copy cannot be written, or differs from the source; the source is intact, and no partial copy is left.
     """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

@@ -1,4 +1,4 @@
-"""A throttle that jobs on all machines share: so many of them may read or copy large data at the same time."""
+"""A throttle shared by jobs on all machines, to limit concurrent reads and copies of large data."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.lock import Holder, RunLock
 
-STALE_S = 300.0  # without a sign of life; then the queue is asked, and the slot is taken over
+STALE_S = 300.0  # without a heartbeat; then the queue is asked, and the slot is taken over
 FIRST_WAIT_S, LONGEST_WAIT_S, GROWTH = 0.5, 20.0, 1.5
 QUEUE_TIMEOUT_S = 60
 
 
 @contextlib.contextmanager
 def io_slot(directory: Path, slots: int, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
-    """Hold one of the slots of a directory that all jobs see; yields its name.
+    """Hold one of the slots of a shared directory; yield its name.
 
-    Each slot is a file with host, process and queue job of its holder, whose time is renewed while it lives. A slot of
-    a holder that died is taken over; one is given back however the block ends.
+    Each slot is a file with host, process and queue job of its holder, and its time as heartbeat. The slot of
+    a dead holder is taken over; the slot is released however the block ends.
 
     Parameters
     ----------
-    wait: lets some seconds pass until all are tried again.
+    wait: pauses some seconds before all slots are tried again.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def _make_shared(directory: Path) -> None:
         if not directory.is_dir():
             directory.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                directory.chmod(0o777)  # of all users who name it
+                directory.chmod(0o777)  # writable for all users
     except OSError as err:
         raise PipelineError(
             f"{directory}: the slots cannot be made there: {err.strerror}; set io_slots_dir to a directory that all "
@@ -88,9 +88,9 @@ def _is_writable(directory: Path) -> bool:
 
 
 def is_in_queue(holder: Holder) -> bool:
-    """Whether the queue still has the job of a holder.
+    """Whether the queue still has the holder's job.
 
-    False where there is no queue, or it does not answer, and for this very job: it was put back into the queue.
+    False without a queue or a reply from it, and for this very job, which was requeued.
     """
     if not holder.job.isdecimal() or holder.job == os.environ.get("SLURM_JOB_ID"):
         return False

@@ -1,13 +1,13 @@
-"""Work of earlier runs that need not be done again.
+"""The up-to-date check: reuse of steps and jobs done by earlier runs.
 
-A step is taken as done if, since it ended,
+A step is up to date if, since it ended,
 
 - its resolved keys, its program and the content of its input maps are the same (its *identity*),
-- no file or table that it names has changed or disappeared, but for changes by later steps of the pipeline, and
-- the steps before it that wrote what it names are the same ones, and have not run again.
+- no file or table that it names has changed or disappeared, except by later steps of the pipeline, and
+- the earlier steps that wrote these files are the same, and have not run again.
 
-A step whose inputs are maps of values runs again only if these values changed. What a step wrote is found by comparing
-what it names before and after; names that are the start of file names count, so that it does not matter how a program
+A step with maps of values as inputs runs again only if the values changed. The outputs of a step are found by comparing
+the named files before and after it; prefixes of file names count too, so it does not matter how a program
 names its outputs. When in doubt, the step runs again.
 """
 
@@ -40,45 +40,45 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 NEVER_DONE = "it was not done before"
-NOT_YET = -1  # the serial number of a step that is to run
+NOT_YET = -1  # serial number of a step yet to run
 MAP_ENDINGS = ("mapfile", "datamap")
 
 
 @dataclass(frozen=True)
 class StepStart:
-    """A step that runs."""
+    """A running step."""
 
-    entry: str  # its name in the journal
+    entry: str  # name in the journal
     identity: Identity
-    stamps: Mapping[str, str]  # of the paths that it names
-    kept_stamps: Mapping[str, str | None]  # of the outputs of jobs that are not run again
-    program: Sequence[str] = ()  # of such a job, where it was another one
+    stamps: Mapping[str, str]  # fingerprints of the named paths
+    kept_stamps: Mapping[str, str | None]  # fingerprints of outputs of jobs not run again
+    program: Sequence[str] = ()  # program of such a job, if different
 
 
 class FilesOnDisk:
-    """Where files are: under their names. A dry run, which writes none of them, has others."""
+    """The disk of a run: files are under their names. A dry run has an overlay instead."""
 
     def read_path(self, path: str) -> str:
-        """Return where to read a file."""
+        """Return the path for reading a file."""
         return path
 
     def write_path(self, path: str) -> str:
-        """Return where to write a file."""
+        """Return the path for writing a file."""
         return path
 
 
 @dataclass
 class Ledger:
-    """Follows a run step by step, in the order of the pipeline, and knows the finished work."""
+    """Tracks a run step by step, in pipeline order, and checks finished work."""
 
     stream: Stream
     settings: Settings
     disk: FilesOnDisk = field(default_factory=FilesOnDisk)
     upgrades: Upgrades = field(default_factory=Upgrades)
     _writers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> step -> serial number, so far
-    _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # the same, by job where that is known
+    _makers: dict[str, dict[str, int]] = field(default_factory=dict)  # path -> job (or step) -> serial number, so far
     _restored: dict[str, str] = field(default_factory=dict)  # mapfile -> text
-    _known_paths: list[str] = field(default_factory=list)  # the paths, ordered
+    _known_paths: list[str] = field(default_factory=list)  # paths of _writers; sorted on demand
     _is_ordered: bool = True
 
     def __post_init__(self) -> None:
@@ -91,11 +91,11 @@ class Ledger:
         return self.stream.state.work
 
     def stale(self, entry: str, identity: Identity, is_tolerant: bool = True) -> str:
-        """Return why a step has to run, or "" if its outputs are still valid.
+        """Return the reason to run a step, or "" if its outputs are still valid.
 
         Parameters
         ----------
-        is_tolerant: whether it is good although jobs of it failed.
+        is_tolerant: whether the step is valid despite failed jobs.
         """
         event = self.work.last_done(entry)
         if event is None:
@@ -112,17 +112,17 @@ class Ledger:
         return changed or self._changed_dependency(entry, event, identity)
 
     def take(self, entry: str) -> dict[str, object]:
-        """Take a step as done: return its outputs, with its maps on disk as it left them."""
+        """Accept a step as done: restore its maps on disk, and return its outputs."""
         event = self.work.last_done(entry)
         for path, text in event.maps.items() if event else ():
-            # Any other text was put there by somebody, who shall be heard.
+            # Any other text was written by the user, and is respected.
             if text_of(self.disk.read_path(path)) in (None, self.work.maps[path], self._restored.get(path)):
                 write_atomically(Path(self.disk.write_path(path)), text)
                 self._restored[path] = text
         return self.recall(entry)
 
     def recall(self, entry: str) -> dict[str, object]:
-        """Take a step as done, and return its outputs; nothing is written."""
+        """Accept a step as done, and return its outputs; nothing is written."""
         event = self.work.last_done(entry)
         if event is None:
             return {}
@@ -130,11 +130,11 @@ class Ledger:
         return dict(event.outputs)
 
     def suppose(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
-        """Suppose that some jobs of a step will run; if it never did, that the step writes ``paths``.
+        """Record jobs of a step as pending; for a step that never ran, also its outputs ``paths``.
 
         Parameters
         ----------
-        jobs: those that will run, each with its outputs beyond those of earlier runs.
+        jobs: pending job -> its outputs beyond those of earlier runs.
         """
         event = self.work.last_done(entry)
         self._note(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
@@ -142,7 +142,7 @@ class Ledger:
             self._keep(self._makers, job, outputs, NOT_YET)
 
     def look(self, entry: str, identity: Identity, finished_jobs: Iterable[JobDone] = ()) -> StepStart:
-        """Stamp the paths that a step names before it runs; the ends ``finished_jobs`` stay valid."""
+        """Fingerprint the paths named by a step before it runs; the end events ``finished_jobs`` stay valid."""
         last, finished_jobs = self.work.written, list(finished_jobs)
         program = identity_program(identity)
         older = (list(event.program) for event in finished_jobs if event.program and list(event.program) != program)
@@ -184,7 +184,7 @@ class Ledger:
         self.recall(start.entry)
 
     def changed_files(self, step: str, event: StepDone | JobDone) -> Iterator[tuple[str, str]]:
-        """Yield each file that differs from the outputs of a step, or of a job of it, with the change in words.
+        """Yield (file, description) for each changed output of a step or of one of its jobs.
 
         Changes by later steps do not count.
         """
@@ -213,7 +213,7 @@ class Ledger:
         return ""
 
     def _note(self, entry: str, outputs: Iterable[str], serial: int, pending_jobs: Container[str] = ()) -> None:
-        """Keep the writers of paths; ``supposed`` are jobs that are to run again."""
+        """Record the writers of paths; ``supposed`` are pending jobs."""
         paths = set(outputs)
         by_job: set[str] = set()
         for end in self.work.all_ended(entry):
@@ -231,9 +231,9 @@ class Ledger:
         return new_paths
 
     def _dependencies(self, entry: str, names: Iterable[str], outputs: Container[str]) -> dict[str, int]:
-        """Return the steps so far that wrote something that is named, with the serial number of their last run.
+        """Return the steps so far that wrote files of the names -> serial number of their last run.
 
-        ``outputs`` are those of the step itself: what others wrote under a name that begins with one is not used.
+        ``outputs`` are those of the step itself: files of other steps with such a prefix are not inputs.
         """
         writers: dict[str, int] = {}
         for name in names:
@@ -243,9 +243,9 @@ class Ledger:
         return writers
 
     def makers(self, entry: str, name: str, is_output: bool = False) -> dict[str, int]:
-        """Return the jobs of other steps so far that wrote the paths of a name, and their serial numbers.
+        """Return the jobs of other steps so far that wrote the files of a name -> serial number.
 
-        Where it is not known which job did, it is the step.
+        If the job is unknown, its step is returned.
         """
         serials: dict[str, int] = {}
         for path in self._paths_of_name(name, is_output):
@@ -253,20 +253,20 @@ class Ledger:
         return {maker: serial for maker, serial in serials.items() if maker.rpartition("/")[0] != entry != maker}
 
     def _paths_of_name(self, name: str, is_output: bool) -> Iterator[str]:
-        """Yield the written paths of a name: the path, those below it, or those that begin with it."""
+        """Yield the written paths of a name: the path itself, paths below it, or paths with it as prefix."""
         is_written = name in self._writers or name in self._makers
         if is_written:
             yield name
-        is_there = os.path.exists(self.disk.read_path(name))  # noqa: PTH110 - of very many names
+        is_there = os.path.exists(self.disk.read_path(name))  # noqa: PTH110 - called for very many names
         if not (is_there and self.is_common(name)):
-            if not self._is_ordered:  # only now: it takes long
+            if not self._is_ordered:  # sorting is slow, so on demand
                 self._known_paths.sort()
                 self._is_ordered = True
             is_whole = is_there or is_written or is_output
             yield from starting_with(f"{name}/" if is_whole else name, self._known_paths)
 
     def is_common(self, directory: str) -> bool:
-        """Whether everything of a run is below a directory, so that its name means no dependency."""
+        """Whether a directory contains the whole run, so that naming it means no dependency."""
         return any(place.startswith(f"{directory}/") for place in self._common_places)
 
     @cached_property
@@ -277,26 +277,26 @@ class Ledger:
         return tuple(f"{place}/" for place in (*ours, tempfile.gettempdir()))
 
     def is_below_workdir(self, path: str) -> bool:
-        """Whether a path is where this run writes."""
+        """Whether a path is below a directory of this run."""
         places = (self.settings.job_workdir, self.settings.job_directory)
         return any(path.startswith(f"{place}/") for place in places)
 
     def _names(
         self, identity: Identity, outputs: Mapping[str, object] | None = None, maps: Mapping[str, str] | None = None
     ) -> set[str]:
-        """Return every path that a step names in its keys, its maps, and the maps that its keys name."""
+        """Return every path named in a step's keys, in its maps, and in maps named by its keys."""
         values = [value for key, value in made_of(identity).items() if key != "step"]
         names = named_paths([values, self.made_program(identity), outputs or {}], self.settings.job_workdir)
         names |= self.listed_in_maps(names, (maps or {}).values())
         return {name for name in names if not self.is_bookkeeping(name)}
 
     def listed_in_maps(self, names: Iterable[str], further: Iterable[str] = ()) -> set[str]:
-        """Return the paths in the maps among some names, and in ``further`` texts of maps."""
+        """Return the paths in maps among the names, and in ``further`` map texts."""
         maps = [text for name in names if name.endswith(MAP_ENDINGS) and (text := text_of(self.disk.read_path(name)))]
         return named_paths([*maps, *further], self.settings.job_workdir)
 
     def made_program(self, identity: Identity) -> list[str]:
-        """Return the path of a program that a step of this run may have made."""
+        """Return the path of the program if a step of this run may have made it."""
         program = next(texts(identity.get(EXECUTABLE, ())), "")
         return [program] if self.is_below_workdir(program) else []
 
@@ -304,36 +304,36 @@ class Ledger:
         return {path: mark for path, mark in snapshot(names).items() if not self.is_bookkeeping(path)}
 
     def is_bookkeeping(self, path: str) -> bool:
-        """Whether a file is the runner's own, and changes with every step."""
+        """Whether a file belongs to the runner, and changes with every step."""
         starts, log_file = self._bookkeeping
         return path.startswith(starts) or path == log_file
 
     @cached_property
     def _bookkeeping(self) -> tuple[tuple[str, ...], str]:
-        """The starts of the names of the runner's own files, and its log."""
+        """Prefixes of the runner's own files, and its log."""
         ours = ("commands.txt", "journal.", "jobs/", "logs/", "run.json", "report.html")
         return tuple(f"{self.settings.job_directory}/{name}" for name in ours), str(self.settings.log_file)
 
 
 def own_outputs(identity: Identity) -> set[str]:
-    """Return the paths that a step or a job writes, and does not read."""
+    """Return the paths written but not read by a step or a job."""
     outputs = [identity.get("outputs", ()), identity.get("output", ())]
     return set(texts(outputs)) - set(texts(identity.get("inputs", ())))
 
 
 def _parts(identity: Identity) -> dict[str, str]:
-    """Return a short fingerprint of each part of an identity, which shows the part that changed."""
+    """Return a short fingerprint of each part of an identity, to name the changed part."""
     return {key: fingerprint(value)[:16] for key, value in made_of(identity).items()}
 
 
 def _maps(outputs: Mapping[str, object]) -> dict[str, str]:
-    """Return the texts of the maps among the outputs of a step, but for huge ones."""
+    """Return mapfile -> text for the maps among a step's outputs, except huge ones."""
     paths = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
     return {path: text for path in paths if (text := text_of(path)) is not None and len(text) <= SMALL_BYTES}
 
 
 def text_of(path: str) -> str | None:
-    """Return the text of a file; None if there is none, or it cannot be read."""
+    """Return the text of a file; None if missing or unreadable."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The work that a journal has as done: steps and jobs, with their inputs, and how they left files and maps."""
+"""Finished work in a journal: steps and jobs with their inputs, and the resulting state of files and maps."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ from lofarpipe.support.dataclass import dataclass
 
 @dataclass(slots=True)
 class OpenJob:
-    """A job that began and did not end, or was lost."""
+    """An unfinished or lost job."""
 
     start: JobStarted
     serial: int
-    boot: str | None  # of its run
+    boot: str | None  # boot id of its run
     executor: str | None
     is_lost: bool = False
     is_cleared: bool = False
 
 
 class Work:
-    """Which steps and jobs are done, with which inputs, and the state in which files were left; a part of `RunState`.
+    """Finished steps and jobs with their inputs, and the last state of files; a part of `RunState`.
 
-    There is one state, and events come in by `RunState.apply` alone. This part is a class of its own because it is
-    another noun: RunState itself is the last run as people see it, which each run begins anew, by the times of its
-    events; the work is that of all runs, by files and jobs, and the order of the events decides, not their times: a
-    clock may be set back. No field is needed by both.
+    There is one state, changed by `RunState.apply` alone. This part is a class of its own because it is
+    another noun: RunState itself is the last run as shown to users, reset by each run and ordered by the times of
+    events; the work spans all runs, by files and jobs, ordered by the sequence of events, as a
+    clock may be set back. They share no field.
 
     Attributes
     ----------
-    files: the stamp of each file that a step named or wrote, as the last of them left it; None: it was not there.
-    written: the same of the files that a step or a job changed.
-    written_at: the serial number of the event of the writing.
-    maps: the text of each mapfile as the last step wrote it.
-    in_flux: the files of a step that began and did not end, in journals without events of jobs.
-    plugins: the last result of each plugin.
-    owners: file -> the job whose output it is.
-    aside: job -> its outputs of earlier runs, and files made of them -> where they are until the job has ended.
-    superseded: those of these jobs that have succeeded since, so that these files go.
-    open_jobs: the jobs that did not end.
-    steps: the last event of each step (started, done or forgotten), in the order in which they began.
-    killed_runs: the runs without a recorded end; the present run may be the last of them.
+    files: path -> fingerprint after the last step that named or wrote the file; None: no such file.
+    written: the same for files changed by a step or a job.
+    written_at: path -> serial number of the event that recorded the write.
+    maps: mapfile -> text last written by a step.
+    in_flux: files of an unfinished step, in journals without job events.
+    plugins: plugin -> last result.
+    owners: file -> job that owns it as output.
+    aside: job -> former output, or file derived from it -> hidden path until the job ends.
+    superseded: jobs of ``aside`` that succeeded since, so that their files can be removed.
+    open_jobs: unfinished jobs.
+    steps: step -> last event (started, done or forgotten), in order of start.
+    killed_runs: runs without a recorded end; the last may be the present run.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, str | None] = {}
         self.written: dict[str, str | None] = {}
         self.written_at: dict[str, int] = {}
-        self._written_by: dict[str, str] = {}  # the step whose event says so
+        self._written_by: dict[str, str] = {}  # path -> step
         self.maps: dict[str, str] = {}
         self.in_flux: dict[str, str] = {}
         self.plugins: dict[str, dict[str, Any]] = {}
@@ -79,51 +79,51 @@ class Work:
         self.open_jobs: dict[str, OpenJob] = {}
         self.steps: dict[str, StepEvent] = {}
         self.killed_runs: list[RunStarted] = []
-        self.serial = 0  # of the last event
-        self._run = RunStarted(time_s=None)  # the last that began
+        self.serial = 0  # serial number of the last event
+        self._run = RunStarted(time_s=None)  # last start event
         self._set_aside_by: dict[str, str | None] = {}  # job -> executor
-        self._jobs: dict[str, dict[str, JobDone]] = {}  # step -> job -> its end
-        self._removed: dict[str, dict[str, int]] = {}  # step -> jobs that it has not any more -> since which event
-        self._written_since: dict[str, dict[str, int]] = {}  # file -> step that wrote it since then -> its last event
-        self._unsafe: dict[str, tuple[int, dict[str, Any]]] = {}  # step -> serial number of its start, what it said
+        self._jobs: dict[str, dict[str, JobDone]] = {}  # step -> job -> end event
+        self._removed: dict[str, dict[str, int]] = {}  # step -> removed job -> serial number of its removal
+        self._written_since: dict[str, dict[str, int]] = {}  # file -> step that wrote it since then -> serial number
+        self._unsafe: dict[str, tuple[int, dict[str, Any]]] = {}  # step -> (serial number of its start, unsafe inputs)
 
-    # ---- what is done
+    # ---- finished work
 
     def last_done(self, step: str) -> StepDone | None:
-        """Return the end of a step that is done; None if it is not."""
+        """Return the end event of a finished step, or None."""
         event = self.steps.get(step)
         return event if isinstance(event, StepDone) else None
 
     def last_job(self, job: str) -> JobDone | None:
-        """Return the end of a job that ended well; None if there is none."""
+        """Return the end event of a successful job, or None."""
         event = self.end_of(job)
         return event if event is not None and event.problem is None else None
 
     def end_of(self, job: str) -> JobDone | None:
-        """Return the end of a job, however it ended; None if it did not, or began again."""
+        """Return the end event of a job, whatever its result; None if unfinished or restarted."""
         end = self._jobs.get(step_of(job), {}).get(job)
         return None if end is None or self._is_written_over(job, end) else end
 
     def jobs_ended(self, step: str) -> list[JobDone]:
-        """Return the ends of the jobs of a step."""
+        """Return the end events of a step's jobs."""
         removed = self._removed.get(step, {})
         return [end for job, end in self._jobs.get(step, {}).items() if job not in removed]
 
     def all_ended(self, step: str) -> list[JobDone]:
-        """Return the same, also of jobs that the step has not any more."""
+        """Return the end events of a step's jobs, including removed ones."""
         return [end for job, end in self._jobs.get(step, {}).items() if not self._is_written_over(job, end)]
 
     def known_jobs(self, step: str) -> dict[str, JobStarted | JobDone]:
-        """Return the start of each job of a step that is open, else its end; also of jobs that it has not any more."""
+        """Return the start event of each open job of a step, else its end event; removed jobs included."""
         facts: dict[str, JobStarted | JobDone] = {end.job: end for end in self.all_ended(step)}
         return facts | {job: opened.start for job, opened in self.open_jobs.items() if step_of(job) == step}
 
     def left_aside(self) -> list[str]:
-        """Return the jobs for which a run that ended set files aside, and of which none can be running now."""
+        """Return the jobs with files set aside by an ended run, none of which can be running now."""
         return [job for job in self.aside if job in self.superseded or self._set_aside_by[job] in ("local", None)]
 
     def steps_made_of(self, step: str) -> set[str]:
-        """Return the steps that are done, and used files of a step, or files made of these."""
+        """Return the finished steps that depend on a step, directly or indirectly."""
         dependents = {step}
         depends = {name: event.depends.keys() for name, event in self.steps.items() if isinstance(event, StepDone)}
         while more := {name for name, inputs in depends.items() if name not in dependents and inputs & dependents}:
@@ -131,22 +131,22 @@ class Work:
         return dependents - {step}
 
     def jobs_of(self, step: str) -> list[str]:
-        """Return the jobs of a step that began, or may have begun."""
+        """Return the jobs of a step that began or may have begun."""
         return list({**self.known_jobs(step), **self.unsafe(step)[1]})
 
     def unsafe(self, step: str) -> tuple[int, dict[str, Any]]:
-        """Return the serial number of a step's last start, and the stamps of the files that its jobs were to change."""
+        """Return the serial number of a step's last start, and fingerprints of inputs that its jobs change."""
         return self._unsafe.get(step, (0, {}))
 
     def steps_with_jobs(self) -> set[str]:
-        """Return the steps of which any job began."""
+        """Return the steps with at least one started job."""
         return {*self._jobs, *map(step_of, self.open_jobs)}
 
     def is_in_flux(self, path: str, now: str | None, besides: str) -> bool:
-        """Whether that a file changed is the work of a job that began and did not end, and is of another step.
+        """Whether an unfinished job of another step can explain the change of a file.
 
-        Such a job may have written it; that it has disappeared is only so if it was not there when the job began. What
-        another step made anew since then is not its work.
+        Such a job may have written the file. Absence is explained only if it did not exist when the job began. A file
+        made anew by another step since then is not explained.
         """
         if self.in_flux.get(path, besides) != besides and now is not None:
             return True
@@ -159,36 +159,36 @@ class Work:
         return any(path in stamps and (now is not None or stamps[path] is None) for stamps in starts)
 
     def writer_of(self, path: str) -> str:
-        """Return the step that wrote a file last, or removed it; "" if none is known to have."""
+        """Return the step that last wrote or removed a file; "" if unknown."""
         return self._written_by.get(path, "")
 
     # ---- events
 
     def begin_run(self, event: RunStarted) -> None:
-        """Take in the start of a run."""
+        """Apply the start of a run."""
         self._run = event
         self.killed_runs.append(event)
 
     def end_run(self, _: RunEnded) -> None:
-        """Take in the end of the last run."""
+        """Apply the end of the last run."""
         self.killed_runs = self.killed_runs[:-1]
 
     def begin_step(self, event: StepStarted) -> None:
-        """Take in the start of a step: it may have overwritten its outputs, and is not done any more."""
+        """Apply the start of a step: it is no longer done, as it may have overwritten its outputs."""
         self.steps[event.step] = replace(event, serial=self.serial)
         self.in_flux |= dict.fromkeys(event.names, event.step)
         self.leave(event.step, event.left)
         self._unsafe[event.step] = (self.serial, dict(event.unsafe))
 
     def end_step(self, event: StepDone) -> None:
-        """Take in the end of a step."""
+        """Apply the end of a step."""
         self.steps[event.step] = replace(event, serial=self.serial)
         self._note_writer(event.step, event.written)
         self._keep_files(event)
         self.maps |= event.maps
 
     def forget_step(self, event: StepForgotten) -> None:
-        """Take in that a step counts no more."""
+        """Discard the record of a step."""
         step = event.step
         if step in self.steps:
             self.steps[step] = event
@@ -197,32 +197,32 @@ class Work:
         self.open_jobs = {job: opened for job, opened in self.open_jobs.items() if step_of(job) != step}
 
     def end_plugin(self, event: PluginDone) -> None:
-        """Take in the result of a plugin."""
+        """Apply the result of a plugin."""
         self.plugins[event.step] = dict(event.outputs)
 
     def begin_job(self, event: JobStarted) -> None:
-        """Take in the start of a job."""
+        """Apply the start of a job."""
         self._jobs.get(step_of(event.job), {}).pop(event.job, None)
         self.open_jobs[event.job] = OpenJob(event, self.serial, self._run.boot, self._run.executor)
 
     def end_job(self, event: JobDone) -> None:
-        """Take in the end of a job."""
+        """Apply the end of a job."""
         job, step = event.job, step_of(event.job)
         self._jobs.setdefault(step, {})[job] = self._end_to_keep(event)
         self._note_writer(step, event.written)
         if event.problem is None and job in self.aside:
             self.superseded.add(job)
-            for path in self.aside[job]:  # it is nobody's output any more
+            for path in self.aside[job]:  # no longer an output of any job
                 self.owners.pop(path, None)
         self.owners |= dict.fromkeys(event.made, job)
-        if event.is_lost and job in self.open_jobs:  # it may have stopped anywhere
+        if event.is_lost and job in self.open_jobs:  # it may have stopped at any point
             self.open_jobs[job].is_lost = True
         else:
             self.open_jobs.pop(job, None)
             self._keep_files(event)
 
     def _end_to_keep(self, event: JobDone) -> JobDone:
-        """Return the end of a job; of a job of this run without fields for the next run alone, which can be large."""
+        """Return the end event of a job; within its own run without the large fields for the next run."""
         if event.result is None:
             return event if event.serial == self.serial else replace(event, serial=self.serial)
         return JobDone(
@@ -239,7 +239,7 @@ class Work:
         )
 
     def forget_job(self, event: JobForgotten) -> None:
-        """Take in that a job counts no more."""
+        """Discard the record of a job."""
         step = step_of(event.job)
         self.open_jobs.pop(event.job, None)
         self._jobs.get(step, {}).pop(event.job, None)
@@ -247,23 +247,23 @@ class Work:
         self.steps[step] = StepForgotten(step, time_s=event.time_s)
 
     def set_aside(self, event: JobSetAside) -> None:
-        """Take in where the files of earlier runs are while a job runs."""
+        """Record the hidden paths of files set aside for a job."""
         self.aside.setdefault(event.job, {}).update(event.aside)
         self._set_aside_by[event.job] = self._run.executor
         self.superseded.discard(event.job)
 
     def settle(self, event: JobSettled) -> None:
-        """Take in that these files are gone, or back."""
+        """Record that files set aside were removed or restored."""
         self.aside.pop(event.job, None)
         self.superseded.discard(event.job)
 
     def clear(self, event: JobCleared) -> None:
-        """Take in that the remains of a job that was cut off are cleared away."""
+        """Record that the remains of an interrupted job were removed."""
         if event.job in self.open_jobs:
             self.open_jobs[event.job].is_cleared = True
 
     def remove_files(self, event: FilesRemoved) -> None:
-        """Take in that outputs are gone which nobody needs: that is how the last step left them."""
+        """Record the removal of unneeded outputs as their valid state."""
         gone = dict.fromkeys(event.sizes)
         self.files |= gone
         self.written |= gone
@@ -271,9 +271,9 @@ class Work:
         self._written_by |= dict.fromkeys(gone, "")
 
     def leave(self, step: str, jobs: Iterable[str]) -> None:
-        """Note which jobs a step has not any more.
+        """Record the removed jobs of a step.
 
-        Their outputs are valid again when the step has them again, unless they were overwritten meanwhile.
+        Their outputs become valid again if the jobs return, unless overwritten meanwhile.
         """
         removed, former = dict.fromkeys(jobs, self.serial), self._removed.pop(step, {})
         ends = self._jobs.get(step, {})
@@ -284,10 +284,10 @@ class Work:
             self._removed[step] = {**removed, **{job: former[job] for job in removed if job in former}}
 
     def _is_written_over(self, job: str, end: JobDone, since: int | None = None) -> bool:
-        """Whether the files of a job were written over since its step had it not any more.
+        """Whether the files of a removed job were overwritten since its removal.
 
-        Of a job that its step has a later change of what it wrote is the work of what comes after it. Of these it is
-        another job that took their place.
+        A later change to outputs of a present job is the work of later steps. For a removed job it is the work of
+        another job that replaced it.
         """
         step = step_of(job)
         since = self._removed.get(step, {}).get(job) if since is None else since
@@ -304,7 +304,7 @@ class Work:
             self._written_since.setdefault(path, {})[step] = self.serial
 
     def _keep_files(self, event: StepDone | JobDone) -> None:
-        """Keep how a step or a job left files."""
+        """Record the state of files after a step or a job."""
         outputs: Stamps = event.written
         self.files |= {**event.files, **outputs}
         self.written |= outputs
