@@ -20,10 +20,10 @@ from lofarpipe.support.utilities import literal
 
 AT_ONCE = 2**16  # characters
 AFTER_ENTRY = r"\s*(?:,\s*|(?=\]))"
-#: The texts of an entry that differ from those of another, and one that is empty; or that one, all that follows.
+#: The varying texts of an entry and an empty text; or an empty text and the rest of the map.
 Row = tuple[str, ...]
 Made = tuple[list[Any], int]  # entries, and the number of values in them
-# What a word stands for in the shape of a form: what is before, in and after the text that differs.
+# Word of a form's shape -> patterns before, of and after the varying text.
 _FLAG = "(?:True|False)"
 _FORM_WORDS = {
     "TEXT": ("'", r"[^'\\\n]*+", "'"),
@@ -35,7 +35,7 @@ _WORD = lazy_pattern("|".join(_FORM_WORDS))
 LONGEST_FILE = 256 * 2**20  # bytes; a map of a million measurement sets is 0.1 GB
 MOST_VALUES = 2**23  # texts, flags, lists and entries; an entry of the usual kind counts as 4
 DEEPEST = 20  # brackets within each other; maps of lists have 3
-LONGEST_UNUSUAL = 2**20  # characters; what only ast.literal_eval reads
+LONGEST_UNUSUAL = 2**20  # characters; limit of a text for ast.literal_eval
 # Raw control characters, and Unicode's line breaks: whoever writes a map escapes them.
 _FORBIDDEN = lazy_pattern("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _START, _END = lazy_pattern(r"\s*\["), lazy_pattern(r"\s*\]\s*\Z")
@@ -58,7 +58,7 @@ _WORDS = {"True": True, "False": False, "None": None}
 
 
 class Form:
-    """One form of entries, given by ``shape`` to the letter; ``make`` makes them from their rows."""
+    """One form of entries, exactly of ``shape``; ``make`` builds entries from rows of texts."""
 
     def __init__(self, shape: str, make: Callable[[list[Row], Callable[[str], str]], Made]) -> None:
         self.shape, self.make = shape, make
@@ -101,11 +101,11 @@ FORMS = (
 
 
 class _UnusualError(ValueError):
-    """Text that is not of the forms that maps are written in."""
+    """The text is in none of the usual forms of maps."""
 
 
 def read_entries(path: Path) -> list[Any]:
-    """Return the entries in a mapfile: dicts or tuples, as they stand there.
+    """Return the entries of a mapfile, unchanged dicts or tuples.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def read_entries(path: Path) -> list[Any]:
 
 
 def _error_class(text: str) -> type[DataMapError]:
-    """Return Python's error for a text that is no map: plugins use it to recognise a list of names."""
+    """Return Python's error for a text that is not a map, by which plugins recognise a list of names."""
     if len(text) > LONGEST_UNUSUAL:
         return MapSyntaxError
     try:
@@ -152,7 +152,7 @@ def parse_entries(text: str) -> list[Any]:
     Raises
     ------
     ValueError, SyntaxError, TypeError, MemoryError, RecursionError
-        If the text is no such list; the last four come from ``ast.literal_eval``.
+        If the text is not such a list; the last four come from ``ast.literal_eval``.
     """
     match = None if text.isprintable() else _FORBIDDEN.search(text)  # the question takes half of the time
     if match:
@@ -175,10 +175,10 @@ class _Reader:
         self.text = text
         self.position = 0
         self.values_left = MOST_VALUES
-        self.hosts: dict[str, str] = {}  # one text for all entries of a host
+        self.hosts: dict[str, str] = {}  # all entries of a host share one string
 
     def entries(self) -> list[Any]:
-        """Return the elements of the list that is the whole text."""
+        """Return the elements of a text that is one list."""
         self._skip(_START)
         self._skip(_BLANKS)
         entries: list[Any] = []
@@ -191,7 +191,7 @@ class _Reader:
         return entries
 
     def _usual(self) -> list[Any]:
-        """Return the entries of a usual form that begin here; none if it is another one."""
+        """Return the entries of a usual form from here; empty for another form."""
         for form in FORMS:
             rows, end = form.rows(self.text, self.position)
             if rows:
@@ -260,7 +260,7 @@ class _Reader:
         raise self._unusual()
 
     def _texts(self, start: int) -> list[str]:
-        """Return the list of texts that begins at a bracket; nothing for any other list."""
+        """Return the list of texts at this bracket; empty for any other list."""
         match = _TEXTS.match(self.text, start)
         if match is None:
             return []
@@ -306,7 +306,7 @@ def _text(token: re.Match[str]) -> str:
 def list_literal_texts(text: str) -> list[str] | None:
     """Return the elements of a list literal of texts without a backslash, or None for any other text.
 
-    As Python writes such a list, it is cut at its separators; any other is read text by text.
+    A list as Python writes it is split at its separators; others are read text by text.
     """
     if _PLAIN_TEXTS.fullmatch(text):
         return text[2:-2].split("', '")

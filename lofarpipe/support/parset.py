@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 
 class MissingKeyError(ParsetError, KeyError):
-    """A key that the parset does not have."""
+    """The parset lacks the key."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show it with quotes around
@@ -122,7 +122,7 @@ class Entries:
         self.oddities: list[Finding] = []
         self.repeated: list[Finding] = []
         self._entries: dict[str, Record] = {}
-        self._blocks: dict[str, list[str]] = {}  # first part -> keys, made when it is first asked for
+        self._blocks: dict[str, list[str]] = {}  # first part -> keys, made at the first request
         if filename:
             self._adopt_text(read_lines(Path(filename)), str(filename))
 
@@ -159,7 +159,7 @@ class Entries:
         Raises
         ------
         MissingKeyError
-            If there is no such key; it is a KeyError too.
+            If the key is missing; also a KeyError.
         """
         return Entry(*self._record(key))
 
@@ -179,14 +179,14 @@ class Entries:
         return Value(record[1]) if record else default
 
     def set(self, key: str, value: str, file: str = "", line: int = 0, comment: str = "") -> None:
-        """Set a raw value. A key that exists keeps its place, and its comment unless a new one is given."""
+        """Set a raw value. An existing key keeps its position, and its comment unless a new one is given."""
         key = canonical(key)
         _refuse_line_breaks(key, value)
         if self._put((key, value, file, line, comment)):
             self.keys.append(key)
 
     def _put(self, record: Record) -> bool:
-        """Set an entry, its key as keys are stored; return whether it is a new one."""
+        """Set an entry with a normalised key; return whether the key is new."""
         existing = self._entries.get(record[0])
         if existing is None:
             self._blocks = {}
@@ -203,7 +203,7 @@ class Entries:
         self.keys = Keys(name for name in self.keys if canonical(name) not in gone)
 
     def adopt(self, other: Entries) -> None:
-        """Lay another parset over this one: keys that exist keep their place, and get the other's value.
+        """Lay another parset over this one: existing keys keep their position, and get the other's value.
 
         A definition replaces the one of its name, ``! name`` or ``pipeline.replace.name``. New definitions are placed
         before the next definition of the other parset that exists here: a value laid over may use them, as it may in
@@ -228,18 +228,18 @@ class Entries:
         self.repeated += other.repeated
 
     def _move(self, moves: dict[str, list[str]]) -> None:
-        """Move lists of keys to the place before another key."""
+        """Move lists of keys before another key."""
         moved = {key for keys in moves.values() for key in keys}
         order = [place for key in self._entries if key not in moved for place in (*moves.get(key, ()), key)]
         self._entries = {key: self._entries[key] for key in order}
         self._blocks = {}
 
     def subset(self, prefix: str) -> Self:
-        """Return the keys that start with ``prefix.``, without it; file and line stay those of the full keys."""
+        """Return the keys below ``prefix.``, without the prefix, and with file and line of the full keys."""
         return self._renamed(f"{prefix}.", "")
 
     def _renamed(self, prefix: str, new_prefix: str) -> Self:
-        """Return the entries whose keys start with a prefix, with another prefix in its place."""
+        """Return the entries with a key prefix, replaced by another one."""
         result = type(self)()
         for record in self._below(prefix):
             key = new_prefix + record[0].removeprefix(prefix)
@@ -248,7 +248,7 @@ class Entries:
         return result
 
     def _below(self, prefix: str) -> Iterable[Record]:
-        """Return the entries that may start with a prefix: those of its block, found without a look at all others."""
+        """Return the candidate entries for a prefix, from the index of its first part."""
         block, dot, _ = prefix.partition(".")
         if not dot:
             return self._entries.values()
@@ -258,7 +258,7 @@ class Entries:
         return [self._entries[key] for key in self._blocks.get(block, ())]
 
     def definitions(self) -> dict[str, Entry]:
-        """Return the replacement variables by name, in the order in which they were first defined."""
+        """Return the replacement variables by name, in the order of their first definitions."""
         return {name: Entry(*record) for name, record in self._definitions().items()}
 
     def _definitions(self) -> dict[str, Record]:
@@ -306,7 +306,7 @@ class Entries:
         return self._convert(key, lambda text: parset_values.boolean(unquote(text)))
 
     def integer(self, key: str) -> int:
-        """Return a value that is a whole number."""
+        """Return an integer value."""
         return self._convert(key, lambda text: parset_values.integer(unquote(text)))
 
     def _convert(self, key: str, convert: Callable[[str], T]) -> T:
@@ -336,7 +336,7 @@ class Entries:
 
 
 def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
-    """Yield a finding for each entry that gives a key another value than one before it did."""
+    """Yield a finding for each entry that changes the value of an earlier one."""
     last: dict[str, Record] = {}
     for record in records:
         key, value = record[:2]
@@ -348,20 +348,20 @@ def _repeated(records: Iterable[Record]) -> Iterator[Finding]:
 
 
 def _defined_name(key: str) -> str:
-    """Return the variable that a key defines, or ``""``."""
+    """Return the variable defined by a key, or ``""``."""
     if key.startswith("!"):
         return key[1:].strip(BLANKS)
     return key.removeprefix(REPLACE).strip(BLANKS) if key.startswith(REPLACE) else ""
 
 
 def _refuse_line_breaks(key: str, value: str) -> None:
-    """Raise for a key or value that would become another one when it is written and read again."""
+    """Raise for a key or value that would change when written and read again."""
     if not key or _LINE_BREAK.search(key) or _LINE_BREAK.search(value):
         raise ParsetError(f"{key!r} = {value[:60]!r}: keys are not empty, and keys and values are one line")
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield a parset file in pieces of whole lines; bytes that are not UTF-8 are left for the lexer to report by line.
+    """Yield a parset file in pieces of whole lines; the lexer reports bytes that are not UTF-8 by line.
 
     A piece at a time: the text of a large parset takes as much memory as a quarter of its entries.
     """
@@ -369,7 +369,7 @@ def read_lines(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as stream:
             while content := stream.read(CHUNK):
-                content += stream.readline(LONGEST_FILE)  # a line as long as that is refused, and so is a part of it
+                content += stream.readline(LONGEST_FILE)  # a line of this length is refused, as is a part of it
                 yield content.decode("utf-8", errors="surrogateescape").removeprefix(mark)
                 mark = ""
     except OSError as err:
@@ -382,7 +382,7 @@ class Parset(Entries):
     Raises
     ------
     ParsetError
-        If a file cannot be read as a parset, or names are to be case-insensitive, which they are not here.
+        If a file is not a parset, or case-insensitive names are requested, which are not supported.
     """
 
     def __init__(
@@ -407,7 +407,7 @@ class Parset(Entries):
             self.add(key, value)
 
     def adoptArgv(self, argv: Iterable[str]) -> None:  # noqa: N802
-        """Take over the words that are ``key=value``."""
+        """Set keys from words ``key=value``."""
         for key, equals, value in (word.partition("=") for word in argv):
             if equals:
                 self.add(key, value)
@@ -437,7 +437,7 @@ class Parset(Entries):
         self.set(key, str(value))
 
     def remove(self, *keys: str) -> None:
-        """Take keys out; nothing happens where there is none."""
+        """Remove keys, if present."""
         self._remove(keys)
 
     def clear(self) -> None:
@@ -461,25 +461,25 @@ class Parset(Entries):
         return self._renamed(prefix, new_prefix or "")
 
     def getString(self, key: str, default: str | None = None) -> str:  # noqa: N802
-        """Return a value without one level of quotes; ``default`` where there is no such key."""
+        """Return a value without one level of quotes; ``default`` for a missing key."""
         return self.string(key) if default is None or key in self else default
 
     def getStringVector(  # noqa: N802
         self, key: str, default: list[str] | bool | None = None, expandable: bool = False
     ) -> list[str]:
-        """Return the elements of a list value; ``default`` where there is no such key."""
+        """Return the elements of a list value; ``default`` for a missing key."""
         return self._elements(key, str, default, expandable)
 
     def getBool(self, key: str, default: bool | None = None) -> bool:  # noqa: N802
-        """Return the truth of a value; ``default`` where there is no such key."""
+        """Return a boolean value; ``default`` for a missing key."""
         return self.boolean(key) if default is None or key in self else default
 
     def getInt(self, key: str, default: int | None = None) -> int:  # noqa: N802
-        """Return a whole number; ``default`` where there is no such key."""
+        """Return an integer value; ``default`` for a missing key."""
         return self.integer(key) if default is None or key in self else default
 
     def getFloat(self, key: str, default: float | None = None) -> float:  # noqa: N802
-        """Return a number; ``default`` where there is no such key."""
+        """Return a number; ``default`` for a missing key."""
         return self[key].getFloat() if default is None or key in self else default
 
     getDouble = getFloat  # noqa: N815
@@ -487,19 +487,19 @@ class Parset(Entries):
     def getBoolVector(  # noqa: N802
         self, key: str, default: list[bool] | bool | None = None, expandable: bool = False
     ) -> list[bool]:
-        """Return the truths in a list value; ``default`` where there is no such key."""
+        """Return the booleans in a list value; ``default`` for a missing key."""
         return self._elements(key, boolean, default, expandable)
 
     def getIntVector(  # noqa: N802
         self, key: str, default: list[int] | bool | None = None, expandable: bool = False
     ) -> list[int]:
-        """Return the whole numbers in a list value; ``default`` where there is no such key."""
+        """Return the integers in a list value; ``default`` for a missing key."""
         return self._elements(key, integer, default, expandable)
 
     def getFloatVector(  # noqa: N802
         self, key: str, default: list[float] | bool | None = None, expandable: bool = False
     ) -> list[float]:
-        """Return the numbers in a list value; ``default`` where there is no such key."""
+        """Return the numbers in a list value; ``default`` for a missing key."""
         return self._elements(key, real, default, expandable)
 
     getDoubleVector = getFloatVector  # noqa: N815
@@ -512,7 +512,7 @@ class Parset(Entries):
         Raises
         ------
         ParsetError
-            If ranges or repetitions should be expanded, which is not done here.
+            If expansion of ranges or repetitions is requested, which is not supported.
         """
         if isinstance(default, list) and key not in self:
             return default
@@ -522,7 +522,7 @@ class Parset(Entries):
         return [convert(text) for text in texts]
 
     def fullModuleName(self, module: str) -> str:  # noqa: N802
-        """Return the first key, in byte order, up to its component ``module``; "" where no key has such a component.
+        """Return the first key, in byte order, up to its component ``module``; "" without such a component.
 
         The last part of a key is no component. Source: doc/spec/lofarpipe.md, section 3.6.
         """
@@ -564,7 +564,7 @@ def patched_parset(
     output_dir: str | os.PathLike[str] | None = None,
     unlink: bool = True,
 ) -> Iterator[str]:
-    """Name a file that holds a parset with some values replaced; it is removed in the end if ``unlink``."""
+    """Provide a patched copy of a parset file; it is removed afterwards if ``unlink``."""
     name = patch_parset(parset, values, output_dir)
     try:
         yield name

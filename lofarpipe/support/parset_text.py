@@ -1,7 +1,7 @@
 """The text of a parset: lines to entries. Time and memory are proportional to the text.
 
 Nearly every line, ``key = value  # comment`` or a part of that, is read by one pattern, many lines at a call.
-Any other line, one with an odd character included, is looked at mark by mark.
+Other lines, such as those with an unusual character, are parsed character by character.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ LONGEST_FILE = 256 * 2**20  # bytes; a parset of 500 steps is 0.2 MB, generated 
 LONGEST_LINE = 16 * 2**20  # characters; a list of 10^5 measurement sets is 10 MB
 MOST_LINES = 2**22  # each takes memory, also where it is as short as '#'
 MOST_KEYS = 2**20  # a key takes half a kilobyte, however short it is
-CHUNK = 2**16  # characters, at least, that are looked at in one call
+CHUNK = 2**16  # shortest text parsed in one call, characters
 # C0 and C1 controls other than tab and newline, the Unicode line breaks, and bytes that were not UTF-8.
 _ODD = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 _FORBIDDEN = lazy_pattern(f"[{_ODD}]")
 _LINE_MARK = lazy_pattern("[\"'#=]")
-_ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # but what is odd
-#: key, value, file, line, comment: an Entry that is not made yet, which costs a quarter.
+_ASCII = "\t\n" + "".join(map(chr, range(0x20, 0x7F)))  # without unusual characters
+#: key, value, file, line, comment: the raw form of an Entry, at a quarter of its cost.
 Record = tuple[str, str, str, int, str]
-#: What a line has of key, value, comment; or else all of it, where it is another one than these.
+#: Key, value and comment of an ordinary line; or the whole line, if it is not ordinary.
 Row = tuple[str, str, str, str]
 # A definition that names two others, each of which names two others ... doubles with each line: bounded, not unrolled.
 LONGEST_VALUE = 16 * 2**20  # characters; as long as a line may be
@@ -46,11 +46,11 @@ _ENVIRONMENT = lazy_pattern(r"\$(?:(\w{1,200})|\{([^{}]{1,200})\})", re.ASCII)
 
 
 class ParsetError(PipelineError, RuntimeError):
-    """A parset that cannot be read, or a value that is not of the type asked for; of the C++ parset a RuntimeError."""
+    """Unreadable parset, or value of another type than requested; a RuntimeError in the C++ parset."""
 
 
 def after_quote(text: str, start: int, where: str = "") -> int:
-    """Return the position after the quote that closes the one at ``start``."""
+    """Return the position after the closing quote of the one at ``start``."""
     end = text.find(text[start], start + 1)
     if end < 0:
         prefix = f"{where}: " if where else ""
@@ -101,7 +101,7 @@ def split_list(text: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text for an element of a list, in which characters that mean something there are ``%`` and their code.
+    """Escape a list element: characters special in lists become ``%`` and their code.
 
     Those are quotes, brackets, commas, the marks of references and comments, control characters and ``%`` itself;
     ``unescaped`` reads it.
@@ -110,7 +110,7 @@ def escaped(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """Return the text of which ``escaped`` made this one."""
+    """Undo ``escaped``."""
     return _CODE.sub(lambda match: chr(int(match[1], 16)), text)
 
 
@@ -130,7 +130,7 @@ def _top_level(text: str) -> list[str]:
 
 
 def _after_bracket(text: str, start: int) -> int:
-    """Return the position after the bracket that closes the one at ``start``; other kinds of bracket are plain text."""
+    """Return the position after the closing bracket of the one at ``start``; other kinds of bracket are plain text."""
     opening, closing = text[start], CLOSING[text[start]]
     marks = re.compile(f"[\"'{re.escape(opening + closing)}]")
     depth, position = 0, start
@@ -170,7 +170,7 @@ def integer(text: str) -> int:
         If any part of the text is not part of the number. Source: doc/spec/lofarpipe.md, section 3.2 (getInt).
     """
     match = _INTEGER.fullmatch(text)
-    if not match or len(text) > 100:  # beyond some thousand digits Python refuses with another error
+    if not match or len(text) > 100:  # Python refuses more than some thousand digits with another error
         raise ParsetError(f"{quoted(text)} is not a whole number")
     return int(text, 16 if "x" in text.lower() else 10)
 
@@ -217,7 +217,7 @@ def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
     )
 
 
-# A character is looked up sooner among those that may be there than among those that may not.
+# A set of allowed characters is faster than a set of excluded ones.
 _LINE, _ASCII_LINE = _line_pattern(_all_but), _line_pattern(_ascii_but)
 
 
@@ -236,7 +236,7 @@ class Entry:
 
     @property
     def where(self) -> str:
-        """``file:line``; the file alone for a key that was set by a program."""
+        """``file:line``; the file alone for a key set by a program."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
@@ -284,10 +284,10 @@ def whole_lines(text: str) -> Iterator[str]:
 
 
 def _counted(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[Record] | _Line]:
-    """Yield the lines that are neither blank nor comment; refuse too many."""
+    """Yield the lines with content, without blank and comment lines; refuse too many."""
     keys_left = MOST_KEYS
     for item in _lines(pieces, file, lefts):
-        # A continuation leaves a finding, which takes as much as a key.
+        # A continuation adds a finding, which takes as much memory as a key.
         keys = len(item) if isinstance(item, list) else len(item.parts) - 1 or 1
         if keys > keys_left:
             number = item[keys_left][3] if isinstance(item, list) else item.number
@@ -310,7 +310,7 @@ def _lines(pieces: Iterable[str], file: str, lefts: list[str]) -> Iterator[list[
 
 
 class _Piece:
-    """Some whole lines of a file, as columns; the first of them is its line ``first``."""
+    """Whole lines of a file, as columns; ``first`` is the number of the first line."""
 
     def __init__(self, text: str, file: str, first: int) -> None:
         self.keys, values, self.comments, self.others = zip(*_rows(text), strict=True)
@@ -319,7 +319,7 @@ class _Piece:
         self.is_documented = "##" in text
 
     def entries(self, lefts: list[str]) -> Iterator[list[Record] | _Line]:
-        """Yield the entries that stand together, and between them the lines that are not ordinary."""
+        """Yield runs of entries, and between them the lines that are not ordinary."""
         start = 0
         for place in [place for place, other in enumerate(self.others) if other] if any(self.others) else ():
             if place > start and (records := self._records(slice(start, place), lefts)):
@@ -331,7 +331,7 @@ class _Piece:
             yield records
 
     def _records(self, lines: slice, lefts: list[str]) -> list[Record]:
-        """Return the entries among lines that are ordinary, comments or blank."""
+        """Return the entries in a run of ordinary, comment and blank lines."""
         keys, comments = self.keys[lines], self.comments[lines]
         numbers = range(self.first + lines.start, self.first + lines.stop)
         documented = map(_documented, comments) if self.is_documented else repeat("")
@@ -348,7 +348,7 @@ def _rows(text: str) -> list[Row]:
     if len(text) <= LONGEST_LINE:
         rows = (_ASCII_LINE if text.isascii() else _LINE).findall(text)
         return rows[:-1]  # the pattern matches once more at the end
-    lines = text.split("\n")  # which line is too long is found out line by line
+    lines = text.split("\n")  # to report the line that is too long
     return [("", "", "", line) for line in (lines if lines[-1] else lines[:-1])]
 
 
@@ -378,7 +378,7 @@ def _documented(comment: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line: the texts between its unquoted ``=`` signs, and its comment."""
+    """One line, split at unquoted ``=`` signs, and its comment."""
 
     file: str
     number: int
@@ -390,7 +390,7 @@ class _Line:
         return f"{self.file}:{self.number}"
 
     def records(self) -> list[Record]:
-        """Return the entries of a line that has ``=``; all but the last are empty."""
+        """Return the entries of a line with ``=``; all but the last are empty."""
         keys = [canonical(unquote(part)) for part in self.parts[:-1]]
         if keys[0] and keys[1:] == [""]:
             raise ParsetError(f"{self.where}: has '=='; write one '=': {keys[0]} = {self.parts[-1]}")
@@ -402,7 +402,7 @@ class _Line:
 
 
 def _of_other_kind(text: str) -> str:
-    """Return of which other kind a file seems to be that has this text as its first line; "" if none is likely."""
+    """Return the probable other format of a file with this first line; "" if none is likely."""
     kinds = (("{", "JSON"), ("[", "TOML or a configuration"), ("<", "XML"), ("#!", "a script"), ("import ", "Python"))
     kind = next((kind for start, kind in kinds if text.startswith(start)), "")
     return f"; this looks like {kind}: name a parset, such as image.parset" if kind else ""
@@ -432,7 +432,7 @@ class _Continuation:
         return Finding(line.where, problem)
 
     def end(self, batch: list[Record]) -> list[Record]:
-        """Return the entries, the last one with all of its value, and begin anew."""
+        """Return the entries, the last one with its complete value, and reset."""
         if self.pieces:
             batch[-1] = (batch[-1][0], "".join(self.pieces), *batch[-1][2:])
             self.pieces = []
@@ -440,7 +440,7 @@ class _Continuation:
 
 
 def _other_line(raw: str, file: str, number: int, lefts: list[str]) -> _Line | None:
-    """Return the content of a line; nothing if it is blank or a comment."""
+    """Return the content of a line; empty for a blank or comment line."""
     line = raw.strip(BLANKS + "\r")
     if not line:
         return None
@@ -453,7 +453,7 @@ def _other_line(raw: str, file: str, number: int, lefts: list[str]) -> _Line | N
 
 
 def _refuse_odd_characters(line: str, where: str) -> None:
-    """Raise where a line is too long, or holds a character that no text editor shows."""
+    """Raise if a line is too long, or holds an invisible character."""
     if len(line) > LONGEST_LINE:
         raise ParsetError(f"{where}: line of {len(line)} characters; at most {LONGEST_LINE} are read")
     match = _FORBIDDEN.search(line)
@@ -501,7 +501,7 @@ def expand_environment(text: str) -> str:
 
 
 class Substitution:
-    """The definitions of one parset, in order, and the work still allowed in replacing them."""
+    """The definitions of one parset, in order, and the remaining work limit of their expansion."""
 
     def __init__(self, definitions: Mapping[str, str]) -> None:
         self._values = {name: expand_environment(value) for name, value in definitions.items()}
@@ -511,7 +511,7 @@ class Substitution:
     def apply(self, text: str, where: str) -> str:
         """Return a text after one pass over the definitions, the last one first.
 
-        A definition that uses a later one therefore leaves that placeholder in the text.
+        Placeholders of later definitions inside an earlier one therefore remain.
 
         Raises
         ------
@@ -527,7 +527,7 @@ class Substitution:
         return text
 
     def _last_used_before(self, rank: int, text: str) -> str | None:
-        """Return the name used in a text that was defined last, of those defined before ``rank``."""
+        """Return the last-defined name in a text, among those defined before ``rank``."""
         if not may_have_placeholders(text):
             return None
         names = (name for name in self._names(text) if self._rank[name] < rank)
@@ -537,7 +537,7 @@ class Substitution:
         return (name for name in placeholders(text) if name in self._rank)
 
     def _replaced(self, name: str, text: str, where: str) -> str:
-        """Return a text with one variable replaced; refuse before it grows out of bounds."""
+        """Return a text with one variable replaced; refuse it if it would grow beyond the limit."""
         token, value = f"{{{{ {name} }}}}", self._values[name]
         length = len(text) + text.count(token) * (len(value) - len(token))
         self._work_left -= length + len(text)

@@ -1,4 +1,4 @@
-"""Regular expressions of modules, compiled at first use: a run uses a few of the hundred that it loads."""
+"""Regular expressions compiled at first use: a run loads a hundred and uses a few."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 class _Pattern:
-    """A regular expression whose attributes are those of its ``re.Pattern``, which its first use makes."""
+    """A regular expression with the attributes of ``re.Pattern``, compiled at first use."""
 
     def __init__(self, text: str, flags: int) -> None:
         self._text = text
@@ -20,8 +20,8 @@ class _Pattern:
 
 
 def lazy_pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Return a regular expression that is compiled at first use.
+    """Return a regular expression, to be compiled at first use.
 
-    ``re`` keeps 512 compiled ones: another attribute of the same pattern does not compile it again.
+    ``re`` caches 512 compiled patterns, so further attributes do not compile it again.
     """
     return cast("re.Pattern[str]", _Pattern(text, flags))

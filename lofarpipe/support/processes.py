@@ -10,10 +10,10 @@ from pathlib import Path
 
 PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# Held by threads of ours while they work, and by who forks: a child that a plugin forks has no such thread, and would
-# wait for ever for what that one held: a stream, a module that was being imported.
+# Held by our working threads, and for a fork: a child forked by a plugin has no such thread, and would
+# wait forever for its locks, of a stream or of a module import.
 BACKGROUND = threading.RLock()
-LOOKS, LOOK_S = 4, 0.05  # at a process that has no environment yet
+LOOKS, LOOK_S = 4, 0.05  # at a process without an environment yet
 
 
 def boot_id() -> str:
@@ -30,7 +30,7 @@ def node_name() -> str:
 
 
 def process_space() -> str:
-    """Return in which namespace process ids are counted: a container has its own; "" if it is not known."""
+    """Return the namespace of process ids, which differs in containers; "" if unknown."""
     try:
         return os.readlink(PROC / "self/ns/pid")  # noqa: PTH115 - it is no path
     except OSError:
@@ -38,9 +38,9 @@ def process_space() -> str:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when a living process began, in clock ticks since the machine did; None if there is none.
+    """Return the start time of a living process, in clock ticks since boot; None without the process.
 
-    With ``boot_id`` it distinguishes a process from a later one with the same id.
+    Together with ``boot_id`` this distinguishes processes with the same id.
     """
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
@@ -52,7 +52,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def resident_bytes(pid: int, proc: Path = PROC) -> int:
-    """Return the memory that a process and its descendants have now; 0 for one that has ended."""
+    """Return the current memory of a process and its descendants; 0 if it has ended."""
     total, waiting = 0, [pid]
     while waiting:
         process = proc / str(waiting.pop())
@@ -64,7 +64,7 @@ def resident_bytes(pid: int, proc: Path = PROC) -> int:
 
 
 def carrying(variable: str, proc: Path = PROC) -> list[int]:
-    """Return the living processes that have ``NAME=value`` in the environment that they were started with."""
+    """Return the living processes started with ``NAME=value`` in their environment."""
     assignment = os.fsencode(variable)
     process_ids = []
     for entry in proc.iterdir():
@@ -80,6 +80,6 @@ def _environment(process: Path) -> bytes:
         content = (process / "environ").read_bytes()
         if content:
             break
-        (process / "exe").readlink()  # what has no program, as the kernel's own, has no environment either
+        (process / "exe").readlink()  # kernel threads have neither a program nor an environment
         time.sleep(LOOK_S)
     return content

@@ -1,4 +1,4 @@
-"""Programs side by side, for scripts that start several and wait for all of them."""
+"""Concurrent programs, for scripts that start several and wait for all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SubProcessGroup:
         self._started: list[tuple[list[str], Future[subprocess.CompletedProcess[str]]]] = []
 
     def run(self, cmd_in: str | Sequence[str], unsave: bool = False, cwd: Directory = None) -> None:  # noqa: ARG002
-        """Start a program: a list of words, or a text that is split at blanks.
+        """Start a program: a list of words, or a text split at spaces.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class SubProcessGroup:
         self._started.append((words, self._pool.submit(_run, words, cwd)))
 
     def wait_for_finish(self) -> list[tuple[list[str], int]] | None:
-        """Return the programs that failed, each with its exit status, once all have ended; None if none did.
+        """Wait for all; return the failed programs, each with its exit status, or None.
 
         Raises
         ------

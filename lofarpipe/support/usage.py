@@ -1,4 +1,4 @@
-"""Command lines whose faults are one line each."""
+"""Command-line parser with one-line errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXIT_USAGE = 2
 
 
 class Reader(argparse.ArgumentParser):
-    """Reads a command line; a fault of it is one line that names --help, not the list of all that there is."""
+    """Argument parser whose errors are one line with a hint at --help, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         """End the process with the status of wrong usage."""

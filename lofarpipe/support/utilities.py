@@ -23,14 +23,14 @@ from typing import Any
 
 from lofarpipe.support.patterns import lazy_pattern
 
-LONGEST_NAME = 200  # characters of 255, so that there is room for the rest
-OLD_S = 86400.0  # nobody writes one of these for a day: one of another machine is left over
+LONGEST_NAME = 200  # characters of 255, to leave room for the rest
+OLD_S = 86400.0  # an unfinished file of another machine is stale after a day
 _NAME = lazy_pattern(r"\..+\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.tmp")
 _UNPRINTABLE = r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 Filename = str | os.PathLike[str]
 izip_longest = itertools.zip_longest
-FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}  # what arguments of plugins may be, in capitals
-# What plugins import from here, and the modules that have it: they import this one, and most processes need neither.
+FLAGS = {"TRUE": True, "1": True, "FALSE": False, "0": False}  # boolean arguments of plugins, in capitals
+# Names for plugins -> their modules; these import this one, and most processes do not need them.
 _ELSEWHERE = {
     **dict.fromkeys(("get_parset", "patch_parset"), "lofarpipe.support.parset"),
     **dict.fromkeys(("log_process_output", "log_time"), "lofarpipe.support.pipelinelogging"),
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 
 def create_directory(dirname: str | os.PathLike[str]) -> None:
-    """Make a directory and those above it; nothing happens if it exists."""
+    """Create a directory and its parents, unless it exists."""
     Path(dirname).mkdir(parents=True, exist_ok=True)
 
 
@@ -54,12 +54,12 @@ def flag_findings(name: str, text: str) -> list[str]:
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file of that name is there; a text that can be no name, such as one too long, is none."""
+    """Return whether a file exists; False for an impossible name, such as an overlong one."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises OSError for such a text
 
 
 def exists(path: str | os.PathLike[str]) -> bool:
-    """Return whether something of that name is there; a text that can be no name, such as one too long, is nothing."""
+    """Return whether a path exists; False for an impossible name, such as an overlong one."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises OSError for such a text
 
 
@@ -73,7 +73,7 @@ def write_atomically(path: Path, text: str, errors: str = "surrogateescape") -> 
     OSError
         If it cannot be written; it names the file.
     """
-    path = Path(os.path.realpath(path))  # the file that a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     unfinished = unfinished_name(path)
     try:
         with unfinished.open("wb", buffering=0) as stream:
@@ -90,7 +90,7 @@ def write_atomically(path: Path, text: str, errors: str = "surrogateescape") -> 
 
 
 def append_whole(path: Path, text: str) -> None:
-    """Add text at the end of a file, or nothing of it.
+    """Append text to a file, completely or not at all.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def append_whole(path: Path, text: str) -> None:
             content = text.encode("utf-8", errors="surrogateescape")
             try:
                 count = stream.write(content)
-                if count < len(content):  # room for a part of it; the next write says what is wrong
+                if count < len(content):  # a partial write; the next write raises the error
                     stream.write(content[count:])
             except OSError:
                 stream.truncate(end)
@@ -125,7 +125,7 @@ def uncollected() -> Iterator[None]:
 
 
 def string_to_list(text: str) -> list[str]:
-    """Return the items of a simple list text such as ``[a, b]``; brackets within and quotes mean nothing.
+    """Return the items of a simple list text such as ``[a, b]``; inner brackets and quotes are plain text.
 
     Source: doc/spec/lofarpipe.md, section 4.3.
     """
@@ -148,7 +148,7 @@ def files_of(text: str) -> list[str]:
 
 
 def list_text(names: Sequence[str]) -> str:
-    """Return a text from which ``files_of`` reads these names."""
+    """Return these names as text for ``files_of``."""
     text = f"[{','.join(names)}]"
     return text if files_of(text) == list(names) else str(list(names))
 
@@ -225,7 +225,7 @@ def _log_output(process: subprocess.CompletedProcess[str], logger: Any) -> None:
 
 
 def unfinished_name(path: Path) -> Path:
-    """Return the name under which this process writes ``path`` until it is complete.
+    """Return this process's name for ``path`` while it is unfinished.
 
     It is ``.<name>.<host>.<process>.tmp``, beside the file.
     """
@@ -234,7 +234,7 @@ def unfinished_name(path: Path) -> Path:
 
 @contextmanager
 def unfinished_directory(path: Path) -> Iterator[Path]:
-    """Yield a directory beside ``path`` in which it can be made; it is removed afterwards with all that is in it."""
+    """Yield a temporary directory beside ``path``; it is removed afterwards with its contents."""
     directory = unfinished_name(path)
     directory.mkdir()
     try:
@@ -246,7 +246,7 @@ def unfinished_directory(path: Path) -> Iterator[Path]:
 def remove_unfinished(directories: Iterable[Path]) -> list[Path]:
     """Remove temporary files of killed processes in directories, not below them; return their names.
 
-    Files of living processes of this machine stay, and those of other machines for a day.
+    Files of this machine's living processes are kept, files of other machines for a day.
     """
     paths = [path for directory in directories for path in _unfinished(directory) if _is_left_over(path)]
     for path in paths:
@@ -279,7 +279,7 @@ def _host() -> str:
 
 
 def deprecated(func: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that warns, when it is called, that it should not be used any more."""
+    """Return a function that warns of its deprecation when called."""
 
     @functools.wraps(func)
     def warned(*args: Any, **kwargs: Any) -> Any:
@@ -296,7 +296,7 @@ def get_mountpoint(path: Filename) -> str:
 
 
 def delete_directory(dirname: Filename) -> None:
-    """Remove a directory with all that is in it; nothing happens where there is none.
+    """Remove a directory with its contents, if it exists.
 
     Raises
     ------
@@ -320,7 +320,7 @@ def _all_in(path: Path) -> Iterator[Path]:
 
 
 def is_iterable(obj: object) -> bool:
-    """Return whether one can go through an object."""
+    """Return whether an object is iterable."""
     return isinstance(obj, Iterable) or hasattr(obj, "__getitem__")
 
 
@@ -332,7 +332,7 @@ def group_iterable(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ..
 
 
 def read_initscript(logger: Any, filename: Filename, shell: str = "/bin/sh") -> dict[str, str]:
-    """Return the environment that a shell has after it has read a script; nothing where there is no script."""
+    """Return a shell's environment after sourcing a script; empty without a script."""
     if not Path(filename).exists():
         logger.warning(f"{filename}: no such script; the environment stays as it is")
         return {}
@@ -347,10 +347,10 @@ def spawn_process(
     logger: Any,
     cwd: Filename | None = None,
     env: Mapping[str, str] | None = None,
-    max_tries: int = 2,  # noqa: ARG001 - what cannot be started is an error at once
+    max_tries: int = 2,  # noqa: ARG001 - a failure to start is an error at once
     max_timeout: int = 30,  # noqa: ARG001
 ) -> subprocess.Popen[str]:
-    """Start a program with pipes for its standard streams, in a directory that is made; ``communicate`` waits for it.
+    """Start a program with piped standard streams in ``cwd``, created if missing; wait with ``communicate``.
 
     Raises
     ------
@@ -370,7 +370,7 @@ def socket_recv(socket: Any, numbytes: int) -> bytes:
     Raises
     ------
     OSError
-        If the other side closes it before.
+        If the other side closes it earlier.
     """
     received = bytearray()
     while len(received) < numbytes:

@@ -24,7 +24,7 @@ class YamlFile:
 
     Attributes
     ----------
-    document: key -> text, Number, bool, None, list, or another such mapping.
+    document: key -> text, Number, bool, None, list, or nested mapping.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class YamlFile:
         return f"{self.path}:{line}" if line else str(self.path)
 
     def line(self, *keys: str) -> int:
-        """Return the line of a key, 0 if it is not there."""
+        """Return the line of a key, 0 if missing."""
         return self._lines.get(keys, 0)
 
     def _value(self, node: Any, keys: tuple[str, ...]) -> object:
@@ -86,7 +86,7 @@ class YamlFile:
 
 
 def _composed(path: Path, text: str) -> Any:
-    """Return the node of a YAML text; None where it is empty."""
+    """Return the node of a YAML text; None if empty."""
     try:
         import yaml
     except ImportError as err:

@@ -17,7 +17,7 @@ _EXACT = decimal.Context(prec=1200)  # of a float no digit is lost
 
 
 def divide(left: Any, right: Any) -> Any:
-    """Return ``left / right``: rounded down between whole numbers, also those of numpy."""
+    """Return ``left / right``, rounded down for integers, including numpy's."""
     if type(left) in _NUMBERS and type(right) in _NUMBERS:  # nearly always, and much faster
         return left // right if type(left) is type(right) is int else left / right
     quotient = _own_division(left, right)
@@ -41,7 +41,7 @@ def divide_into(left: Any, right: Any) -> Any:
 
 
 def _own_division(left: Any, right: Any) -> Any:
-    """Return the result of the Python 2 operator of the classes; NotImplemented if they have none."""
+    """Return the result of the classes' Python 2 operator; NotImplemented without one."""
     for owner, other, name in ((left, right, "__div__"), (right, left, "__rdiv__")):
         method = getattr(type(owner), name, None)
         if method is not None:
@@ -61,18 +61,18 @@ def _are_whole(left: Any, right: Any) -> bool:
 
 
 def index(start: object, stop: object, step: object = None) -> slice:
-    """Return a slice, by a name that no source hides."""
+    """Return a slice, under a name that sources do not redefine."""
     return slice(start, stop, step)
 
 
 def next_of(iterator: Any) -> Any:
-    """Return ``iterator.next()``: its own method of that name, or the next one."""
+    """Return ``iterator.next()``: by a method of that name, else by ``next``."""
     method = getattr(iterator, "next", None)
     return method() if method is not None else next(iterator)
 
 
 def message_of(owner: Any) -> Any:
-    """Return ``owner.message``, which every exception had."""
+    """Return ``owner.message``, an attribute of all exceptions in Python 2."""
     if isinstance(owner, BaseException) and not hasattr(owner, "message"):
         return owner.args[0] if len(owner.args) == 1 else ""
     return owner.message
@@ -87,7 +87,7 @@ def map_list(function: Callable[..., Any] | None, *sequences: Iterable[Any]) -> 
 
 
 def filter_list(function: Callable[[Any], Any] | None, items: Any) -> Any:
-    """Return those of the items for which the function is true: of text as text, of a tuple as a tuple."""
+    """Return the items with a true function value; as text for text, as a tuple for a tuple."""
     selection = builtins.filter(function, items)
     if isinstance(items, str):
         return "".join(selection)
@@ -127,7 +127,7 @@ def octal(number: int) -> str:
 
 
 def reload(module: Any) -> Any:
-    """Load a module again; of one with historical names, the module itself."""
+    """Reload a module; for one with historical names, the wrapped module."""
     import importlib
 
     modules = getattr(module, "_modules", None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-#: Modules that are gone, and those that have their names now.
+#: Removed modules -> modules with their names.
 STANDS_FOR: dict[str, tuple[str, ...]] = {
     "BaseHTTPServer": ("http.server",),
     "ConfigParser": ("configparser",),
@@ -58,9 +58,10 @@ _facades: dict[str, ModuleType] = {}
 
 
 def importer(is_python2: bool) -> Callable[..., ModuleType]:
-    """Return the ``__import__`` of a plugin or script; of one of Python 2, it gives the modules of Python 2."""
+    """Return the ``__import__`` of a plugin or script, which gives Python 2 sources Python 2 modules."""
     changed = CHANGED_FOR_ALL | CHANGED_FOR_PYTHON2 if is_python2 else CHANGED_FOR_ALL
-    gone = frozenset(STANDS_FOR) if is_python2 else GONE_FOR_ALL  # what Python 3 tries in vain says which Python it is
+    # Python 3 sources get few substitutes: some detect the Python version by the failure of an import.
+    gone = frozenset(STANDS_FOR) if is_python2 else GONE_FOR_ALL
 
     def __import__(  # noqa: A001, N807 - some call it, by these names
         name: str,
@@ -85,7 +86,7 @@ def importer(is_python2: bool) -> Callable[..., ModuleType]:
 def _instead(
     err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, names: Sequence[str], gone: str
 ) -> ModuleType:
-    """Return the module of the same package, as Python 2 did, or the substitute of a removed one; or raise ``err``."""
+    """Return a module of the same package, as in Python 2, or a removed module's substitute; or raise ``err``."""
     if namespace and namespace.get("__package__"):
         try:
             return builtins.__import__(err.name or "", namespace, None, names, 1)
@@ -107,7 +108,7 @@ def facade(name: str) -> ModuleType:
 
 
 def write_numbers_plainly() -> None:
-    """Let numpy write its numbers as it did before 2.0: ``[1.5]``, not ``[np.float64(1.5)]``; maps are such text."""
+    """Set numpy's number format of before 2.0, as used in maps: ``[1.5]``, not ``[np.float64(1.5)]``."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not hasattr(numpy, "set_printoptions") or numpy.__version__.startswith("1."):
         return
@@ -116,7 +117,7 @@ def write_numbers_plainly() -> None:
 
 
 PACKAGES = ("lofar", "lofar.parameterset", "pyrap")
-#: What stands for a module; imported when it is asked for.
+#: Substitutes of modules, imported on demand.
 LOFAR_STANDS_FOR = {
     "lofar.bdsm": "bdsf",
     "lofar.parameterset": "lofarpipe.support.parameterset",
@@ -127,7 +128,7 @@ LOFAR_STANDS_FOR = {
     },
 }
 _OF_RECIPES = "it is for recipes of LOFAR's engine, which do not run here; write a plugin, or a script with main(...)"
-#: Modules that nothing stands for, and what to do.
+#: Modules without a substitute -> remedy.
 REMEDIES = {
     **dict.fromkeys(("lofarpipe.cuisine", "lofarpipe.daemons", "lofarpipe.recipes"), _OF_RECIPES),
     **{
@@ -143,7 +144,7 @@ REMEDIES = {
 
 
 class FormerNames:
-    """Finds and loads ``lofar.<name>`` and ``pyrap.<name>``, unless there is such a real package: it is asked last."""
+    """Finds and loads ``lofar.<name>`` and ``pyrap.<name>``; the last finder, so real packages take precedence."""
 
     @classmethod
     def find_spec(cls, name: str, _path: Sequence[str] | None = None, _target: object = None) -> ModuleSpec | None:
@@ -159,6 +160,6 @@ class FormerNames:
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        """Put the module that stands for this one in its place; nothing is imported before."""
+        """Import the substitute module, and put it in place of this one."""
         if module.__name__ in LOFAR_STANDS_FOR:
             sys.modules[module.__name__] = importlib.import_module(LOFAR_STANDS_FOR[module.__name__])

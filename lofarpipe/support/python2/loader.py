@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 
 from lofarpipe.support.python2.imports import importer
 
-# Each job imports this module: what it imports is paid for once per product. typing would add a tenth.
+# Each job imports this module, so imports cost time per product; typing would add a tenth.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ HISTORICAL_BUILTINS: dict[str, object] = {
     "xrange": range,
 }
 
-# What stands in every source of Python 2 that Python 3 compiles, and in some others; python2_marks looks closer.
+# Found in every Python 2 source that Python 3 compiles, and in some others; python2_marks is stricter.
 HINTS = re.compile(
     rb"\b(basestring|cmp|getcwdu|has_key|i(filter|filterfalse|map|zip|zip_longest)|iter(items|keys|values)|long|maxint|raw_input"
     rb"|reduce|reload|unichr|unicode|xrange|BaseHTTPServer|ConfigParser|Cookie|HTMLParser|Queue|S(impleHTTP|ocket)Server"
@@ -60,7 +60,7 @@ def load_module(name: str, path: str | os.PathLike[str]) -> ModuleType:
     Raises
     ------
     SyntaxError
-        If it is neither Python 3 nor Python 2; the line is that of the file as it stands.
+        If it is neither Python 3 nor Python 2; with the line number in the file.
 
     Exceptions of the module itself pass through.
     """
@@ -86,7 +86,7 @@ def import_from(directory: str | os.PathLike[str]) -> None:
 
 
 def take_notices() -> list[str]:
-    """Return the files translated since the last call, one sentence each; a file is listed once in a process."""
+    """Return the files translated since the last call, one sentence each, once per process."""
     notices, _notices[:] = [*_notices], []
     return notices
 
@@ -121,7 +121,7 @@ class Loader(SourceFileLoader):
         super().exec_module(module)
 
     def get_code(self, fullname: str) -> CodeType | None:
-        """Return the code of the module, which is about to be run; bytecode does not show whether it is of Python 2."""
+        """Return the code of a module from its source, as bytecode does not show the Python version."""
         source = self.get_data(self.path)
         suspected = self.looks_closer and HINTS.search(source) is not None
         code = self.source_to_code(source, self.path) if suspected else super().get_code(fullname)
@@ -134,7 +134,7 @@ class Loader(SourceFileLoader):
         return True
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
-        """Return the compiled source, translated if that is needed."""
+        """Return the compiled source, translated if needed."""
         refused = None
         try:
             code = super().source_to_code(data, path)
@@ -153,7 +153,7 @@ class Loader(SourceFileLoader):
         return code
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Keep the bytecode, but that of a translation: no other Python should find it beside the source."""
+        """Cache the bytecode, except of a translation, which no other Python may use."""
         if not self.translated:
             super().set_data(path, data, _mode=_mode)
 
@@ -178,7 +178,7 @@ def _give_builtins(module: ModuleType, is_python2: bool) -> None:
 
 
 def _execfile(path: str, names: dict[str, Any] | None = None, values: dict[str, Any] | None = None) -> None:
-    """Run a file, of either Python, with the names of the caller or those given; its definitions are put there."""
+    """Run a file of either Python in the namespaces given, by default the caller's."""
     namespace = sys._getframe(1).f_globals if names is None else names
     module = ModuleType("__main__")
     vars(module).update((name, value) for name, value in namespace.items() if not name.startswith("__"))
@@ -200,7 +200,7 @@ def _spec(loader: Loader) -> ModuleSpec:
 
 
 class _Neighbours:
-    """Finds modules in directories of plugins; asked last, as if these ended the search path."""
+    """Finds modules in plugin directories; the last finder, as if these ended the search path."""
 
     directories: list[str] = []  # noqa: RUF012 - one list for the process, as sys.path is
 
@@ -225,7 +225,7 @@ class _LenientLoader(Loader):
 
 
 class _PythonPath:
-    """Finds the same modules as Python itself; those below PYTHONPATH, or beside a plugin, may be of Python 2."""
+    """Finds the same modules as Python, but below PYTHONPATH or beside a plugin also Python 2 ones."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -242,7 +242,7 @@ class _PythonPath:
 
 
 def _directories() -> list[str]:
-    """Return the directories whose modules may be of Python 2, each with a slash at its end."""
+    """Return the directories of possible Python 2 modules, each with a final slash."""
     python_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     absolute = [os.path.abspath(name) for name in (*python_path, *_Neighbours.directories) if name]  # noqa: PTH100 - as Python
     return [f"{name}{os.sep}" for name in absolute]

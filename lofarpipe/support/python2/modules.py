@@ -1,4 +1,4 @@
-"""The names that modules had in Python 2. Imported when a plugin or script imports one of these modules, or numpy."""
+"""Python 2 names of modules. Imported when a plugin or script imports one of these modules, or numpy."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ NUMPY_NAMES = {
     "trapz": "trapezoid",
     "unicode_": "str_",
 }
-# What ``from numpy import *`` did not give before 2.0: they would hide the builtins.
+# Excluded from ``from numpy import *`` before 2.0, as they hide builtins.
 HIDING = {"abs", "bool", "max", "min", "pow", "round"}
-# Methods of text that were functions as well.
+# Text methods that were also functions.
 TEXT_FUNCTIONS = (
     "capitalize center count expandtabs find index ljust lower lstrip replace rfind rindex rjust rstrip split strip"
     " swapcase upper"
@@ -112,7 +112,7 @@ class Facade(ModuleType):
         setattr(self._modules[0], name, value)
 
     def __dir__(self) -> list[str]:
-        """Return every name that there is."""
+        """Return all names."""
         return sorted({*self._names, *(name for module in self._modules for name in dir(module))})
 
 
@@ -122,7 +122,7 @@ def _public(module: ModuleType) -> list[str]:
 
 
 def names_of(module: str) -> dict[str, Any]:
-    """Return the names that a module had, by name; none if it lost none."""
+    """Return the removed names of a module; empty if it lost none."""
     return NAMES.get(module, dict)()
 
 
@@ -162,7 +162,7 @@ def _math() -> dict[str, Any]:
 
 
 def _as_float(function: Callable[[float], int], number: float) -> float:
-    """Return a whole number as the fraction that Python 2 gave: dividing by it leaves a rest."""
+    """Return an integer as the float of Python 2, so that a division by it is not integer division."""
     return float(function(number)) if math.isfinite(number) else float(number)
 
 
@@ -178,7 +178,7 @@ def _os() -> dict[str, Any]:
 
 
 def _pipes(command: str | list[str], errors: int | None) -> tuple[Any, Any, Any]:
-    """Start a command, by the shell if it is text as that of a plugin is, and return its streams."""
+    """Start a command, a text by the shell, and return its streams."""
     argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
     process = TextPopen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
     return process.stdin, process.stdout, process.stderr
@@ -189,7 +189,7 @@ def _path() -> dict[str, Any]:
 
 
 def _walk(top: str, visit: Callable[[Any, str, list[str]], object], argument: object) -> None:
-    """Call ``visit`` for each directory below ``top``; it may take names out of the list that it is given."""
+    """Call ``visit`` for each directory below ``top``; it may remove names from its list."""
     names = os.listdir(top)  # noqa: PTH208 - as text, as it was
     visit(argument, top, names)
     for name in names:
@@ -237,7 +237,7 @@ def _configparser() -> dict[str, Any]:
 
 
 def _lenient(base: Any) -> Any:
-    """Return a parser that merges sections and ends a value at `` ;``, as that of Python 2 did."""
+    """Return a parser that merges sections and ends values at `` ;``, as in Python 2."""
 
     class Parser(base):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Python 2 source as code that Python 3 runs. Imported only for such a source.
+"""Translate Python 2 source to code for Python 3. Imported only for such sources.
 
 Syntax is translated; operations of the same syntax and another meaning, such as ``/`` between whole numbers, calls
 ``builtins``.
@@ -28,7 +28,7 @@ UNWANTED = "filter import imports imports2 execfile intern itertools itertools_i
 UNWANTED_FIXERS = {f"fissix.fixes.fix_{name}" for name in f"{UNWANTED} xrange zip".split()}
 TRUE_DIVISION = re.compile(rb"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
 NAMES = {"basestring", "cmp", "long", "raw_input", "reduce", "reload", "unichr", "unicode", "xrange"}
-CALLED = {"apply", "buffer", "coerce", "execfile", "file"}  # words that mean nothing unless they are called
+CALLED = {"apply", "buffer", "coerce", "execfile", "file"}  # names that count only if called
 METHODS = {"has_key", "iteritems", "iterkeys", "itervalues"}
 ATTRIBUTES = {
     "itertools": {"ifilter", "ifilterfalse", "imap", "izip", "izip_longest"},
@@ -38,9 +38,9 @@ ATTRIBUTES = {
 }
 #: Modules that nobody has, unless there is one of that name; what is left out was there with Python 3 for a while.
 MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
-#: Classes of that kind were copied from plugin to plugin, with methods that nobody calls.
+#: Such classes were copied from plugin to plugin, with unused methods.
 COPIED = {"DataMap", "DataProduct"}
-#: Whoever imports these writes for both; data frames had methods of those names with Python 3.
+#: Sources with these imports support both; data frames had methods of these names with Python 3.
 BRIDGES = {"builtins", "future", "pandas", "past", "six"}
 VERSION = lazy_pattern("py_?[23]|version|hasattr", re.IGNORECASE)
 ONLY_PYTHON3 = (ast.AnnAssign, ast.AsyncFunctionDef, ast.Await, ast.JoinedStr, ast.MatMult, ast.Nonlocal, ast.YieldFrom)
@@ -52,7 +52,7 @@ def floors(source: bytes) -> bool:
 
 
 def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None) -> CodeType:
-    """Return Python 2 source as code; its line numbers are those of the source.
+    """Compile Python 2 source, with the source's line numbers.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None
         text = importlib.util.decode_source(source)
     except UnicodeDecodeError as err:
         raise _hopeless(refused, f"{err}; no coding is declared") from err
-    except SyntaxError as err:  # a coding that there is not
+    except SyntaxError as err:  # an unknown encoding
         raise _hopeless(refused, str(err)) from err
     translated = _translated(text, path, refused)
     tree = _parsed(translated, path, _original_lines(text.splitlines(), translated.splitlines()))
@@ -93,7 +93,7 @@ def _translated(text: str, path: str, refused: SyntaxError) -> str:
 
 
 def _hopeless(refused: SyntaxError, reason: str) -> SyntaxError:
-    """Return the error of a source that is neither."""
+    """Return the error for a source of neither version."""
     return SyntaxError(f"{refused.msg}; and as Python 2: {reason}", *refused.args[1:])
 
 
@@ -101,7 +101,7 @@ def _hopeless(refused: SyntaxError, reason: str) -> SyntaxError:
 def _translator(print_is_function: bool) -> Any:
     from fissix.pgen2 import driver, pgen
 
-    # Making the grammar takes 10 ms; the library would keep it as a pickle in HOME, which must then be writable.
+    # Making the grammar takes 10 ms; the library would cache it as a pickle in HOME, which may not be writable.
     driver.load_grammar = pgen.generate_grammar
     from fissix.refactor import RefactoringTool, get_fixers_from_package
 
@@ -110,7 +110,7 @@ def _translator(print_is_function: bool) -> Any:
 
 
 def _reason(err: Exception) -> str:
-    """Return a reason of the translator with its line: it keeps the place in one of three ways."""
+    """Return the translator's message and line, which it stores in one of three ways."""
     if isinstance(err, SyntaxError):
         return f"line {err.lineno}: {err.msg}"
     if hasattr(err, "context"):
@@ -120,7 +120,7 @@ def _reason(err: Exception) -> str:
 
 
 def _original_lines(old_lines: list[str], new_lines: list[str]) -> list[int]:
-    """Return for each line of the translation the number of the line that it came from, counted from 1."""
+    """Return the source line, counted from 1, of each line of the translation."""
     matcher = SequenceMatcher(None, old_lines, new_lines, autojunk=False)
     return [
         max(1, min(start + offset, max(start, end - 1)) + 1)
@@ -140,7 +140,7 @@ def _parsed(translated: str, path: str, lines: list[int]) -> ast.Module:
     nodes: list[Any] = [node for node in ast.walk(tree) if hasattr(node, "lineno")]
     for node in nodes:
         node.lineno = node.end_lineno = lines[node.lineno - 1]
-        node.end_col_offset = node.col_offset  # columns of the translation point at nothing in the original
+        node.end_col_offset = node.col_offset  # columns of the translation mean nothing in the original
     return tree
 
 
@@ -237,7 +237,7 @@ def _is_of_python3(node: ast.AST) -> bool:
 
 
 def _prints_as_python3(nodes: Iterable[ast.AST]) -> bool:
-    """Return whether print has arguments that the statement of Python 2 had not, and is no function by request."""
+    """Return whether print has keyword or starred arguments without the future import of print_function."""
     calls = (node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
     prints = (call for call in calls if call.func.id == "print")  # type: ignore[attr-defined]
     if not any(call.keywords or any(isinstance(value, ast.Starred) for value in call.args) for call in prints):
@@ -270,7 +270,7 @@ def _imported_as(node: ast.AST) -> list[str]:
 
 
 def _bound(node: ast.AST) -> list[str]:
-    """Return the names that a node gives a meaning in the source itself, other than by importing them."""
+    """Return the names defined by a node, other than by an import."""
     if isinstance(node, ast.Name):
         return [] if isinstance(node.ctx, ast.Load) else [node.id]
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -279,7 +279,7 @@ def _bound(node: ast.AST) -> list[str]:
 
 
 def _unconditional(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that are no part of a ``try`` with handlers, a question for the version, or a copied class."""
+    """Yield the nodes outside of ``try`` with handlers, version checks and copied classes."""
     if isinstance(node, ast.Try) and node.handlers:
         return
     if isinstance(node, ast.If | ast.IfExp) and VERSION.search(ast.unparse(node.test)):
