@@ -1,1 +1,1 @@
-"""Calibration with reference sources: flux scale, gains, delays, bandpass, and their tables."""
+"""Calibration with reference sources: flux scale, gains, delays, bandpass, and solution tables."""

@@ -1,4 +1,4 @@
-"""Closure phases: the sums of phases around triangles of antennas, from which gains of antennas drop out."""
+"""Closure phases: sums of phases around antenna triangles, in which antenna gains cancel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 def closure_phases_deg(
     visibilities: NDArray[np.complex128], first: NDArray[np.int64], second: NDArray[np.int64], antennas: int
 ) -> NDArray[np.float64]:
-    """Return the closure phases of all triangles (triangle, pol), degrees, NaN where one side has no data.
+    """Return the closure phases of all triangles (triangle, pol), degrees, NaN if a side has no data.
 
-    A point in the middle of the field has 0, whatever the gains are.
+    A point source at the phase centre has 0 for any gains.
 
     Parameters
     ----------

@@ -18,13 +18,13 @@ from lofarpipe.support.patterns import lazy_pattern
 
 Floats = NDArray[np.float64]
 
-# How calibrators are called after their position, B1950 or J2000.
+# Calibrator names by position, B1950 or J2000.
 POSITION_NAME = lazy_pattern(r"[BJ]?\d{4}[+-]\d{2,4}[A-Za-z]?")
 REFERENCE_HZ = 1e9
 
 
 class FluxScaleError(PipelineError):
-    """A source that is not in the flux scale."""
+    """A source is not in the flux scale."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class PrimaryCalibrator:
     Attributes
     ----------
     coefficients: a_k of log10(S / Jy) = sum of a_k x^k, x = log10(f / GHz).
-    range_ghz: the frequencies for which they hold.
-    j2000: right ascension and declination as sky models have them.
-    polarisation: linearly polarised fraction and position angle, degrees; zeros where it is not known.
+    range_ghz: the valid frequencies.
+    j2000: right ascension and declination in the notation of sky models.
+    polarisation: linearly polarised fraction and position angle, degrees; zeros if unknown.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PrimaryCalibrator:
     polarisation: tuple[float, float] = (0.0, 0.0)
 
     def flux_jy(self, frequency_hz: float | Floats) -> Floats:
-        """Return its flux, Jy.
+        """Return the flux, Jy.
 
         Source: doc/spec/calibration.md, section 1.
         """
@@ -56,7 +56,7 @@ class PrimaryCalibrator:
         return np.asarray(10 ** sum(a * x**k for k, a in enumerate(self.coefficients)))
 
     def warnings(self, low_hz: float, high_hz: float) -> list[str]:
-        """Return the objections to its use between two frequencies."""
+        """Return warnings about the calibrator between two frequencies."""
         lines = []
         low, high = self.range_ghz
         if low_hz < low * 1e9 or high_hz > high * 1e9:
@@ -74,7 +74,7 @@ class PrimaryCalibrator:
         return lines
 
     def sky_model(self, q_fraction: float = 0.0, u_fraction: float = 0.0) -> str:
-        """Return a DP3 sky model of it: the coefficients as a logarithmic spectral index at 1 GHz.
+        """Return a DP3 sky model of the source: the coefficients as a logarithmic spectral index at 1 GHz.
 
         Source: DP3's sky model format; doc/spec/calibration.md, section 1.
         """
@@ -91,7 +91,7 @@ def _word(name: str) -> str:
 
 
 def unit_source(name: str, right_ascension_rad: float, declination_rad: float) -> str:
-    """Return a DP3 sky model of a point of 1 Jy, for a calibrator whose flux is not known."""
+    """Return a DP3 sky model of a 1 Jy point, for a calibrator of unknown flux."""
     hours = math.degrees(right_ascension_rad) % 360 / 15
     place = f"{_sexagesimal(hours, ':')}, {'-' if declination_rad < 0 else '+'}"
     place += _sexagesimal(abs(math.degrees(declination_rad)), ".")
@@ -106,7 +106,7 @@ def _sexagesimal(value: float, separator: str) -> str:
 
 @functools.cache
 def flux_scale() -> tuple[str, str, dict[str, PrimaryCalibrator]]:
-    """Return the name of the standard, its reference, and its sources by all their names in lower case."""
+    """Return the name of the standard, its reference, and its sources by lower-case name and alias."""
     text = resources.files("lofarpipe.imaging.calibration").joinpath("flux_scale.json").read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
     sources: dict[str, PrimaryCalibrator] = {}
@@ -124,12 +124,12 @@ def is_primary(name: str) -> bool:
 
 
 def primary_calibrator(name: str) -> PrimaryCalibrator:
-    """Return a source of the flux scale by its name or one of its aliases, in any case.
+    """Return a source of the flux scale by name or alias, case-insensitive.
 
     Raises
     ------
     FluxScaleError
-        If it is not there; the message lists the known ones.
+        If the name is unknown; the message lists the known sources.
     """
     standard, _, sources = flux_scale()
     source = sources.get(name.strip().lower())
@@ -143,14 +143,14 @@ def primary_calibrator(name: str) -> PrimaryCalibrator:
 
 
 def is_position_name(name: str) -> bool:
-    """Whether a source is called after its position, as phase calibrators are, such as 1733-130 or J1733-1304."""
+    """Whether a name is a position, such as 1733-130 or J1733-1304, as usual for phase calibrators."""
     return POSITION_NAME.fullmatch(name) is not None
 
 
 def polarised_stokes(fraction: float, angle_deg: float, parallactic_rad: float) -> tuple[float, float]:
-    """Return Q/I and U/I of a source as linear feeds on an alt-azimuth mount see them.
+    """Return apparent Q/I and U/I of a source for linear feeds on an alt-azimuth mount.
 
-    XX is higher by the factor 1 + Q/I = 1 + p cos 2(psi - chi).
+    XX is scaled by 1 + Q/I = 1 + p cos 2(psi - chi).
 
     Source: doc/spec/calibration.md, section 3.
     """

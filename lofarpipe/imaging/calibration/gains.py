@@ -1,4 +1,4 @@
-"""Delays, bandpass and gains out of solutions of calibrators, and the flux of one calibrator from another."""
+"""Delays, bandpass and gains from calibrator solutions, and flux bootstrapping between calibrators."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from lofarpipe.support.dataclass import dataclass
 Floats = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-PADDING = 16  # of the transform in which the delay is looked for
+PADDING = 16  # zero padding of the transform in the delay search
 CLIP_SIGMA = 4.0  # Source: doc/spec/calibration.md, section 2
 MAD_TO_SIGMA = 1.4826
-LEAST_SPREAD = 0.05  # of amplitudes over the band: less is never flagged
-LEAST_SCAN_SPREAD = 0.25  # the same of a gain from scan to scan
-SOLVED_FRACTION = 0.8  # of the channels, of a reference antenna
+LEAST_SPREAD = 0.05  # of amplitudes over the band: smaller deviations are never flagged
+LEAST_SCAN_SPREAD = 0.25  # the same for gains from scan to scan
+SOLVED_FRACTION = 0.8  # of the channels, required of a reference antenna
 FEWEST_CHANNELS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Bandpass:
-    """Factors of the gains of one scan (ant, pol, chan): their product is the gains.
+    """Factorised gains of one scan (ant, pol, chan): delay, phase and bandpass.
 
-    A delay is positive where the phase of the gain rises with frequency: + 2 pi f tau.
+    A delay is positive if the gain's phase rises with frequency: + 2 pi f tau.
     """
 
     phases_rad: Floats  # (ant, pol)
@@ -32,12 +32,12 @@ class Bandpass:
 
     @property
     def solved(self) -> NDArray[np.bool_]:
-        """Whether there is a solution (ant, pol, chan)."""
+        """Mask of existing solutions (ant, pol, chan)."""
         return np.isfinite(self.rest)
 
 
 def split_gains(gains: Complex, frequencies_hz: Floats, reference: int) -> Bandpass:
-    """Return delays, phases and bandpass of gains (ant, pol, chan) relative to those of the reference antenna.
+    """Factorise gains (ant, pol, chan), phases relative to the reference antenna, into delays, phases and bandpass.
 
     Source: doc/spec/calibration.md, section 2.
     """
@@ -52,9 +52,9 @@ def split_gains(gains: Complex, frequencies_hz: Floats, reference: int) -> Bandp
 
 
 def fit_delay(gains: Complex, frequencies_hz: Floats) -> float:
-    """Return the delay of a band (chan), s: the peak of its transform, then a straight line through its phases.
+    """Fit the delay, s, of gains (chan): the peak of their transform, refined by a straight line through the phases.
 
-    0 where fewer than three channels are solved. Channels are evenly spaced.
+    0 if fewer than three channels are solved. Channels are evenly spaced.
     """
     good = np.isfinite(gains)
     if good.sum() < FEWEST_CHANNELS:
@@ -74,7 +74,7 @@ def fit_delay(gains: Complex, frequencies_hz: Floats) -> float:
 
 
 def flag_channels(gains: Complex) -> Complex:
-    """Return gains (ant, pol, chan), NaN where the amplitude is outside 4 MAD of those of the antenna's other channels.
+    """Flag gains (ant, pol, chan), as NaN, with amplitudes beyond 4 sigma (MAD) of the antenna's median over channels.
 
     Source: doc/spec/calibration.md, section 2.
     """
@@ -82,7 +82,7 @@ def flag_channels(gains: Complex) -> Complex:
 
 
 def flag_scans(gains: Complex) -> Complex:
-    """Return gains (scan, ant, pol), NaN where the amplitude is outside 4 MAD of those of the antenna's other scans."""
+    """Flag gains (scan, ant, pol), as NaN, with amplitudes beyond 4 sigma (MAD) of the antenna's median over scans."""
     return _flag_outliers(gains, axis=0, least=LEAST_SCAN_SPREAD)
 
 
@@ -95,7 +95,7 @@ def _flag_outliers(gains: Complex, axis: int, least: float) -> Complex:
 
 
 def _nanmedian(values: Floats, axis: int) -> Floats:
-    """Return the median along an axis, which stays; NaN where all are."""
+    """Return the median along an axis, kept with length 1; NaN where all values are NaN."""
     has_value = np.isfinite(values).any(axis=axis, keepdims=True)
     return np.where(has_value, np.nanmedian(np.where(has_value, values, 0), axis=axis, keepdims=True), np.nan)
 
@@ -103,13 +103,13 @@ def _nanmedian(values: Floats, axis: int) -> Floats:
 def choose_reference(
     names: list[str], requested: list[str], solved: Floats, unflagged: Floats, positions_m: Floats
 ) -> tuple[str, str]:
-    """Return the reference antenna, and why it is not the one that was asked for first ("" where it is).
+    """Return the reference antenna, and the reason it is not the first requested one ("" if it is).
 
     Parameters
     ----------
-    requested: names, the first is the one that is wanted.
-    solved: the fraction of the channels that is solved, by antenna.
-    unflagged: the fraction of the data that is not flagged, by antenna.
+    requested: names in order of preference.
+    solved: the fraction of solved channels, by antenna.
+    unflagged: the fraction of unflagged data, by antenna.
     positions_m: of the antennas, (ant, 3).
 
     Source: doc/spec/calibration.md, section 2.
@@ -126,7 +126,7 @@ def choose_reference(
     usable = [place for place in range(len(names)) if solved[place] > SOLVED_FRACTION]
     if not usable:
         return "", "; ".join(reasons)
-    # Most data first; of antennas that are about as good, the most central one.
+    # Most data first; among nearly equal antennas the most central one.
     best = max(unflagged[place] for place in usable)
     near = [place for place in usable if unflagged[place] >= best - 0.02]
     return names[min(near, key=lambda place: distances_m[place])], "; ".join(reasons)
@@ -134,7 +134,7 @@ def choose_reference(
 
 @dataclass(frozen=True)
 class BootstrappedFlux:
-    """The flux of a calibrator that was solved as a point of 1 Jy."""
+    """Bootstrapped flux of a calibrator solved as a 1 Jy point."""
 
     flux_jy: float
     error_jy: float
@@ -142,15 +142,15 @@ class BootstrappedFlux:
 
 
 def bootstrap_flux(phase_gains: Complex, flux_gains: Complex) -> BootstrappedFlux:
-    """Return the flux from gains of the calibrator (scan, ant, pol), and of the flux calibrator (ant, pol).
+    """Return the flux from gains of the phase calibrator (scan, ant, pol) and the flux calibrator (ant, pol).
 
-    The mean of the ratios of powers, without those beyond 4 sigma (MAD); the error is the scatter of the means of
-    antennas and polarisations over the root of their number.
+    It is the mean power ratio after clipping at 4 sigma (MAD); the error is the scatter of the means by antenna
+    and polarisation over the root of their number.
 
     Raises
     ------
     ValueError
-        If fewer than two antennas and polarisations have both.
+        If fewer than two antenna-polarisation pairs have both gains.
 
     Source: doc/spec/calibration.md, section 2.
     """
@@ -168,10 +168,10 @@ def bootstrap_flux(phase_gains: Complex, flux_gains: Complex) -> BootstrappedFlu
 
 
 def interpolate_gains(scan_times_s: Floats, gains: Complex, times_s: Floats, method: str = "linear") -> Complex:
-    """Return gains (time, ant, pol) from those of scans (scan, ant, pol), NaN of an antenna that has none.
+    """Interpolate gains of scans (scan, ant, pol) to times (time, ant, pol); NaN for an antenna without gains.
 
-    Amplitude and unwrapped phase are linear between scans and constant outside; ``nearest`` takes the nearest scan.
-    Scans without a solution are left out.
+    Amplitude and unwrapped phase are linear between scans and constant outside; ``nearest`` uses the nearest scan.
+    Scans without a solution are ignored.
     """
     result = np.full((len(times_s), *gains.shape[1:]), np.nan + 0j)
     for antenna, pol in np.ndindex(*gains.shape[1:]):
@@ -197,7 +197,7 @@ def bandpass_deviation(amplitudes: Floats) -> Floats:
 
 
 def ripple_period_hz(amplitudes: Floats, width_hz: float) -> float:
-    """Return the period of the strongest ripple of a band (chan), Hz; NaN where too little is solved."""
+    """Return the period of the strongest ripple of a band (chan), Hz; NaN if too few channels are solved."""
     good = np.isfinite(amplitudes)
     if good.sum() < FEWEST_CHANNELS:
         return float("nan")
@@ -210,5 +210,5 @@ def ripple_period_hz(amplitudes: Floats, width_hz: float) -> float:
 
 
 def lost_amplitude(delay_s: float, width_hz: float) -> float:
-    """Return the share of the amplitude that channels of this width lose by a delay: 1 - sinc(tau w)."""
+    """Return the fractional amplitude loss of channels of this width by a delay: 1 - sinc(tau w)."""
     return float(1 - np.sinc(delay_s * width_hz))

@@ -1,4 +1,4 @@
-"""Solutions in H5parm files, laid out as LoSoTo has them and DP3 reads them."""
+"""Reading and writing of solutions as H5parm files, in the layout of LoSoTo and DP3."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.support.dataclass import dataclass
 
 SOLSET = "sol000"
-NAME_BYTES = 16  # of antennas; DP3 does not find names in a column as wide as the longest one
+NAME_BYTES = 16  # of antenna names; DP3 does not find names in a column as wide as the longest one
 DIRECTION = "POINTING"
 
 
@@ -25,7 +25,7 @@ class H5parmError(PipelineError):
 
 @dataclass(frozen=True, eq=False)
 class SolutionTable:
-    """One soltab: ``values`` and ``weights`` over the ``axes``, in their order; weight 0 is flagged."""
+    """One soltab: ``values`` and ``weights`` over the ``axes`` in order; weight 0 means flagged."""
 
     name: str  # such as amplitude000
     axes: Mapping[str, Any]
@@ -34,11 +34,11 @@ class SolutionTable:
 
     @property
     def kind(self) -> str:
-        """The quantity: amplitude, phase, clock."""
+        """The quantity, such as amplitude, phase or clock."""
         return self.name.rstrip("0123456789")
 
     def arranged(self, *names: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and weights with these axes in this order; others have length 1 and go."""
+        """Return values and weights with these axes in this order; other axes, of length 1, are dropped."""
         order = [*self.axes]
         squeezed = tuple(place for place, name in enumerate(order) if name not in names)
         remaining_axes = [name for name in order if name in names]
@@ -63,9 +63,9 @@ def write_h5parm(
     antennas: Mapping[str, Sequence[float]],
     direction_rad: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Write solution tables into a new file; it is there under its name only when complete.
+    """Write solution tables into a new file, which gets its name only when complete.
 
-    ``antennas`` gives the position of each, ITRF, m.
+    ``antennas`` maps names to ITRF positions, m.
     """
     h5py = _h5py()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +101,12 @@ def _write_table(solset: Any, table: SolutionTable) -> None:
 
 
 def read_h5parm(path: Path) -> dict[str, SolutionTable]:
-    """Return the solution tables of a file by their names.
+    """Return the solution tables of a file by name.
 
     Raises
     ------
     H5parmError
-        If it is not there, or is no H5parm.
+        If the file is missing, or not an H5parm.
     """
     h5py = _h5py()
     try:
@@ -130,7 +130,7 @@ TEXTS = ("ant", "pol", "dir")
 
 
 def complex_gains(tables: Mapping[str, SolutionTable]) -> tuple[NDArray[np.complex128], dict[str, Any]]:
-    """Return gains (time, freq, ant, pol) of a file with amplitude000 and phase000, NaN where flagged, and the axes."""
+    """Return gains (time, freq, ant, pol) from amplitude000 and phase000, NaN where flagged, and the axes."""
     amplitude, phase = tables["amplitude000"], tables["phase000"]
     (a, weights), (p, phase_weights) = (table.arranged("time", "freq", "ant", "pol") for table in (amplitude, phase))
     good = (weights > 0) & (phase_weights > 0) & np.isfinite(a) & np.isfinite(p) & (a > 0)
@@ -141,7 +141,7 @@ def complex_gains(tables: Mapping[str, SolutionTable]) -> tuple[NDArray[np.compl
 def gain_tables(
     gains: NDArray[np.complex128], axes: Mapping[str, Any], kinds: Sequence[str] = ("amplitude", "phase")
 ) -> list[SolutionTable]:
-    """Return amplitude000 and phase000 of gains over ``axes``; those that are NaN are 1, with weight 0."""
+    """Return amplitude000 and phase000 of gains over ``axes``; NaN becomes amplitude 1, phase 0, weight 0."""
     good = np.isfinite(gains)
     filled = np.where(good, gains, 1)
     values = {"amplitude": np.abs(filled), "phase": np.angle(filled)}

@@ -1,4 +1,4 @@
-"""Beams of images as ellipses: which fits into which, and the smallest one into which all of an observation fit."""
+"""Elliptical beams of images, and the smallest common beam of an observation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ARCSEC_PER_DEG = 3600.0
 #: FWHM^2 of a Gaussian over its variance.
 FWHM2_PER_VARIANCE = 8 * math.log(2)
 STEPS_PER_ARCSEC, STEPS_PER_DEG = 10, 100
-STEP_TOLERANCE = 1e-9  # of a step: a common beam that lies on one is not raised to the next
-# How much smaller, relative to its area, a beam may be than one that fits into it: the noise of double precision, and
-# of the degrees in a header that are arcseconds here.
+STEP_TOLERANCE = 1e-9  # of a step: a common beam on a step is not raised to the next
+# Tolerance of `fits_into`, relative to the beam's area: covers double precision, and the conversion of degrees in
+# headers to arcseconds.
 FIT_TOLERANCE = 1e-10
-# Source: racs-tools 4.5.0, defaults of its common beam; the second tolerance where radio_beam fails with the first.
+# Source: racs-tools 4.5.0, defaults of its common beam; the second tolerance is tried if radio_beam fails at the first.
 TOLERANCES, EPSILON, SAMPLES = (1e-4, 1e-5), 5e-4, 200
-# Above it a channel is left out of the smallest round beam. Source: doc/spec/cubes.md, section 2
+# Channels above this ratio do not count for the smallest round beam. Source: doc/spec/cubes.md, section 2
 LARGEST_OF_MEDIAN = 1.5
 
 
 class CommonBeamError(PipelineError):
-    """No common beam, or an image's beam that does not fit into it."""
+    """No common beam exists, or an image's beam does not fit into it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Beam:
 
     @classmethod
     def of_header(cls, header: Mapping[str, Any]) -> Beam | None:
-        """Return the beam that a FITS header names; None where BMAJ or BMIN is missing, 0 or no number."""
+        """Return the beam of a FITS header; None if BMAJ or BMIN is missing, 0 or not a number."""
         axes_deg: list[Any] = [header.get(key) for key in ("BMAJ", "BMIN")]
         if not all(isinstance(axis, int | float) and math.isfinite(axis) and axis > 0 for axis in axes_deg):
             return None
@@ -59,7 +59,7 @@ class Beam:
 
     @property
     def area_arcsec2(self) -> float:
-        """The product of both axes, to which the solid angle is proportional."""
+        """Product of both axes, proportional to the solid angle."""
         return self.major_arcsec * self.minor_arcsec
 
     @property
@@ -79,22 +79,22 @@ class Beam:
 
 
 def _arcsec(degrees: float) -> float:
-    """Return degrees as arcsec, without the noise of the division by 3600 in a header."""
+    """Convert degrees to arcsec, rounding off the error of the division by 3600 in a header."""
     return round(float(degrees) * ARCSEC_PER_DEG, 9)
 
 
 def is_usable(beam: Beam | None, cutoff_arcsec: float | None = None) -> bool:
-    """Whether a beam counts for the common one: there is one, and its major axis is not above the cutoff."""
+    """Whether a beam exists and its major axis does not exceed the cutoff, so that it counts for the common beam."""
     return beam is not None and (cutoff_arcsec is None or beam.major_arcsec <= cutoff_arcsec)
 
 
 def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None) -> Beam:
-    """Return the smallest beam into which all usable ones fit: axes rounded up to 0.1 arcsec, angle to 0.01 deg.
+    """Return the smallest beam that encloses all usable ones: axes rounded up to 0.1 arcsec, angle to 0.01 deg.
 
     Raises
     ------
     CommonBeamError
-        If no beam is usable, or none is found that encloses them.
+        If no beam is usable, or no enclosing beam is found.
 
     Source: racs-tools 4.5.0 (beamcon_2D.get_common_beam), compared in tests/imaging/cubes/test_beams.py.
     """
@@ -108,13 +108,13 @@ def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None
         _rounded_up(smallest.minor_arcsec, STEPS_PER_ARCSEC),
         _rounded_up(smallest.angle_deg, STEPS_PER_DEG),
     )
-    while not all(beam.fits_into(common) for beam in usable):  # it was turned by the rounding
+    while not all(beam.fits_into(common) for beam in usable):  # rounding rotates it
         common = Beam(_next_step(common.major_arcsec), _next_step(common.minor_arcsec), common.angle_deg)
     return common
 
 
 def _why_none(beams: Sequence[Beam | None], cutoff_arcsec: float | None) -> str:
-    """Return why no common beam exists."""
+    """Return the reason of a missing common beam."""
     sizes_arcsec = [beam.major_arcsec for beam in beams if beam is not None]
     if not sizes_arcsec:
         return (
@@ -127,7 +127,7 @@ def _why_none(beams: Sequence[Beam | None], cutoff_arcsec: float | None) -> str:
 
 
 def _enclosing(beams: Sequence[Beam]) -> Beam:
-    """Return the smallest beam around different ones: the largest of them, or the smallest ellipse around all."""
+    """Return the smallest enclosing beam: the largest one if it encloses the others, else an ellipse by radio_beam."""
     largest = max(beams, key=lambda beam: beam.area_arcsec2)
     if all(beam.fits_into(largest) for beam in beams):
         return largest
@@ -152,7 +152,7 @@ def _enclosing(beams: Sequence[Beam]) -> Beam:
 
 
 def _rounded_up(value: float, steps: int) -> float:
-    """Return a value rounded up to one of so many steps per unit."""
+    """Round a value up to a multiple of 1 / ``steps``."""
     return math.ceil(value * steps - STEP_TOLERANCE) / steps
 
 
@@ -161,12 +161,12 @@ def _next_step(axis_arcsec: float) -> float:
 
 
 def smallest_round_beam(beams: Iterable[Beam | None]) -> Beam:
-    """Return the smallest round beam, to 0.1 arcsec, that channels reach, without those above 1.5 times the median.
+    """Return the smallest round beam, to 0.1 arcsec, of channels with beams up to 1.5 times the median.
 
     Raises
     ------
     CommonBeamError
-        If there is no beam at all.
+        If no image has a beam.
 
     Source: doc/spec/cubes.md, section 2.
     """

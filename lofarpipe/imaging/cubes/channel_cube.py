@@ -1,4 +1,4 @@
-"""The cube of one polarisation: its channel images, convolved to a common beam one after the other, and weights."""
+"""The cube of one polarisation from its channel images, convolved to a common beam one by one, and its weights."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
 MHZ = 1e6
-NOISY_JY = 1.0  # of the image of the whole band, per beam
+NOISY_JY = 1.0  # per beam, highest plausible noise of a whole-band image
 
 
 @dataclass(frozen=True)
 class CubeFacts:
-    """Summary of a cube, for people and for checks; ``thumbnail`` is a PNG in base64."""
+    """Summary of a cube for the report and checks; ``thumbnail`` is a PNG in base64."""
 
     path: str
     stokes: str
@@ -48,7 +48,7 @@ class CubeFacts:
 
     @property
     def rms_jy(self) -> list[float | None]:
-        """The noise of every plane, None for a blank one."""
+        """Noise of every plane; None for a blank plane."""
         return [None if math.isnan(weight) else weight**-0.5 for weight in self.weights]
 
     @property
@@ -61,15 +61,15 @@ class CubeFacts:
 def write_channel_cube(
     paths: Sequence[str], common: CommonBeam, cube: str, weights: str = "", angle_deg: float | None = None
 ) -> CubeFacts:
-    """Write the cube of one polarisation, all planes with the common beam, and the weights of its planes.
+    """Write the cube of one polarisation at the common beam, and the weights of its planes.
 
-    ``paths`` are channel images or residuals, in any order; their own beams are those of the images of the same
-    polarisation and frequency in ``common``. One plane is held at a time.
+    ``paths`` are channel images or residuals, in any order; their native beams are those of the images with equal
+    polarisation and frequency in ``common``. Memory holds one plane at a time.
 
     Raises
     ------
     CubeError, CommonBeamError
-        If the images do not belong together, one is not among those of the common beam, or a file cannot be written.
+        If the images do not fit together, an image is not part of the common beam, or a file cannot be written.
     """
     images = [_with_beam(read_channel(path), common) for path in paths]
     if len(names := {image.stokes for image in images}) > 1:
@@ -100,7 +100,7 @@ def write_channel_cube(
 
 
 def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
-    """Return an image with the beam that the common one was made of."""
+    """Return an image with its native beam from the common beam's record."""
     beams_by_key = {one.key: one.beam for one in common.images}
     if image.key not in beams_by_key:
         raise CubeError(
@@ -113,7 +113,7 @@ def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
 def _convolved(
     planes: Iterable[ChannelImage | None], common: CommonBeam, weights: list[float], thumbnail: Thumbnail
 ) -> Iterator[Pixels | None]:
-    """Yield every plane at the common beam, None for a blank one; add its weight to a list, and it to a picture."""
+    """Yield the planes at the common beam, None for a blank one; append their weights and add them to the thumbnail."""
     for image in planes:
         if image is None or image.beam is None or not common.is_used(image):
             weights.append(math.nan)
@@ -133,7 +133,7 @@ def _convolved(
 
 
 def noise_warnings(paths: Iterable[str], highest_jy: float = NOISY_JY) -> Iterator[str]:
-    """Yield a warning for each image whose noise is no noise of an observation: it diverged, or is of no sky."""
+    """Yield a warning for each image with implausibly high noise, as after a divergence."""
     for path in paths:
         noise_jy = 1 / math.sqrt(weight) if (weight := plane_weight(read_sky_image(path).plane)) > 0 else 0.0
         if noise_jy > highest_jy:

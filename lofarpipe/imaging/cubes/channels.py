@@ -1,4 +1,4 @@
-"""Channel images of one observation: their headers, and their common beam. Their pixels are not read."""
+"""Headers and common beam of an observation's channel images; pixels are not read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEAM_KEYS = ("BMAJ", "BMIN", "BPA")
 
 @dataclass(frozen=True)
 class ChannelImage:
-    """One plane of one polarisation. Without a beam, or with one that is left out, it is blank in a cube."""
+    """One plane of one polarisation; blank in a cube if its beam is missing or excluded."""
 
     path: str
     stokes: str
@@ -28,15 +28,15 @@ class ChannelImage:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Polarisation and frequency, which the image shares with its residual."""
+        """Polarisation and frequency, shared by an image and its residual."""
         return self.stokes, round(self.frequency_hz)
 
 
 @dataclass(frozen=True)
 class CommonBeam:
-    """The beam that all planes of an observation get, and the beams that they had.
+    """The common beam of an observation's planes, and their native beams.
 
-    ``images`` has all channel images with the beams in their headers; those that do not count are not ``used``.
+    ``images`` has all channel images with the beams in their headers, also those excluded from the common beam.
     """
 
     beam: Beam
@@ -44,11 +44,11 @@ class CommonBeam:
     images: tuple[ChannelImage, ...]
 
     def is_used(self, image: ChannelImage) -> bool:
-        """Whether an image counts, and is convolved; else its plane is blank."""
+        """Whether an image counts for the common beam and is convolved; else its plane is blank."""
         return is_usable(image.beam, self.cutoff_arcsec)
 
     def by_stokes(self, paths: Iterable[str]) -> dict[str, list[str]]:
-        """Return images by the polarisation in their headers, in the order of the images of this beam."""
+        """Group images by polarisation, in the order of this beam's images."""
         order = list(dict.fromkeys(image.stokes for image in self.images))
         groups: dict[str, list[str]] = {}
         for path in paths:
@@ -59,12 +59,12 @@ class CommonBeam:
 
 
 def read_channel(path: str) -> ChannelImage:
-    """Return the facts in the header of a channel image.
+    """Read the header of a channel image.
 
     Raises
     ------
     CommonBeamError
-        If it is no FITS image of one frequency and one polarisation.
+        If the file is not a FITS image of one frequency and one polarisation.
     """
     try:
         with Path(path).open("rb") as stream:
@@ -92,19 +92,19 @@ def _axis(header: FitsHeader, axes: Mapping[str, int], kind: str) -> tuple[float
 
 
 def find_common_beam(paths: Iterable[str], cutoff_arcsec: float | None) -> CommonBeam:
-    """Return the smallest beam for all channel images of an observation, all polarisations together.
+    """Return the smallest common beam of an observation's channel images, all polarisations together.
 
     Raises
     ------
     CommonBeamError
-        If an image cannot be read, or no beam is left.
+        If an image cannot be read, or no beam is usable.
     """
     images = tuple(read_channel(path) for path in paths)
     return CommonBeam(common_beam((image.beam for image in images), cutoff_arcsec), cutoff_arcsec, images)
 
 
 def write_common_beam(common: CommonBeam, path: str | Path) -> None:
-    """Write a common beam, and every image with its own, as JSON."""
+    """Write a common beam, and every image with its native beam, as JSON."""
     facts = {
         "beam": asdict(common.beam),
         "cutoff_arcsec": common.cutoff_arcsec,
@@ -114,12 +114,12 @@ def write_common_beam(common: CommonBeam, path: str | Path) -> None:
 
 
 def read_common_beam(path: str | Path) -> CommonBeam:
-    """Return a common beam from its file.
+    """Load a common beam written by `write_common_beam`.
 
     Raises
     ------
     CommonBeamError
-        If there is none, or it is something else.
+        If the file is missing, or not a common beam.
     """
     try:
         facts = json.loads(Path(path).read_text())

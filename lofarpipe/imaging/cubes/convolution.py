@@ -1,7 +1,7 @@
-"""Convolution of an image from its own beam to a larger one, in the Fourier plane and with bounded memory.
+"""Convolution of an image from its native beam to a larger one, in the Fourier plane with bounded memory.
 
-The plane's spectrum is made, multiplied and transformed back in blocks of rows and of columns, in single precision:
-beside the plane itself there is one array of its size, and a second one where pixels are blank.
+The plane is transformed, multiplied and transformed back in blocks of rows and of columns, in single precision:
+memory holds the plane, one more array of its size, and a second one if pixels are blank.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.cubes.beams import FWHM2_PER_VARIANCE, Beam, CommonBeamError, Matrix
 
-if TYPE_CHECKING:  # it brings coordinates and units of the sky
+if TYPE_CHECKING:  # a slow import: astropy.coordinates and units
     from lofarpipe.imaging.quality.sky_image import Pixels
 
 Spectrum = NDArray[np.complex64]
 
 BLOCK_VALUES = 1 << 21  # of a block of rows or columns: 16 MB
-# The convolving Gaussian is below 2e-8 of its peak beyond so many sigma: so far a plane is padded with zeros.
+# Zero padding of a plane, in sigma of the convolving Gaussian, which is below 2e-8 of its peak beyond.
 PADDING_SIGMA = 6.0
-# Share of blank pixels under the convolving Gaussian from which a pixel is blank, times the square root of the ratio
-# of the beams' areas; beyond an edge the other one follows. Source: racs-tools 4.5.0 (convolve_uv.convolve), so that
-# both blank the same pixels.
+# Share of blank pixels under the convolving Gaussian above which a pixel is blank, times the square root of the ratio
+# of the beams' areas; edges wrap around. Source: racs-tools 4.5.0 (convolve_uv.convolve), so that both blank the same
+# pixels.
 BLANK_SHARE = 0.99
 
 
 def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, float], is_padded: bool = False) -> None:
-    """Convolve a plane, (y, x), in place, so that a point source keeps its peak in Jy/beam.
+    """Convolve a plane, (y, x), in place; a point source keeps its peak in Jy/beam.
 
-    ``cell_arcsec`` is the width of a pixel along x and y, negative where the axis falls, as CDELT. The plane stays as
-    it is where both beams are the same. Blank pixels (NaN) count as 0; a pixel in whose surroundings hardly anything
-    else was, is blank. A plane that is not padded with zeros continues at its other edge: a source near an edge
-    spreads to there, and the noise is the same in all of the plane.
+    ``cell_arcsec`` is the pixel width along x and y, signed as CDELT. A plane already at the new beam is unchanged.
+    Blank pixels (NaN) count as 0; a pixel among hardly any other than blank ones becomes blank. Without padding the
+    plane wraps around: a source near an edge spreads to the opposite edge, and the noise is uniform over the plane;
+    ``is_padded`` adds zeros instead.
 
     Raises
     ------
@@ -70,15 +70,15 @@ def convolve(pixels: Pixels, old: Beam, new: Beam, cell_arcsec: tuple[float, flo
 def _multiply_spectrum(
     pixels: Pixels, kernel: Matrix, gain: float, cell_arcsec: tuple[float, float], sizes: tuple[int, ...]
 ) -> None:
-    """Multiply the Fourier transform of a plane, in place, by that of a Gaussian of variance ``kernel``, times gain.
+    """Multiply a plane's Fourier transform, in place, by that of a Gaussian of variance ``kernel``, times the gain.
 
-    ``sizes`` are those of the transform, (y, x).
+    ``sizes`` of the transform, (y, x).
     """
     (nrows, ncolumns), (height, width) = pixels.shape, sizes
     spectrum: Spectrum = np.zeros((height, width // 2 + 1), np.complex64)
     for rows in _blocks(nrows, width):
         spectrum[rows] = scipy.fft.rfft(pixels[rows], n=width, axis=1)
-    # In cycles per arcsec along north and east, the axes of the beams.
+    # Frequencies in cycles per arcsec along north and east, the axes of the beams.
     north = (np.fft.fftfreq(height) / cell_arcsec[1]).astype(np.float32)
     east = (np.fft.rfftfreq(width) / cell_arcsec[0]).astype(np.float32)
     for columns in _blocks(len(east), height):
@@ -90,7 +90,7 @@ def _multiply_spectrum(
 
 
 def _padded_sizes(shape: tuple[int, ...], kernel: Matrix, cell_arcsec: tuple[float, float]) -> tuple[int, int]:
-    """Return the sizes, (y, x), of a plane with zeros beside it as far as the kernel reaches."""
+    """Return the sizes, (y, x), of a plane zero-padded by the reach of the kernel."""
     reach_arcsec = PADDING_SIGMA * math.sqrt(max(0.0, float(np.linalg.eigvalsh(kernel)[-1])))
     height, width = (
         size + math.ceil(reach_arcsec / abs(cell)) for size, cell in zip(shape, cell_arcsec[::-1], strict=True)
@@ -110,6 +110,6 @@ def _kernel_spectrum(kernel: Matrix, north: Pixels, east: Pixels, gain: float) -
 
 
 def _blocks(size: int, length: int) -> list[slice]:
-    """Return slices along an axis whose lines are so long: each holds at most BLOCK_VALUES values, or one line."""
+    """Return slices of at most BLOCK_VALUES values, or one line, along an axis of lines of ``length``."""
     step = max(1, BLOCK_VALUES // length)
     return [slice(first, min(first + step, size)) for first in range(0, size, step)]

@@ -1,4 +1,4 @@
-"""The file of a cube: written plane by plane, read back, and under its name only when it is whole."""
+"""Cube files: written plane by plane, verified, and named only when complete."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from lofarpipe.imaging.cubes.fits_unit import (
 from lofarpipe.imaging.cubes.header import CubeError
 from lofarpipe.support.utilities import remove_unfinished, unfinished_name
 
-if TYPE_CHECKING:  # it brings coordinates and units of the sky
+if TYPE_CHECKING:  # a slow import: astropy.coordinates and units
     from lofarpipe.imaging.quality.sky_image import Pixels
 
-PLANE_BLOCK_BYTES = 1 << 23  # of a plane, converted and written, or read back, at a time
+PLANE_BLOCK_BYTES = 1 << 23  # of a plane, converted and written or read back at a time
 
 
 def write_cube(
@@ -39,17 +39,17 @@ def write_cube(
     tables: Sequence[fits.BinTableHDU] = (),
     is_tiled: bool = False,
 ) -> list[int]:
-    """Write a cube from its planes, (y, x), in the order of the file; return the checksum of each.
+    """Write a cube from its planes, (y, x), in file order; return their checksums.
 
-    ``header`` has the lengths of all axes. None is a blank plane. Of the planes one is held at a time. The cube is read
-    back before it gets its name; a cube of that name that was there before is replaced then. Every unit has CHECKSUM
-    and DATASUM. ``is_tiled``: in an extension of losslessly compressed tiles.
+    ``header`` has the lengths of all axes. None is a blank plane. Memory holds one plane at a time. The cube is read
+    back and verified before it replaces an earlier cube of its name. Every unit has CHECKSUM
+    and DATASUM. ``is_tiled``: store the image as an extension of losslessly compressed tiles.
 
     Raises
     ------
     CubeError
-        If there are more planes than in the header, or fewer, one has another size, or the cube cannot be written,
-        or is not on the disk as it was written.
+        If number or size of the planes differ from the header, the cube cannot be written, or reading it back
+        gives other values.
     """
     shape = tuple(int(header[f"NAXIS{number}"]) for number in range(int(header["NAXIS"]), 0, -1))
     nplanes = int(np.prod(shape[:-2]))
@@ -72,11 +72,11 @@ def write_cube(
 
 @contextmanager
 def _unfinished_file(path: Path) -> Iterator[Path]:
-    """Yield the name under which a file is written; it is renamed at the end, or removed after an error."""
+    """Yield a temporary path; rename the file at the end, or remove it after an error."""
     target = Path(os.path.realpath(path))
     unfinished = unfinished_name(target)
     try:
-        remove_unfinished([target.parent])  # of writers that were killed
+        remove_unfinished([target.parent])  # left by killed writers
         yield unfinished
         unfinished.replace(target)
     except OSError as err:
@@ -106,12 +106,12 @@ def _block_rows(shape: Sequence[int]) -> int:
 
 def _table_bytes(table: fits.BinTableHDU) -> bytes:
     content = BytesIO()
-    table.writeto(content, checksum=True)  # with an empty primary unit before it
+    table.writeto(content, checksum=True)  # preceded by an empty primary unit
     return content.getvalue()[FITS_BLOCK_BYTES:]
 
 
 def plane_checksum(plane: Pixels) -> int:
-    """Return the checksum that a plane, (y, x), has in a cube."""
+    """Return the checksum of a plane, (y, x), in a cube."""
     checksum, step = 0, _block_rows(plane.shape)
     for first in range(0, plane.shape[0], step):
         checksum = zlib.crc32(plane[first : first + step].astype(">f4").tobytes(), checksum)
@@ -119,12 +119,12 @@ def plane_checksum(plane: Pixels) -> int:
 
 
 def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> None:
-    """Read a cube back and compare every plane, in the order of the file, with its checksum.
+    """Read a cube back and compare every plane, in file order, with its checksum.
 
     Raises
     ------
     CubeError
-        If the cube cannot be read, has other planes, or ends early; ``name`` stands for it then.
+        If the cube cannot be read, has other planes, or is truncated; ``name`` replaces the path in the message.
     """
     name = name or str(path)
     try:
@@ -142,12 +142,12 @@ def verify_cube(path: str | Path, checksums: Sequence[int], name: str = "") -> N
 
 
 def image_unit(units: fits.HDUList) -> Any:
-    """Return the unit of a file that has its image: the first one, or that of compressed tiles."""
+    """Return the image unit of a file: the first unit, or the compressed tiles."""
     return units[0] if units[0].header["NAXIS"] else units[1]
 
 
 def _checksums_of(path: Path, image: Any) -> Iterator[int]:
-    """Yield the checksum of each plane of a cube as it is on the disk."""
+    """Yield the checksum of each plane of a cube on disk."""
     shape = [int(image.header[f"NAXIS{number}"]) for number in range(int(image.header["NAXIS"]), 0, -1)]
     if isinstance(image, fits.CompImageHDU):
         yield from (plane_checksum(image.section[place]) for place in np.ndindex(*shape[:-2]))

@@ -1,4 +1,4 @@
-"""Small pictures, noise and beams of a full-Stokes cube for people: the polarised intensity beside I, Q, U and V."""
+"""Thumbnails, noise and beams of a full-Stokes cube for the report: I, Q, U, V and polarised intensity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lofarpipe.imaging.cubes.thumbnail import Thumbnail
 
 POLARISED = "P"
 NAMES = (*STOKES, POLARISED)
-MOST_PLANES = 32  # channels that have pictures; of more, every so many
+MOST_PLANES = 32  # channels with pictures; of more channels a regular subset is shown
 
 
 def cube_view(cube: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain values for the report of a cube and its manifest: pictures, noise, beams, blank channels.
+    """Return JSON values for the report of a cube: pictures, noise, beams, blank channels.
 
-    One plane of each Stokes parameter is held at a time.
+    Memory holds one plane of each Stokes parameter at a time.
     """
     channels = manifest["channels"]
     frequencies_hz = [channel["frequency_hz"] for channel in channels]
@@ -69,7 +69,7 @@ def cube_view(cube: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _places(channels: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the channels that have pictures."""
+    """Return the indices of channels with pictures."""
     good = [place for place, channel in enumerate(channels) if channel["status"] == "ok"]
     return good[:: -(-len(good) // MOST_PLANES) or 1]
 
@@ -82,7 +82,7 @@ def _planes(cube: Path, places: Sequence[int]) -> Iterator[list[NDArray[np.float
 
 
 def _rms_jy(rms_jy: Mapping[str, float | None], name: str) -> float | None:
-    """Return the noise of a plane; of the polarised intensity the mean of those of Q and U, from which it is made."""
+    """Return the noise of a plane; for polarised intensity the mean of Q's and U's noise."""
     if name != POLARISED:
         return rms_jy.get(name)
     pair = [value for value in (rms_jy.get("Q"), rms_jy.get("U")) if value is not None]

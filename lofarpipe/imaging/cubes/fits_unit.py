@@ -1,4 +1,4 @@
-"""One unit of a FITS file, written in pieces: an image, as it is or in compressed tiles, with its check sums."""
+"""Incremental writer of one FITS unit: an image, plain or in compressed tiles, with checksums."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from astropy.io import fits
 
-if TYPE_CHECKING:  # it brings coordinates and units of the sky
+if TYPE_CHECKING:  # a slow import: astropy.coordinates and units
     from lofarpipe.imaging.quality.sky_image import Pixels
 
 
 FITS_BLOCK_BYTES = 2880
 FLOAT_BYTES = 4
 TILE_PIXELS = 256  # width and height of a compressed tile
-DESCRIPTOR_BYTES = 16  # of a tile: length and place of 8 bytes each
-GZIP_LEVEL = 1  # noise gets hardly smaller with more, at several times the cost
+DESCRIPTOR_BYTES = 16  # of a tile: length and offset of 8 bytes each
+GZIP_LEVEL = 1  # higher levels hardly shrink noise, at several times the cost
 ALL_ONES = 0xFFFFFFFF
-# Of an image that is compressed: keywords of its structure, which the table has under other names.
+# Structural keywords of a compressed image, renamed in the table.
 STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "NAXIS4", "EXTEND")
 
 
 class FitsUnit:
-    """A header and the data behind it; CHECKSUM and DATASUM are put into the header in the end.
+    """A header and its data; `finish` writes CHECKSUM and DATASUM into the header.
 
     Source: FITS standard 4.0, section 4.4.2.7 and appendix J.
     """
@@ -44,18 +44,18 @@ class FitsUnit:
         self.write(as_bytes(block))
 
     def write(self, content: bytes | memoryview) -> None:
-        """Write data; their length is a multiple of 4 bytes."""
+        """Write data with a length of a multiple of 4 bytes."""
         self._sum = ones_sum(content, self._sum)
         self._stream.write(content)
 
     def put(self, place: int, content: bytes) -> None:
-        """Write over zeros at a place in the data."""
+        """Overwrite zeros at an offset in the data."""
         self._stream.seek(self.data_begin + place)
         self.write(content)
         self._stream.seek(0, 2)
 
     def finish(self) -> None:
-        """Fill the last block, and write the header with its sums."""
+        """Pad the last block, and write the header with its checksums."""
         self._stream.write(bytes(-self._stream.tell() % FITS_BLOCK_BYTES))
         self.header["DATASUM"] = str(self._sum)
         self.header["CHECKSUM"] = checksum_text(ones_sum(self._header_bytes(), self._sum))
@@ -65,12 +65,12 @@ class FitsUnit:
 
 
 def as_bytes(block: Pixels) -> memoryview:
-    """Return the bytes of a contiguous array, not copied."""
+    """Return a view of a contiguous array's bytes."""
     return memoryview(block).cast("B")  # type: ignore[arg-type]  # arrays have buffers in Python 3.12
 
 
 def ones_sum(content: bytes | memoryview, total: int = 0) -> int:
-    """Return the sum of big-endian words of 4 bytes in ones' complement arithmetic."""
+    """Return the ones' complement sum of big-endian 4-byte words."""
     total += int(np.frombuffer(content, ">u4").sum(dtype=np.uint64))
     while total > ALL_ONES:
         total = (total & ALL_ONES) + (total >> 32)
@@ -78,10 +78,10 @@ def ones_sum(content: bytes | memoryview, total: int = 0) -> int:
 
 
 def checksum_text(total: int) -> str:
-    """Return the 16 letters and digits that, in place of 16 zeros, make the sum of a unit -0.
+    """Return the 16 letters and digits that, replacing 16 zeros, make a unit's sum -0.
 
-    Each byte of the complement is spread over four characters; where one is no letter or digit, it and its neighbour
-    are shifted against each other. Source: FITS standard 4.0, appendix J.
+    Each byte of the complement is spread over four characters; a character that is no letter or digit is shifted
+    against its neighbour. Source: FITS standard 4.0, appendix J.
     """
     columns = []
     for value in (ALL_ONES - total).to_bytes(4, "big"):
@@ -97,7 +97,7 @@ def checksum_text(total: int) -> str:
 
 # ------------------------------------------------------------------------------------------------ compressed tiles
 class TiledUnit(FitsUnit):
-    """An image in losslessly compressed tiles, in a table; held are one plane and the place of each tile.
+    """An image as a table of losslessly compressed tiles; memory holds one plane and the offset of each tile.
 
     Source: FITS standard 4.0, section 10; compression GZIP_2 without quantization.
     """
@@ -113,7 +113,7 @@ class TiledUnit(FitsUnit):
         self.write(bytes(self._places.nbytes))
 
     def write_rows(self, block: Pixels) -> None:
-        """Write a row of tiles: ``TILE_PIXELS`` rows of a plane, or its last ones."""
+        """Write a row of tiles: ``TILE_PIXELS`` rows of a plane, or its remaining rows."""
         for column in range(0, block.shape[1], TILE_PIXELS):
             content = _compressed(block[:, column : column + TILE_PIXELS])
             self._places[self._number] = len(content), self._heap_bytes
@@ -123,14 +123,14 @@ class TiledUnit(FitsUnit):
             self._heap_bytes += len(content)
 
     def finish(self) -> None:
-        """Write where the tiles are, and the header."""
+        """Write the offsets of the tiles, and the header."""
         self.put(0, self._places.tobytes())
         self.header["PCOUNT"], self.header["TFORM1"] = self._heap_bytes, f"1QB({int(self._places[:, 0].max())})"
         super().finish()
 
 
 def _compressed(tile: Pixels) -> bytes:
-    """Return a tile with all first bytes of its numbers, then all second ones and so on, compressed."""
+    """Compress a tile after byte shuffling: all first bytes of its numbers, then all second bytes, and so on."""
     ordered = np.frombuffer(tile.tobytes(), np.uint8).reshape(-1, FLOAT_BYTES).T
     return gzip.compress(ordered.tobytes(), GZIP_LEVEL, mtime=0)
 
@@ -152,6 +152,6 @@ def _table_header(image: fits.Header, lengths: Sequence[int], tiles: Sequence[in
 
 
 def empty_primary() -> bytes:
-    """Return the primary unit of a file whose image is in a table."""
+    """Return the primary unit of a file with its image in a table."""
     header = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])
     return str(header.tostring(padding=True)).encode("ascii")

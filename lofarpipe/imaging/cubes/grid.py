@@ -1,4 +1,4 @@
-"""The frequency axis of a cube: the planes that channel images take on it."""
+"""The frequency axis of a cube, and the assignment of channel images to its planes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.dataclass import dataclass
 
-# Largest distance of an image from the middle of its plane, in planes, on a regular axis: frequencies in headers are
-# good to 1e-9 of themselves, and channels of 142 and 143 input channels are 3.5e-3 apart.
+# Largest offset of an image from its plane on a regular axis, in planes: header frequencies are accurate to a relative
+# 1e-9, and alternating channels of 142 and 143 input channels are off by 3.5e-3.
 ON_GRID = 1e-3
-MOST_PLANES_PER_IMAGE = 10  # more than nine of ten planes blank are no cube: then the axis is not regular
+MOST_PLANES_PER_IMAGE = 10  # with more than 90 % of blank planes the axis counts as irregular
 
 
 @dataclass(frozen=True)
 class FrequencyGrid:
     """A linear axis: ``first_hz`` + plane x ``step_hz``.
 
-    ``places`` has the plane of every image, in the order of the images. ``deviation_hz`` is the largest one of an
-    image's own frequency from its plane's: 0 on a regular axis.
+    ``places`` has the plane of every image, in the order of the images. ``deviation_hz`` is the largest difference
+    of an image's frequency from its plane's: 0 on a regular axis.
     """
 
     first_hz: float
@@ -31,20 +31,20 @@ class FrequencyGrid:
 
     @property
     def is_regular(self) -> bool:
-        """Whether the axis has the frequency of every plane."""
+        """Whether the linear axis gives the frequencies of all planes."""
         return self.deviation_hz == 0
 
 
 def frequency_grid(frequencies_hz: Sequence[float], width_hz: float) -> FrequencyGrid:
-    """Return the axis for images of some frequencies: a missing one between others has a plane.
+    """Return the frequency axis of images; missing channels get a plane.
 
-    Where they lie on no grid, there is a plane for each image, and the axis is the line that fits best. ``width_hz``
-    is the step of an axis of one plane.
+    Frequencies off any regular grid get one plane per image, and the best-fitting linear axis. ``width_hz``
+    is the step for a single plane.
 
     Raises
     ------
     PipelineError
-        If there are none, or two images have the same frequency.
+        If there are no images, or two have the same frequency.
 
     Source: doc/spec/cubes.md, section 5.
     """

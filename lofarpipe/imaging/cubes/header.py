@@ -1,4 +1,4 @@
-"""Headers and tables of cubes: axes in another order than in the channel images, beams and frequencies of planes."""
+"""Headers and tables of cubes: reordered axes of the channel images, and the planes' beams and frequencies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lofarpipe.support.patterns import lazy_pattern
 ANGLE_KEY = "HIERARCH INSTRUMENT_RECEPTOR_ANGLE"
 BEAMS, ORIGINAL_BEAMS, FREQUENCIES = "BEAMS", "ORIGINAL_BEAMS", "FREQUENCIES"
 STOKES_CODES = {name: code for code, name in STOKES_NAMES.items()}
-# Of a header, what is said anew of every file.
+# Keywords written anew for every file.
 _STRUCTURE = lazy_pattern(r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|BSCALE|BZERO|BLANK|DATAMIN|DATAMAX|CHECKSUM|DATASUM")
 # Keywords of one axis, or of a pair. Source: FITS standard 4.0, table 22.
 _OF_AXIS = lazy_pattern(r"(CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CNAME|CSYER|CRDER|CROTA|CZPHS|CPERI)([34])")
@@ -28,7 +28,7 @@ _BEAM_KEYS = ("BMAJ", "BMIN", "BPA", "CASAMBM")
 
 
 class CubeError(PipelineError):
-    """A cube cannot be made of its channel images, or is not as it was written."""
+    """A cube cannot be made from its channel images, or differs from its planes after writing."""
 
 
 def cube_header(
@@ -41,14 +41,14 @@ def cube_header(
 ) -> fits.Header:
     """Return the header of a cube from that of one of its channel images.
 
-    The axes are RA, DEC, STOKES, FREQ, or FREQ, STOKES with ``stokes_last``; all keywords of the channel image's third
-    and fourth axis follow their axis. With a ``beam`` all planes have it; without, they have those of the table BEAMS.
-    ``cards`` replace those of the image.
+    The axes are RA, DEC, STOKES, FREQ, or FREQ, STOKES with ``stokes_last``; the keywords of the channel image's third
+    and fourth axis move with their axis. ``beam`` is common to all planes; None: the table BEAMS has the beams.
+    ``cards`` replace cards of the image.
 
     Raises
     ------
     CubeError
-        If the image has not four axes, two of them STOKES and FREQ, or the polarisations are not evenly spaced.
+        If the image lacks four axes with STOKES and FREQ, or the polarisations are not evenly spaced.
 
     Source: doc/spec/cubes.md, section 4.
     """
@@ -70,7 +70,7 @@ def cube_header(
 
 
 def _new_places(image: fits.Header, kinds: Sequence[str]) -> dict[int, int]:
-    """Return the new number of the third and the fourth axis of an image."""
+    """Return the new numbers of an image's third and fourth axis."""
     ctypes = {number: str(image.get(f"CTYPE{number}", "")).strip().upper()[:6] for number in (3, 4)}
     names = {number: "FREQ" if kind.startswith("FREQ") else kind for number, kind in ctypes.items()}
     if image.get("NAXIS") != 4 or sorted(names.values()) != ["FREQ", "STOKES"]:
@@ -80,7 +80,7 @@ def _new_places(image: fits.Header, kinds: Sequence[str]) -> dict[int, int]:
 
 
 def _cube_cards(image: fits.Header, places: Mapping[int, int]) -> list[fits.Card]:
-    """Return the cards of an image that hold for a cube, those of an axis with its new number."""
+    """Return the cards of an image valid for a cube, with renumbered axes."""
     cards = []
     for card in image.cards:
         if _STRUCTURE.fullmatch(card.keyword) or card.keyword in _BEAM_KEYS or not card.keyword:
@@ -102,7 +102,7 @@ def _renamed(keyword: str, places: Mapping[int, int]) -> str:
 
 
 def _axis_order(card: fits.Card) -> tuple[int, int]:
-    """Return the place of a card: those of the axes in their order, before all others of the image."""
+    """Return the sort key of a card: axis keywords in order, then the others."""
     match = re.fullmatch(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT)(\d)", card.keyword)
     if match:
         return (0, int(match[1]))
@@ -121,8 +121,8 @@ def _stokes_axis(stokes: Sequence[str]) -> tuple[float, float]:
 def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTableHDU:
     """Return a table of the beams of planes, ``beams[channel][polarisation]``, axes in arcsec.
 
-    In BEAMS, which CASA reads, a plane without a beam has that of the nearest channel that has one, as CASA takes
-    neither 0 nor NaN; in another table it has NaN.
+    In BEAMS, which CASA reads, a plane without a beam gets the nearest channel's beam, as CASA accepts
+    neither 0 nor NaN; in other tables it gets NaN.
 
     Source: CASA's exportfits of an image with several beams; doc/spec/cubes.md, section 2.
     """
@@ -144,7 +144,7 @@ def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTab
 
 
 def _nearest(beams: Sequence[Sequence[Beam | None]], channel: int, number: int) -> Beam | None:
-    """Return the beam of the nearest channel that has one of a polarisation, or of any."""
+    """Return the nearest channel's beam of a polarisation, or of any if there is none."""
     for same in (True, False):
         candidates = [
             (abs(other - channel), beam)
@@ -158,7 +158,7 @@ def _nearest(beams: Sequence[Sequence[Beam | None]], channel: int, number: int) 
 
 
 def frequency_table(frequencies_hz: Sequence[float]) -> fits.BinTableHDU:
-    """Return a table of the true frequencies of planes that lie on no regular axis."""
+    """Return a table of the true frequencies of planes off a regular axis."""
     channel = fits.Column("CHAN", "1J", array=np.arange(len(frequencies_hz), dtype=np.int32))
     frequency = fits.Column("FREQUENCY", "1D", "Hz", array=np.asarray(frequencies_hz, np.float64))
     return fits.BinTableHDU.from_columns([channel, frequency], name=FREQUENCIES)

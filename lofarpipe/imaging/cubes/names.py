@@ -1,4 +1,4 @@
-"""Names of the images, cubes and weights of one beam, made of their parts and read back into them."""
+"""Names of one beam's images, cubes and weights: formatting and parsing."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class BeamName:
 
     @property
     def title(self) -> str:
-        """The beam as a person names it."""
+        """Human-readable name of the beam."""
         return f"{self.field} beam {self.beam:02d}"
 
     @property
     def root(self) -> str:
-        """The root of the names of channel images."""
+        """Root name of channel images."""
         return f"image.{self.field}.contcube.beam{self.beam:02d}"
 
     def cube(self, stokes: str, kind: str = RESTORED) -> str:
@@ -38,7 +38,7 @@ class BeamName:
         return self._product("image", stokes, kind)
 
     def weights(self, stokes: str, kind: str = RESTORED) -> str:
-        """Return the name of the weights of a cube's planes."""
+        """Return the name of a cube's weights file."""
         return self._product("weights", stokes, kind)
 
     def _product(self, product: str, stokes: str, kind: str) -> str:
@@ -48,7 +48,7 @@ class BeamName:
 
 @dataclass(frozen=True)
 class ProductName:
-    """The parts of the name of a cube, or of its weights."""
+    """Parsed name of a cube or weights file."""
 
     beam: BeamName
     product: str  # image or weights
@@ -57,12 +57,12 @@ class ProductName:
 
 
 def read_root(path: str | Path) -> BeamName:
-    """Return field and beam of the root of the names of channel images.
+    """Parse the root name of channel images into field and beam.
 
     Raises
     ------
     ValueError
-        If it is no such name.
+        If the name has another form.
     """
     if match := _ROOT.fullmatch(Path(path).name):
         return BeamName(match["field"], int(match["beam"]))
@@ -70,7 +70,7 @@ def read_root(path: str | Path) -> BeamName:
 
 
 def read_product(path: str | Path) -> ProductName | None:
-    """Return the parts of the name of a cube or of weights; None for another file."""
+    """Parse the name of a cube or weights file; None for another file."""
     match = _PRODUCT.fullmatch(Path(path).name)
     if match is None or match["ending"] != PRODUCT_ENDINGS[match["product"]]:
         return None

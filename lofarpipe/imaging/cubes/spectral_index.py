@@ -1,4 +1,4 @@
-"""The map of the spectral index of total intensity, from the model that was cleaned with a spectral fit."""
+"""Map of the spectral index of total intensity, from the model of a cleaning with spectral fits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import FWHM2_PER_VARIANCE
 from lofarpipe.imaging.quality.statistics import robust_rms
 
-LEAST_SIGMA = 5.0  # of total intensity
+LEAST_SIGMA = 5.0  # of total intensity, lower limit of the map
 
 
 def write_spectral_index(image: Path, models: Sequence[Path], residuals: Sequence[Path], path: Path) -> None:
-    """Write a FITS file of two planes: the index where total intensity is above 5 times the noise, and its error.
+    """Write a FITS file of two planes: spectral index and its error, where total intensity exceeds 5 times the noise.
 
-    S ~ frequency^index between the models of the lowest and of the highest output channel, which have the fitted
-    spectrum; both are smoothed with the beam of the image. The error follows from the noise of their residuals. NaN
+    S ~ frequency^index between the models of the lowest and highest output channel, which have the fitted
+    spectrum; both are smoothed with the image's beam. The error follows from the noise of their residuals. NaN
     elsewhere.
 
     Raises
     ------
     PipelineError
-        If there are no two output channels.
+        If there are fewer than two output channels.
     """
     if len(models) < 2:
         raise PipelineError(f"{path}: a spectral index needs two output channels, and there is {len(models)}")
@@ -58,7 +58,7 @@ def _read(path: Path) -> tuple[NDArray[np.float32], fits.Header]:
 
 
 def _smoothed(pixels: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Return a model, Jy/pixel, as Jy/beam of a round beam."""
+    """Convolve a model, Jy/pixel, to Jy/beam of a round beam."""
     import scipy.ndimage
 
     return np.asarray(scipy.ndimage.gaussian_filter(pixels, sigma, mode="constant") * (2 * math.pi * sigma**2))

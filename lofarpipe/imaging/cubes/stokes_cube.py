@@ -1,4 +1,4 @@
-"""Channel images in I, Q, U and V at a common beam, and their cubes: native and smoothed, with a manifest."""
+"""Full-Stokes channel images at a common beam, and their native and smoothed cubes with a manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lofarpipe.imaging.cubes.stokes_images import (
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import unfinished_name
 
-if TYPE_CHECKING:  # it brings coordinates and units of the sky
+if TYPE_CHECKING:  # a slow import: astropy.coordinates and units
     from lofarpipe.imaging.quality.sky_image import Pixels
 
 AUTO, NONE = "auto", "none"
@@ -39,12 +39,12 @@ OF_ONE_IMAGE = (EFFECTIVE, FLAGGED, RECIPE, *(f"RMS_{name}" for name in STOKES))
 
 
 def common_target(option: str, images: Iterable[Path]) -> Beam | None:
-    """Return the round beam that images are smoothed to: of a width, ``auto`` for the smallest, ``none``.
+    """Return the round target beam of an option: a width, ``auto`` for the smallest possible, or ``none``.
 
     Raises
     ------
     CommonBeamError
-        If it is to be found and no image has a beam.
+        If the option is ``auto`` and no image has a beam.
     """
     if option == NONE:
         return None
@@ -55,7 +55,7 @@ def common_target(option: str, images: Iterable[Path]) -> Beam | None:
 
 
 def unreached(header: Mapping[str, Any], target: Beam) -> str:
-    """Return why an image cannot get a beam; "" if it can."""
+    """Return the reason an image cannot be smoothed to a beam; "" if it can."""
     beam = Beam.of_header(header)
     if beam is None:
         return "no beam"
@@ -66,9 +66,9 @@ def unreached(header: Mapping[str, Any], target: Beam) -> str:
 
 
 def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
-    """Write an image at the common beam, unless it is there already; return why it cannot get that beam, or "".
+    """Write an image at the common beam unless it is up to date; return the reason if impossible, else "".
 
-    The four planes are held, each with its transform in turn.
+    Memory holds the four planes, and one transform.
     """
     header = header_of(native)
     if header is None:
@@ -82,7 +82,7 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
     with fits.open(native, memmap=False) as hdus:
         planes = np.array(hdus[0].data, np.float32)
     beam, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
-    assert beam is not None  # noqa: S101 - `unreached` has seen it
+    assert beam is not None  # noqa: S101 - checked by `unreached`
     for place in np.ndindex(planes.shape[:2]):
         convolve(planes[place], beam, target, cell, is_padded=True)
     header.update(target.cards)
@@ -100,7 +100,7 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
 # ------------------------------------------------------------------------------------------------ cubes
 @dataclass(frozen=True)
 class CubeChannel:
-    """A channel of a cube: its entry in the plan, its image if it has one, and the record of the image."""
+    """A channel of a cube: its entry in the plan, its image if any, and the image's record."""
 
     entry: Mapping[str, Any]
     image: Path | None
@@ -110,15 +110,15 @@ class CubeChannel:
 def write_stokes_cube(
     path: Path, channels: Sequence[CubeChannel], width_hz: float, target: Beam | None, is_tiled: bool = False
 ) -> bool:
-    """Write a cube of four Stokes parameters from the images of its channels; return whether it is a new one.
+    """Write a cube of four Stokes parameters from channel images; return False for an unchanged existing cube.
 
-    One plane is held at a time; channels without an image are NaN. The cube is read back and compared before it gets
-    its name. With a ``target`` all planes have that beam; else each has its own, in the table BEAMS.
+    Memory holds one plane at a time; channels without an image are NaN. The cube is read back and verified before it
+    gets its name. With a ``target`` all planes have that beam; else the table BEAMS has the native ones.
 
     Raises
     ------
     PipelineError
-        If no channel has an image, or the cube cannot be written as it should be.
+        If no channel has an image, or the cube cannot be written correctly.
     """
     headers = [header_of(channel.image) if channel.image else None for channel in channels]
     first = next((header for header in headers if header is not None), None)
@@ -156,7 +156,7 @@ def _planes(channels: Sequence[CubeChannel]) -> Iterator[Pixels | None]:
 def manifest(
     channels: Sequence[CubeChannel], smoothed: Sequence[CubeChannel], target: Beam | None, robust: float, products: Path
 ) -> dict[str, Any]:
-    """Return the manifest of the cubes of a robust value, as plain values for JSON."""
+    """Return the manifest of the cubes of a robust value, as JSON values."""
     entries = []
     for channel, other in zip(channels, smoothed, strict=True):
         record = dict(channel.record)

@@ -1,4 +1,4 @@
-"""One image in I, Q, U and V as a FITS file of four planes: its header, its numbers, and the manifest of many."""
+"""Full-Stokes images as FITS files of four planes: headers, noise, and manifest entries."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Floats32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StokesFacts:
-    """The numbers for the header of an image beside those of its planes."""
+    """Header facts of an image that its planes lack."""
 
     frequency_hz: float  # of the axis
     width_hz: float
-    recipe: str  # fingerprint of what it was made of and with
+    recipe: str  # fingerprint of data and settings
     robust: float
     object_name: str
     effective_hz: float | None = None
@@ -40,12 +40,12 @@ class StokesFacts:
 
 
 def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: StokesFacts) -> None:
-    """Write one FITS file from four, one for each Stokes parameter, with the header of the one of total intensity.
+    """Combine four FITS files, one per Stokes parameter, into one, with the header of total intensity.
 
     Raises
     ------
     PipelineError
-        If one of the four is missing, they are not of one size, one has NaN, or total intensity is 0.
+        If a file is missing, the sizes differ, a plane has NaN, or total intensity is 0 everywhere.
     """
     from astropy.io import fits
 
@@ -67,9 +67,9 @@ def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: Stok
 
 
 def put_noise(header: Any, planes: Iterable[Floats32]) -> None:
-    """Put the noise of the planes of I, Q, U and V into a header."""
+    """Write the noise of the I, Q, U and V planes into a header."""
     for name, plane in zip(STOKES, planes, strict=True):
-        with contextlib.suppress(ValueError):  # of a plane without noise
+        with contextlib.suppress(ValueError):  # a plane without noise
             header[f"RMS_{name}"] = (robust_rms(plane), "Jy/beam, noise")
 
 
@@ -82,7 +82,7 @@ def _read_plane(path: str | Path) -> tuple[Floats32, Any]:
 
 
 def stokes_header(source: Mapping[str, Any], facts: StokesFacts) -> Any:
-    """Return the header of an image with the axes RA, Dec, Stokes, frequency, from that of a plane."""
+    """Return the header of an image with the axes RA, Dec, Stokes, frequency, from a plane's header."""
     from astropy.io import fits
 
     header = fits.Header()
@@ -90,7 +90,7 @@ def stokes_header(source: Mapping[str, Any], facts: StokesFacts) -> Any:
         if key in COPIED or SKY.fullmatch(key):
             header[key] = value
     header["BUNIT"] = "Jy/beam"
-    header.setdefault("RADESYS", "FK5")  # an equinox alone says nothing to some readers
+    header.setdefault("RADESYS", "FK5")  # some readers ignore EQUINOX without it
     axes = {3: ("STOKES", 1.0, 1.0, ""), 4: ("FREQ", facts.frequency_hz, facts.width_hz, "Hz")}
     for axis, (kind, value, step, unit) in axes.items():
         header[f"CTYPE{axis}"], header[f"CRPIX{axis}"] = kind, 1.0
@@ -108,18 +108,18 @@ def stokes_header(source: Mapping[str, Any], facts: StokesFacts) -> Any:
 
 
 def recipe_of(*parts: object) -> str:
-    """Return the fingerprint of what an image is made of and with; equal: it need not be made again."""
+    """Return the fingerprint of an image's data and settings; an image with an equal one need not be remade."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def recipe_in(path: Path) -> str | None:
-    """Return the fingerprint in the header of an image; None where there is no such image."""
+    """Return the fingerprint in an image's header; None without such an image."""
     header = header_of(path)
     return None if header is None else str(header.get(RECIPE, ""))
 
 
 def header_of(path: Path) -> Any:
-    """Return the header of an image; None where it is not there, or cannot be read."""
+    """Return the header of an image; None if it is missing or unreadable."""
     from astropy.io import fits
 
     try:
@@ -130,7 +130,7 @@ def header_of(path: Path) -> Any:
 
 
 def write_threshold_mask(image: str | Path, mask: Path, sigma: float) -> int:
-    """Write a mask of the pixels of an image above so many times its noise; return their number."""
+    """Write a mask of an image's pixels above ``sigma`` times its noise; return their number."""
     from astropy.io import fits
 
     with fits.open(image, memmap=False) as hdus:
@@ -141,23 +141,23 @@ def write_threshold_mask(image: str | Path, mask: Path, sigma: float) -> int:
 
 
 def noise_by_stokes(header: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the noise of each Stokes parameter that a header has."""
+    """Return the noise of the Stokes parameters in a header."""
     return {name: float(header[f"RMS_{name}"]) if f"RMS_{name}" in header else None for name in STOKES}
 
 
 # ------------------------------------------------------------------------------------------------ names
 def channel_image(products: Path, base: str, label: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
-    """Return the place of the image of one channel."""
+    """Return the path of a channel's image."""
     return products / "chan_imgs" / label / f"{base}.chan{label}_IQUV_{robust}_{imsize}{_ending(smoothed)}"
 
 
 def band_image(products: Path, base: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
-    """Return the place of a multi-frequency image."""
+    """Return the path of a multi-frequency image."""
     return products / f"mfs_{robust}" / f"{base}_mfs_IQUV_{robust}_{imsize}{_ending(smoothed)}"
 
 
 def cube_file(products: Path, base: str, robust: float, imsize: int, smoothed: bool = False) -> Path:
-    """Return the place of a cube."""
+    """Return the path of a cube."""
     return products / "cubes" / f"{base}_cube_IQUV_{robust}_{imsize}{_ending(smoothed)}"
 
 
@@ -167,7 +167,7 @@ def _ending(smoothed: bool) -> str:
 
 # ------------------------------------------------------------------------------------------------ the manifest
 def manifest_entry(channel: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest's entry of one channel of the plan; ``record`` is of its image, or why there is none."""
+    """Return the manifest's entry of a channel of the plan; ``record`` is its image's or `blank_record`."""
     return {
         "index": channel["index"],
         "low_hz": channel["low_hz"],
@@ -180,13 +180,13 @@ def manifest_entry(channel: Mapping[str, Any], record: Mapping[str, Any]) -> dic
 
 
 def _polarised_weight(rms_jy: Mapping[str, float | None]) -> float:
-    """Return the inverse variance of Q and U, of which rotation-measure synthesis takes the mean; 0 without noise."""
+    """Return the inverse variance of Q and U as the weight in rotation-measure synthesis; 0 without noise."""
     variance = sum((rms_jy.get(name) or 0.0) ** 2 for name in "QU") / 2
     return 1 / variance if variance else 0.0
 
 
 def blank_record(reason: str) -> dict[str, Any]:
-    """Return the manifest's entry of a channel without image."""
+    """Return the manifest record of a channel without image."""
     return {
         "effective_frequency_hz": None,
         "status": "blank",
@@ -201,7 +201,7 @@ def blank_record(reason: str) -> dict[str, Any]:
 
 
 def image_record(path: Path, header: Mapping[str, Any], products: Path) -> dict[str, Any]:
-    """Return the manifest's entry of the image of a channel."""
+    """Return the manifest record of a channel's image."""
     return {
         "effective_frequency_hz": header.get(EFFECTIVE),
         "status": "ok",

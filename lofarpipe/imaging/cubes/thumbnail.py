@@ -1,4 +1,4 @@
-"""A small picture of a cube: the mean of some of its planes, in greys."""
+"""Greyscale thumbnail of a cube: the mean of some of its planes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from lofarpipe.imaging.quality.statistics import averaged, robust_rms
 
 SIDE_PIXELS = 96
-MOST_PLANES = 6  # are averaged: more would not make the picture any better
+MOST_PLANES = 6  # averaged: more would not improve the picture
 SOFTENING_RMS, LOWEST_RMS = 2.0, -10.0  # of an asinh scale, as in the large picture of an image
 GREY_LEVELS = 254  # 255, white, is blank
 
 
 class Thumbnail:
-    """The mean of planes, made small. Of many planes only some are looked at."""
+    """The downsampled mean of planes; of many planes a regular subset is used."""
 
     def __init__(self, nplanes: int) -> None:
         self._every = max(1, nplanes // MOST_PLANES)
@@ -27,13 +27,13 @@ class Thumbnail:
         self._planes: list[NDArray[np.float32]] = []
 
     def add(self, pixels: NDArray[np.float32]) -> None:
-        """Take the next plane into account, (y, x)."""
+        """Add the next plane, (y, x)."""
         if self._count % self._every == 0:
             self._planes.append(averaged(pixels, math.ceil(max(pixels.shape) / SIDE_PIXELS)))
         self._count += 1
 
     def png(self) -> str:
-        """Return the picture as PNG in base64; "" where every pixel is blank, or all are the same."""
+        """Return the picture as PNG in base64; "" if every pixel is blank, or all are equal."""
         from PIL import Image
 
         try:
@@ -50,7 +50,7 @@ class Thumbnail:
 
 
 def _mean(planes: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Return the mean of planes, of which blank pixels do not count; NaN where all are blank."""
+    """Return the mean of planes, ignoring blank pixels; NaN where all are blank."""
     stack = np.array(list(planes), np.float64)
     if not stack.size:
         raise ValueError("there is no plane")

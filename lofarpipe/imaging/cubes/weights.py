@@ -1,4 +1,4 @@
-"""The weights of a cube's planes, from their noise, as linear mosaicking reads them."""
+"""Weights of a cube's planes from their noise, in the format of linear mosaicking."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HEADING = "# Channel Weight"
 
 
 def plane_weight(pixels: NDArray[Any]) -> float:
-    """Return 1 / noise^2 of a plane, the noise being 1.4826 MAD of all pixels that are not blank.
+    """Return 1 / noise^2 of a plane, with noise = 1.4826 MAD of all non-blank pixels.
 
-    NaN where every pixel is blank, or more than half have the same value. One copy of the plane is made.
+    NaN if every pixel is blank, or more than half have the same value. Memory holds one copy of the plane.
 
     Source: doc/spec/cubes.md, section 6.
     """
@@ -33,14 +33,14 @@ def plane_weight(pixels: NDArray[Any]) -> float:
 
 
 def _median(values: NDArray[Any]) -> float:
-    """Return the median of values, which are put in another order."""
+    """Return the median of values, reordering them in place."""
     middle = values.size // 2
-    values.partition(middle)  # of two places at once it takes three times as long
+    values.partition(middle)  # one element: partitioning by two takes three times as long
     above = float(values[middle])
     return above if values.size % 2 else (float(values[:middle].max()) + above) / 2
 
 
 def write_weights(path: str | Path, weights: Iterable[float]) -> None:
-    """Write a text file with a line for each plane, numbered from 0; ``nan`` for a blank one."""
+    """Write a text file with a line per plane, numbered from 0; ``nan`` for a blank plane."""
     lines = [f"{number} {weight!r}" for number, weight in enumerate(map(float, weights))]
     write_atomically(Path(path), "\n".join([HEADING, *lines]) + "\n")
