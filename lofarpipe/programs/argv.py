@@ -13,7 +13,7 @@ from lofarpipe.support.utilities import files_of
 
 @dataclass(frozen=True)
 class Format:
-    """How keyword arguments are written, and where the file stands that may hold them (``parsetasfile``)."""
+    """Command-line forms of keyword arguments, and the position of their parset file (``parsetasfile``)."""
 
     arguments: Callable[[Sequence[str], Mapping[str, str]], list[str]]
     is_file_last: bool = False
@@ -21,24 +21,24 @@ class Format:
 
 @dataclass(frozen=True)
 class OutputArgument:
-    """The argument of a command that names its output."""
+    """The output argument of a command."""
 
     index: int  # in argv
     prefix: str  # of the name in the argument, such as ``msout=``
     name: str
-    ending: str | None = ""  # after the name, of what is written; None: with these arguments it may be nothing
+    ending: str | None = ""  # suffix of the files written; None: these arguments may write none
 
     def renamed(self, argv: Sequence[str], name: str) -> tuple[str, ...]:
-        """Return argv with another name for the output."""
+        """Return argv with the output renamed."""
         return (*argv[: self.index], f"{self.prefix}{name}", *argv[self.index + 1 :])
 
 
 def substitute_tokens(
     positionals: Sequence[str], keywords: Mapping[str, str], tokens: Iterable[tuple[str, str]]
 ) -> tuple[list[str], dict[str, str]]:
-    """Return positionals and keywords in which each token, in the order given, became its file.
+    """Return positionals and keywords with each token, in order, replaced by its file.
 
-    A token replaces the positionals and the keyword values that equal it; of two files for one token the last counts.
+    A token is replaced in positionals and keyword values equal to it; of two files for one token the last counts.
     If the step has keywords, and neither was found, the token becomes a keyword itself; an existing one of that name is
     overridden in its place. The keywords come back in byte order, those added last.
     """
@@ -66,11 +66,11 @@ def lofar(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
 
 
 def argparse(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
-    """Return the positionals, then ``--key value``, each as one argument that holds a blank."""
+    """Return the positionals, then each ``--key value`` as one argument with a space."""
     return [*positionals, *(f"--{key} {value}" for key, value in keywords.items())]
 
 
-# Options of WSClean whose value is one path, which may hold blanks. Source: wsclean without arguments, 3.1 and 3.5.
+# Options of WSClean with one path, which may contain spaces. Source: wsclean without arguments, 3.1 and 3.5.
 PATHS = frozenset({"name", "temp-dir", "fits-mask", "casa-mask", "aterm-config", "facet-regions", "mwa-path"})
 PATHS |= {"reuse-psf", "reuse-dirty", "force-spectrum", "simulate-baseline-noise", "python-deconvolution"}
 
@@ -78,7 +78,7 @@ PATHS |= {"reuse-psf", "reuse-dirty", "force-spectrum", "simulate-baseline-noise
 def wsclean(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]:
     """Return ``-key value ...``, the last keyword first, then the positionals, lists exploded into files.
 
-    Unlike in the original, a path with blanks stays one argument.
+    Unlike in the original, a path with spaces stays one argument.
     """
     options = [argument for key in reversed(list(keywords)) for argument in (f"-{key}", *_words(key, keywords[key]))]
     for positional in positionals:
@@ -91,7 +91,7 @@ def losoto(positionals: Sequence[str], keywords: Mapping[str, str]) -> list[str]
     return list(positionals)
 
 
-#: ``control.args_format`` -> format; which of them a known program has, its ``task`` says.
+#: ``control.args_format`` -> format; known programs select theirs in ``task``.
 FORMATS = {
     "gnu": Format(gnu),
     "lofar": Format(lofar),
@@ -111,7 +111,7 @@ def build_argv(
     """Return the argument list of a job, the executable first.
 
     With a ``parset_file`` (``parsetasfile=True``) that file holds the keywords: its name comes first, for LoSoTo last.
-    An ``args_format`` that is not in ``FORMATS`` drops the keywords; checking the name is up to the caller.
+    An unknown ``args_format`` drops the keywords; the caller checks the name.
     """
     form = FORMATS.get(args_format, Format(losoto))
     if parset_file is None:
@@ -124,7 +124,7 @@ def _is_list(text: str) -> bool:
 
 
 def _words(key: str, value: str) -> list[str]:
-    """Return the elements of a ``[list]`` without blanks, or the words of any other text; an empty text if none."""
+    """Return the stripped elements of a ``[list]``, or the words of other text; [""] if there are none."""
     if key in PATHS:
         return [value.strip()]
     if _is_list(value):

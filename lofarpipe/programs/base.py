@@ -1,4 +1,4 @@
-"""The contract of a program, the registry of those that are known, and the names of the images that they write.
+"""The interface of programs, the registry of known programs, and the names of their images.
 
 A program's arguments are completed and checked, its log is read, its outputs are named. A step names it in
 ``control.program``; a step whose ``control.type`` is a known program does so itself.
@@ -33,12 +33,12 @@ class Progress:
 
     Attributes
     ----------
-    text: its present work, in one line that can be printed.
+    text: the current work, one printable line.
     fraction: completed part of that, 0..1; None: unknown.
     major_iteration: of the deconvolution, from 1.
-    peak_jy: the highest pixel of the residual image that it named last, Jy; negative where that is a hole.
+    peak_jy: last reported peak of the residual image, Jy; negative for a hole.
     is_final: whether the text is the outcome; later lines of the log do not replace it.
-    written_s: when it wrote its last word, s since 1970 UTC; None: that is not known.
+    written_s: time of the last output, s since 1970 UTC; None: unknown.
     """
 
     text: str
@@ -50,15 +50,15 @@ class Progress:
 
 
 Keywords = dict[str, str]
-#: Takes a line of a log without its end; returns why there is no hope for the job, or None.
+#: Takes a line of a log without its end; returns the reason to abort the job, or None.
 Detector = Callable[[str], str | None]
-#: Takes a line of a log and the progress so far; returns the progress now, or None where it does not know the line.
+#: Takes a line of a log and the progress so far; returns the new progress, or None for other lines.
 LineReader = Callable[[str, Progress], Progress | None]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A number at which a job is given up, or has failed; a control key of the steps that run the program."""
+    """A limit at which a job is aborted or has failed; a control key of the program's steps."""
 
     default: float
     meaning: str
@@ -66,22 +66,22 @@ class Limit:
 
 
 class Program:
-    """The runner's knowledge of one program. An attribute or method left as it is here is not known of it.
+    """The runner's knowledge of one program. Attributes and methods not overridden mean unknown.
 
     Attributes
     ----------
     name: as people write it.
     home: the address of its manual.
-    executables: the names that its file has had, the oldest first; who asks for one may get a later one.
+    executables: historical names of the file, the oldest first; a lookup of one may return a later one.
     install: how it is installed.
-    mpi_executable: its version for mpirun; "" if there is none.
-    task: defaults of the control keys of steps whose type it is: executable, args_format, outputkey.
+    mpi_executable: the version for mpirun; "" without one.
+    task: defaults of control keys for steps of this type: executable, args_format, outputkey.
     limits: control keys of its steps, for `detector`.
     messages: its complaints when it fails, with the remedies.
-    output_key: the argument that names its output.
-    scratch_option: the option that names a directory for temporary files; "" if there is none.
+    output_key: the output argument.
+    scratch_option: the option for the directory of temporary files; "" without one.
     is_run: whether ``check`` and ``accepts`` run it.
-    reads_parset: whether it reads a file of ``key=value`` that is its first argument.
+    reads_parset: whether the first argument is a file of ``key=value``.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Program:
         return []
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
-        """Return (name, finding) for each file that the arguments name as an input and that is not there."""
+        """Return (name, finding) for each missing input file."""
         return []
 
     def accepts(self, executable: Path, name: str) -> bool:
@@ -132,15 +132,15 @@ class Program:
         return dict(keywords), list(flags), []
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
-        """Return the cores and the graphics processors for which the arguments ask; 0 where they do not."""
+        """Return the cores and graphics processors requested by the arguments; 0 if none."""
         return 0, 0
 
     def most_gpus(self, keywords: Mapping[str, str]) -> int:
-        """Return the graphics processors for which some build of the program may ask with these arguments."""
+        """Return the graphics processors that any build of the program may use with these arguments."""
         return 0
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
-        """Return the argument that names the output of a command; None if there is no new one, or it is read too."""
+        """Return the output argument of a command; None if the output is not new, or is also an input."""
         return None
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
@@ -152,56 +152,56 @@ class Program:
         return True
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the paths of the inputs that a job changes, as they are in the arguments."""
+        """Return the inputs changed by a job, as in its arguments."""
         return []
 
     def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return those of ``in_place`` of which half a change, or a change made twice, would do harm."""
+        """Return the paths of ``in_place`` to which a partial or repeated change would do harm."""
         return self.in_place(keywords, flags, workdir)
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
-        """Return the space that a job takes, as far as it is known before it runs."""
+        """Return the disk space of a job, as far as it is known before the run."""
         return []
 
     def subject(self, argv: Sequence[str]) -> str:
-        """Return in a few words which of the things that it makes of an input a command makes; "" for the only one."""
+        """Return a short name of a command's product, for programs with several products per input; else ""."""
         return ""
 
     # ---- while it runs, and when it has ended
 
     def detector(self, limits: Mapping[str, float]) -> Detector | None:
-        """Return the reader of one job's log for a sign that it comes to nothing; ``limits`` has all of `limits`."""
+        """Return the divergence check for one job's log; ``limits`` has values for all of `limits`."""
         return None
 
     def line_reader(self) -> LineReader | None:
-        """Return the reader of one job's log for its progress."""
+        """Return the progress reader for one job's log."""
         return None
 
     def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
-        """Return other arguments for a job that failed, with which it is run once more; None if that is no use."""
+        """Return changed arguments to retry a failed job once; None if a retry is useless."""
         return None
 
     def output_fault(self, paths: Iterable[Path]) -> str:
-        """Return the fault of the files that a job has written; "" if nothing is known to be."""
+        """Return the problem of a job's output files; "" if none is known."""
         return ""
 
     def complaint(self, log_text: str) -> str | None:
-        """Return the failure in a log, also where the exit code is 0; None without."""
+        """Return the failure in a log, even with exit code 0; None without one."""
         return None
 
     def major_cycles(self, header: Mapping[str, object]) -> int | None:
-        """Return the number of major cycles of an image, by its FITS header; None if it has none."""
+        """Return the number of major cycles in an image's FITS header, or None."""
         return None
 
 
 def decimal_count(text: str) -> int:
-    """Return the number that a text is, or 0 where it is none."""
+    """Return a text as a number, or 0 if it is not one."""
     return int(text) if text.isdecimal() else 0
 
 
 @cache
 def _load(name: str) -> Program | None:
-    """Return the program of a module of this package; None if there is no such module, or it has none."""
+    """Return the PROGRAM of a module of this package; None if either is missing."""
     path = f"{programs.__name__}.{name}"
     spec = importlib.util.find_spec(path) if name.isidentifier() else None
     if spec is None:
@@ -212,7 +212,7 @@ def _load(name: str) -> Program | None:
 
 
 class Registry(Mapping[str, Program]):
-    """Known programs by name; each module is imported when its program is first asked for."""
+    """Known programs by name; modules are imported at the first lookup."""
 
     def __getitem__(self, name: str) -> Program:
         program = _load(name)
@@ -231,16 +231,16 @@ KNOWN_PROGRAMS = Registry()
 
 
 def program_key(display_name: str) -> str:
-    """Return the key of a program that is written ``display_name``; "" if none is."""
+    """Return the key of the program with this ``display_name``, or ""."""
     return next((key for key, program in KNOWN_PROGRAMS.items() if program.name == display_name), "")
 
 
 def program_of(executable: str) -> Program | None:
-    """Return the program that has, or had, a file of this name; None if it is not known."""
+    """Return the program with this current or former file name; None if unknown."""
     return next((program for program in KNOWN_PROGRAMS.values() if executable in program.executables), None)
 
 
-# The names of images are WSClean's; an imager that names its images otherwise is given these names.
+# Image names follow WSClean; images of other imagers are renamed.
 FLAT, CORRECTED, RESIDUAL = "-image.fits", "-image-pb.fits", "-residual.fits"
 BEAM, EFFECTIVE_FREQUENCY = "-primary-beam.fits", "-effective-frequency.fits"
 #: Between the root of the names and these: the whole band, where there are several channels.
@@ -253,19 +253,19 @@ _FIRST = (f"-{MFS}{CORRECTED}", f"-{MFS}{FLAT}", CORRECTED, FLAT)
 
 
 def wholeness(path: Path) -> int:
-    """Return 2 for an image of the whole band, 0 for one of a part, 1 for another."""
+    """Return 2 for an image of the whole band, 0 for a part of it, 1 for others."""
     name = path.name.removesuffix(FLAT)
     return 2 if _OF_THE_BAND.search(name) else 0 if _OF_A_PART.search(name) else 1
 
 
 def rank(path: str) -> int:
-    """Return the place of a product among others: images come first, those of a channel last."""
+    """Return the sort key of a product: images first, channel products last."""
     if _OF_A_CHANNEL.search(path):
         return len(_FIRST) + 1
     return next((place for place, ending in enumerate(_FIRST) if path.endswith(ending)), len(_FIRST))
 
 
 def cleaned(paths: Iterable[Path]) -> Path | None:
-    """Return the image in which the imager has written how it cleaned: a residual, else an image."""
+    """Return the image with the cleaning parameters in its header: a residual, else an image."""
     paths = list(paths)
     return next((path for ending in (RESIDUAL, FLAT) for path in paths if path.name.endswith(ending)), None)

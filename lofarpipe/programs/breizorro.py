@@ -15,7 +15,7 @@ INSTALL = "pip install 'genericpipeline[masks]', or set masks = threshold"
 
 
 class BreizorroError(PipelineError):
-    """breizorro is not there, or failed."""
+    """breizorro is not installed, or failed."""
 
 
 def find_breizorro() -> Path:

@@ -21,7 +21,7 @@ HAS_CASA = "import importlib.util, sys; sys.exit(importlib.util.find_spec('casat
 LIMIT_S = 60
 NOISE = ("leap second", "TAI_UTC", "IERS", "MeasTable::dUTC")  # of old tables; phases of calibrators do not need them
 TAIL_LINES = 5
-#: Nothing is updated or written but in the working directory.
+#: Settings against updates, and against files outside of the working directory.
 SITE = """measurespath = {measures!r}
 measures_auto_update = False
 data_auto_update = False
@@ -31,16 +31,16 @@ nogui = True
 
 
 class CasaError(PipelineError):
-    """CASA is not there, or a task failed."""
+    """CASA is not installed, or a task failed."""
 
 
 def find_casa(python: str = "") -> Path:
-    """Return the Python that has casatasks: the one named, or else the one that runs.
+    """Return the Python with casatasks: ``casa_python``, or else the current one.
 
     Raises
     ------
     CasaError
-        If it has none; with the command to install it.
+        If casatasks is missing; with the command to install it.
     """
     if not python:
         if find_spec("casatasks") is None:
@@ -57,7 +57,7 @@ def find_casa(python: str = "") -> Path:
 
 
 def run_tasks(python: Path, tasks: Sequence[tuple[str, Mapping[str, Any]]], directory: Path) -> list[Any]:
-    """Run tasks, each with its keywords, in order in one process; return their results.
+    """Run tasks with their keywords, in order, in one process; return their results.
 
     ``directory`` is where they work, and keeps the request. Their log is that of this process.
 
@@ -73,10 +73,9 @@ def run_tasks(python: Path, tasks: Sequence[tuple[str, Mapping[str, Any]]], dire
     results.unlink(missing_ok=True)
     site.write_text(SITE.format(measures=os.environ.get(CASACORE, "")))
     environment = {**quiet_environment(), "CASASITECONFIG": str(site), "MPLBACKEND": "agg"}
-    environment.pop("PYTHONPATH", None)  # its environment is its own
-    program = (
-        directory / "casa_tasks.py"
-    )  # a copy: Python looks for modules beside a program, and ours are none of CASA's
+    environment.pop("PYTHONPATH", None)  # CASA's Python has its own packages
+    # A copy, as Python imports from the program's directory, which must not be ours.
+    program = directory / "casa_tasks.py"
     shutil.copyfile(Path(__file__).with_name(program.name), program)
     argv = [str(python), str(program), str(request), str(results)]
     tail: list[str] = []

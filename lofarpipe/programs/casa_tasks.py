@@ -1,4 +1,4 @@
-"""Tasks of CASA, run in the Python that has casatasks; a program of its own that imports nothing of this package.
+"""Run CASA tasks, in the Python with casatasks; a standalone program without imports of this package.
 
 ``python casa_tasks.py REQUEST.json RESULTS.json``: the request is a list of tasks with their keywords; the file gets a
 list of their results.
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-OUTPUTS = ("caltable", "fluxtable")  # keywords that name what a task writes
+OUTPUTS = ("caltable", "fluxtable")  # keywords for a task's output tables
 
 
 def json_value(value: Any) -> Any:
@@ -26,7 +26,7 @@ def json_value(value: Any) -> Any:
 
 
 def main(request: str, results: str) -> int:
-    """Run the tasks of a request in order; return 1, with the reason on stderr, where one fails."""
+    """Run the tasks of a request in order; on failure return 1, with the reason on stderr."""
     import casatasks
 
     values = []

@@ -1,6 +1,6 @@
-"""A batch of output channels: read once to the node's scratch, imaged one by one, copied out with proof.
+"""A batch of output channels: staged once on the node's scratch, imaged one by one, copied out and verified.
 
-Why one job reads several channels: doc/spec/meerkat.md, section 1.
+Reason for batches: doc/spec/meerkat.md, section 1.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from lofarpipe.support.processes import node_name
 from lofarpipe.support.utilities import unfinished_name, write_atomically
 
 STEP = "image_channels"
-# Bytes of one visibility of four correlations, staged: data, weights, flags; of a row: what else it has.
+# Bytes of one staged visibility of four correlations (data, weights, flags), and of a row's other columns.
 VISIBILITY_BYTES, ROW_BYTES = 4 * (8 + 4) + 4, 200
-PLANES_ON_SCRATCH = 40  # of 4 bytes a pixel: what WSClean writes for one channel, and the file of four planes
+PLANES_ON_SCRATCH = 40  # planes of 4 bytes a pixel: WSClean's files for one channel, and the image of four planes
 WITH_AUTOCORRELATIONS = 1.1
 NODES = "nodes"
 
@@ -82,17 +82,17 @@ class Local:
     frequencies_hz: Mapping[int, NDArray[np.float64]]
     counts: Mapping[int, NDArray[np.int64]]  # usable visibilities of each channel
     rows: Mapping[int, int]
-    first: Mapping[int, int]  # number of the first channel that is there
+    first: Mapping[int, int]  # window -> number of its first staged channel
 
     def places(self, channel: OutputChannel) -> OutputChannel:
-        """Return the channel with its members counted from the first one that is there."""
+        """Return the channel with members counted from the first staged channel of each window."""
         members = tuple((window, number - self.first[window]) for window, number in channel.members)
         return OutputChannel(channel.index, channel.low_hz, channel.high_hz, members)
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One image that a batch is to make."""
+    """One image of a batch."""
 
     channel: OutputChannel
     label: str
@@ -102,7 +102,7 @@ class PlannedImage:
 
 
 class ChannelBatch:
-    """Makes the images of some channels at all robust values; those that are there already are kept."""
+    """Makes the images of some channels at all robust values; existing images are kept."""
 
     def __init__(self, settings: BatchSettings, number: int) -> None:
         self.settings = settings
@@ -112,12 +112,12 @@ class ChannelBatch:
         self.entries = {entry["index"]: entry for entry in settings.plan["channels"] if entry["index"] in indices}
 
     def run(self) -> dict[str, int]:
-        """Make the images, and a record of each; return how many are new, kept and blank.
+        """Make the images, and a record of each; return the numbers of new, kept and blank ones.
 
         Raises
         ------
         PipelineError
-            If data cannot be staged, an image not be copied out, or, where that is not tolerated, not be made.
+            If staging, copying out, or (unless tolerated) imaging fails.
         """
         images = list(self._planned())
         pending = [image for image in images if not self._is_done(image)]
@@ -139,12 +139,12 @@ class ChannelBatch:
                 yield PlannedImage(channel, entry["label"], robust, target, channel_recipe(self.plan, entry, robust))
 
     def _is_done(self, image: PlannedImage) -> bool:
-        """Whether an image, or the record that it is blank, is of the same data and settings.
+        """Whether an image, or the record of a blank one, has the same data and settings.
 
         Raises
         ------
         PipelineError
-            If there is an image of others, which may not be overwritten.
+            If an image of other data or settings exists, and may not be overwritten.
         """
         former_recipe = recipe_in(image.target)
         if former_recipe == image.recipe:
@@ -167,7 +167,7 @@ class ChannelBatch:
             local = self._stage(OutputBatch(self.number, channels), scratch.path)
             for image in pending:
                 blank += not self._image(image, local, scratch)
-        self._remove_own_residues(marker, lambda _: True)  # what an earlier copy left is made again
+        self._remove_own_residues(marker, lambda _: True)  # files of an earlier copy are made again
         return blank
 
     def _note_node(self) -> None:
@@ -245,7 +245,7 @@ class ChannelBatch:
 
     # ------------------------------------------------------------------------------------------------ one image
     def _image(self, image: PlannedImage, local: Local, scratch: Scratch) -> bool:
-        """Make one image and copy it out; return whether there is one, and record why if not."""
+        """Make one image and copy it out; return whether it exists, and record the reason if not."""
         places = local.places(image.channel)
         effective_hz = effective_frequency_hz(places, local.frequencies_hz, local.counts)
         if effective_hz is None:
@@ -322,12 +322,12 @@ class ChannelBatch:
 
 
 def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path, share: Resources) -> Path:
-    """Write all windows of a set into one window of a new set beside the products, and return it.
+    """Merge all windows of a set into one window of a new set beside the products, and return its path.
 
     Raises
     ------
     PipelineError
-        If it is there already: nothing is written over.
+        If the new set already exists.
     """
     products, base = Path(plan["products"]), plan["set"]["base"]
     target = products / f"{base}_merged.ms"

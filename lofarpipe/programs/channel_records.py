@@ -36,7 +36,7 @@ def channel_recipe(plan: Mapping[str, Any], entry: Mapping[str, Any], robust: fl
 
 
 def refuse_other_product(path: Path, overwrite: bool) -> None:
-    """Refuse to write over a product of other data or settings, unless that is asked for."""
+    """Refuse to overwrite a product of other data or settings, unless requested."""
     if not overwrite:
         raise PipelineError(
             f"{path}: is there, and was made of other data or with other settings; set overwrite = True to replace it, "
@@ -50,7 +50,7 @@ def record_file(work: Path, label: str, robust: float) -> Path:
 
 
 def read_image_record(work: Path, label: str, robust: float) -> dict[str, Any] | None:
-    """Return the record of an image; None if there is none."""
+    """Return the record of an image, or None."""
     try:
         record: dict[str, Any] = json.loads(record_file(work, label, robust).read_text(encoding="utf-8"))
         return record

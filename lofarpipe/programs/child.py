@@ -22,18 +22,18 @@ TAIL_LINES = 400
 
 
 class ChildFailed(PipelineError):  # noqa: N818 - it names what happened
-    """A program refused its arguments, failed, or was ended because its log shows that it comes to nothing."""
+    """A program refused its arguments, failed, or was aborted because of its log."""
 
 
 def run_program(
     name: str, keywords: Mapping[str, str], flags: Sequence[str], share: Resources, workdir: Path
 ) -> tuple[str, ...]:
-    """Run a known program in ``workdir`` and return its command; its output is that of the job.
+    """Run a known program in ``workdir`` and return its command; its output goes to the job's log.
 
     Raises
     ------
     ChildFailed
-        If it did not succeed; with the message of its log, and the remedy where that is known.
+        If it failed; with the message in its log, and the remedy if known.
     PipelineError
         If it is not installed.
     """

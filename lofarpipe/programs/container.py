@@ -1,4 +1,4 @@
-"""Programs in containers, and under mpirun: the engine, the image, and the folders of the machine that are seen inside.
+"""Programs in containers, and under mpirun: the engine, the image, and the bind mounts.
 
 A program that is not started directly has a launcher: a small file that is run in its place, with the same arguments,
 and asked for its version as the program is. It starts this module, which hands over to the engine::
@@ -30,13 +30,13 @@ from lofarpipe.support.data_directories import home_directory
 from lofarpipe.support.disk import io_problem
 from lofarpipe.support.utilities import write_atomically
 
-ENGINES = ("apptainer", "singularity", "docker")  # the first that is there
+ENGINES = ("apptainer", "singularity", "docker")  # the first one installed
 DOCKER = "docker"
 NONE = ("", "none")  # no container
 SCHEMES = ("docker", "oras", "library", "https")
 ENDINGS = (".sif", ".img", ".simg", ".sqsh")
 MPIRUN = "mpirun"
-QUESTIONS = ("--version", "--help", "-version", "-help")  # which mpirun would have several processes answer
+QUESTIONS = ("--version", "--help", "-version", "-help")  # under mpirun several processes would answer
 #: Inside as outside: WSClean and DP3 refuse to start with more threads of OpenBLAS, which an image may have set.
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 BETWEEN = "--"
@@ -76,7 +76,7 @@ def is_program(image: str) -> bool:
 
 
 def image_problem(image: str) -> str:
-    """Return why there can be no such image; "" if there may."""
+    """Return the reason that an image is impossible, or ""."""
     scheme = image.partition("://")[0]
     if is_reference(image):
         return "" if scheme in SCHEMES else f"'{image}'; one of {', '.join(f'{one}://' for one in SCHEMES)} is needed"
@@ -84,12 +84,12 @@ def image_problem(image: str) -> str:
 
 
 def cache_directory() -> Path:
-    """Return where images and launchers are kept."""
+    """Return the directory of images and launchers."""
     return Path(os.environ.get("XDG_CACHE_HOME") or f"{home_directory()}/.cache") / "genericpipeline" / "containers"
 
 
 def pulled(reference: str) -> str:
-    """Return the image that a reference names as the engine takes it: pulled once, whoever asks for it meanwhile.
+    """Return the engine's name of an image reference, pulled once even for concurrent requests.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def _answer(command: Sequence[str]) -> tuple[int, str]:
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-#: What is taken where no image was asked for: a program on PATH will do in its place, where there is no engine.
+#: The default image, replaced by a program on PATH if no container engine is installed.
 DEFAULT_IMAGE = "docker://alecthomson/wsclean:latest"
 
 
@@ -173,7 +173,7 @@ def step_executable(control: Mapping[str, str], settings: Settings) -> Path:
 
     Parameters
     ----------
-    control: the control keys of the step that are given.
+    control: the control keys set for the step.
 
     Raises
     ------
@@ -268,7 +268,7 @@ def bound_folders(arguments: Sequence[str]) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Become the program, in its container if it has one."""
+    """Replace this process by the program, in its container if any."""
     place = argv.index(BETWEEN)
     (image, *words), arguments = argv[:place], argv[place + 1 :]
     if arguments and arguments[0] in QUESTIONS:

@@ -32,7 +32,7 @@ class ImagingVolume:
     visibilities: float
 
     def reordered_bytes(self, polarisations: int = 1, with_model: bool = True) -> float:
-        """Return the size of WSClean's temporary files; the model is there if it cleans with -mgain < 1."""
+        """Return the size of WSClean's temporary files, with the model if it cleans with -mgain < 1."""
         per_visibility = REORDERED_BYTES + (MODEL_BYTES if with_model else 0)
         return self.visibilities * polarisations * per_visibility + self.rows * REORDERED_ROW_BYTES
 
@@ -43,7 +43,7 @@ class ImagingVolume:
 
 
 def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVolume:
-    """Return the volume that is left after as much averaging as can be expected.
+    """Return the volume after the expected averaging.
 
     The plan itself averages no more: it weights long baselines up, and the beam is wider than at the zenith.
 
@@ -64,7 +64,7 @@ def least_volume(sets: Sequence[SetMetadata], wish: AveragingWish) -> ImagingVol
 
 
 def present_volume(paths: Sequence[str]) -> ImagingVolume | None:
-    """Return the volume of sets as they are; None if there are none, or the first cannot be read.
+    """Return the volume of sets without averaging; None without sets, or if the first cannot be read.
 
     Only the first is opened: the others are taken to hold as much as their files are larger.
     """
@@ -83,7 +83,7 @@ def present_volume(paths: Sequence[str]) -> ImagingVolume | None:
 
 
 def table_bytes(path: str) -> int:
-    """Return the size of the files of a set's main table; 0 where there is none."""
+    """Return the size of the files of a set's main table; 0 if missing."""
     try:
         with os.scandir(path) as entries:
             return sum(entry.stat().st_size for entry in entries if entry.is_file())

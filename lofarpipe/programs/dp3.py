@@ -55,7 +55,7 @@ UNITS_HZ = {"": 1.0, "hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 
 
 def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None:
-    """Return the argument that names a new measurement set.
+    """Return the argument for a new measurement set.
 
     None if there is none, if it is one of the inputs, or if the set is there and ``msout.overwrite`` is not True: DP3
     refuses that itself.
@@ -66,7 +66,7 @@ def output_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None
 
 
 def named_output(argv: Sequence[str], workdir: Path) -> OutputArgument | None:
-    """Return the argument that names a measurement set other than the inputs; None if there is none."""
+    """Return the argument for a measurement set other than the inputs, or None."""
     keywords = dict(text.split("=", 1) for text in argv[1:] if "=" in text)
     places = [index for index, text in enumerate(argv) if text.partition("=")[0] in MSOUT]
     if len(places) != 1 or _is_input(keywords, workdir):
@@ -77,7 +77,7 @@ def named_output(argv: Sequence[str], workdir: Path) -> OutputArgument | None:
 
 
 def changed_inputs(keywords: Mapping[str, str], workdir: Path = Path()) -> list[str]:
-    """Return the measurement sets that a call changes: its inputs, where the output is empty, ``.`` or one of them."""
+    """Return the measurement sets changed in place: the inputs, if the output is empty, ``.`` or one of them."""
     if not set(MSOUT) & set(keywords) or not _is_input(keywords, workdir) or _only_reads(keywords):
         return []
     return _inputs(keywords)
@@ -105,9 +105,9 @@ def _kinds(keywords: Mapping[str, str]) -> list[str]:
 
 
 def output_bytes(keywords: Mapping[str, str], workdir: Path) -> float | None:
-    """Return the size of the new measurement set; None where it cannot be known before it is made.
+    """Return the size of the new measurement set; None if it cannot be predicted.
 
-    That is where a step or a key selects data, or where the inputs cannot be read.
+    It is unpredictable if a step or a key selects data, or the inputs cannot be read.
     """
     unknown = set(_kinds(keywords)) - AVERAGING - KEEPING
     if unknown or any(key in keywords for key in SELECTING):
@@ -126,12 +126,12 @@ def output_bytes(keywords: Mapping[str, str], workdir: Path) -> float | None:
         return None
     times, channels = _averaged(keywords, first)
     correlations = len(first.correlations)
-    rows = volume.rows / len(paths) / times  # the sets become one in frequency
+    rows = volume.rows / len(paths) / times  # the sets are concatenated in frequency
     return volume.visibilities / times / channels * _visibility_bytes(keywords, correlations) + rows * ROW_BYTES
 
 
 def _averaged(keywords: Mapping[str, str], first: SetMetadata) -> tuple[float, float]:
-    """Return how many time slots, and how many channels, become one."""
+    """Return the averaging factors in time and frequency."""
     steps = zip(step_names(keywords), _kinds(keywords), strict=True)
     names = [name for name, kind in steps if kind in AVERAGING]
     times = channels = 1.0
@@ -146,7 +146,7 @@ def _averaged(keywords: Mapping[str, str], first: SetMetadata) -> tuple[float, f
 
 
 def _number(text: str, units: Mapping[str, float]) -> float:
-    """Return a number with its unit; 0 where there is none."""
+    """Return the number at the start of a value with a unit; 0 without one."""
     text = unquote(text.strip()).lower()
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
     try:
@@ -162,7 +162,7 @@ def _visibility_bytes(keywords: Mapping[str, str], correlations: int) -> float:
     data_bits = _bits(keywords, "databitrate", DATA_BITS) if is_dysco else 0
     weight_bits = _bits(keywords, "weightbitrate", WEIGHT_BITS) if is_dysco else 0
     data = 2 * correlations * (data_bits or 32) / 8
-    weights = weight_bits / 8 if weight_bits else 4 * correlations  # Dysco has one for all correlations
+    weights = weight_bits / 8 if weight_bits else 4 * correlations  # Dysco has one weight for all correlations
     return data + weights + correlations / 8
 
 
@@ -175,10 +175,10 @@ def _bits(keywords: Mapping[str, str], key: str, default: int) -> int:
     return int(text) if text.strip().isdecimal() else default
 
 
-# Keys of a parset that belong to no step; DP3 6.6 reports any other as not used (tried one by one).
+# Parset keys outside of steps; DP3 6.6 reports any other as not used (tried one by one).
 GLOBAL_KEYS = frozenset({"checkparset", "msin", "msout", "numthreads", "steps", "verbosity"})
 GLOBAL_KEYS |= {"showcounts", "showprogress", "showtimings"}
-# Keys that DP3 uses with several input sets only; with one it reports them as not used (tried).
+# Keys for several input sets only; with one set DP3 reports them as not used (tried).
 MANY_SETS_KEYS = frozenset({"msin.orderms", "msin.missingdata"})
 # Steps that compute a beam themselves, and hold it for this long, s. Measured with DP3 6.6 against EveryBeam: the flux
 # of a source at 2 deg is 2.3 % too low with 30 s, 46 % with 600 s, as if it had moved by half an interval; 0 is right.
@@ -194,7 +194,7 @@ def adapt_keywords(keywords: Mapping[str, str], cores: int) -> dict[str, str]:
 
     With ``checkparset`` DP3 ends with 1 before the first visibility is read if it did not use a keyword, but after it
     has made an empty output set; without it DP3 only warns. It wants a number.
-    Keys that only matter for several input sets are left out where there is one.
+    Keys for several input sets are left out for a single one.
     """
     dropped = MANY_SETS_KEYS if _reads_one_set(keywords) else frozenset()
     used_keywords = {key: value for key, value in keywords.items() if key not in dropped}
@@ -269,18 +269,18 @@ def unused_keywords(log_text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-# ---- strategies of AOFlagger, which it opens under the very name that it is given
+# ---- strategies of AOFlagger, which opens the file of exactly this name
 
 STRATEGIES = ("/usr/share/aoflagger/strategies", "/usr/local/share/aoflagger/strategies")  # of Debian's packages
 
 
 def find_strategy(name: str) -> str:
-    """Return the path of a strategy: a file, or the name of one that comes with DP3 or AOFlagger.
+    """Return the path of a strategy: a file, or a name among those shipped with DP3 or AOFlagger.
 
     Raises
     ------
     PipelineError
-        If there is none; the message lists those that come with DP3.
+        If it does not exist; the message lists the strategies shipped with DP3.
     """
     if "/" in name:
         if not Path(name).is_file():
@@ -318,7 +318,7 @@ def predict_argv(dp3: str, ms: Path, skymodel: Path, beam: bool) -> tuple[str, .
     return (*argv, "steps=[predict,applybeam]", "predict.usebeammodel=True", *correction)
 
 
-# ---- what it writes; each rule was seen with DP3 6.6
+# ---- the log; each rule was seen with DP3 6.6
 
 _MAX_ITER = lazy_pattern(rf"^  max iter: +({COUNT})\b")
 _ITERATIONS_TAKEN = lazy_pattern(r"^Iterations taken: \[([0-9, ]+)\]")
@@ -345,10 +345,10 @@ MESSAGES: Messages = (
 
 @dataclass
 class Solutions:
-    """The solutions of DP3, counted at its end, with exit code 0 even where none converged."""
+    """The solutions counted at the end of DP3, which exits with 0 even if none converged."""
 
-    min_converged: float  # share of the solutions that has to converge, 0..1
-    max_stalled: float  # share at which the job is given up, where so many stalled or failed, 0..1; 0: any
+    min_converged: float  # smallest share of converged solutions, 0..1
+    max_stalled: float  # share of stalled or failed solutions at which the job is aborted, 0..1; 0: any
     max_iterations: list[int] = field(default_factory=list)  # of the steps that solve, in their order
 
     def read(self, line: str) -> str | None:
@@ -361,7 +361,7 @@ class Solutions:
         match = _ITERATIONS_TAKEN.match(line)
         if match is None or not self.max_iterations:
             return None
-        # DDECal takes one more than the largest number where it does not converge.
+        # DDECal counts one iteration more than the maximum without convergence.
         limit = self.max_iterations.pop(0)
         iterations = [int(number) for number in re.findall(COUNT, match[1])]
         return self._too_few(sum(number <= limit for number in iterations), len(iterations))
@@ -393,7 +393,7 @@ class Timing:
     largest_percent: float = 0.0
 
     def read(self, line: str, progress: Progress) -> Progress | None:
-        """Return the progress of DP3 after a line; None if the line has none."""
+        """Return the progress of DP3 after a line; None for other lines."""
         if line.startswith("Finishing processing"):
             return replace(progress, text="finishing", fraction=1.0, is_final=False)
         if match := _TIME.match(line):
@@ -410,7 +410,7 @@ class Timing:
 
 
 class DP3(Program):
-    """DP3: number of threads by job; keywords that it did not use are an error."""
+    """DP3: number of threads by job; unused keywords are an error."""
 
     name = "DP3"
     home = "https://dp3.readthedocs.io"
@@ -428,7 +428,7 @@ class DP3(Program):
     reads_parset = True
 
     def version(self, executable: Path) -> str:
-        """Return the version of the package that it belongs to, or "" for a DP3 that pip did not install.
+        """Return the version of DP3's package, or "" if not installed by pip.
 
         The program itself is not asked: that takes a second. Where it is no package its file changes with its version.
         """
@@ -471,12 +471,12 @@ class DP3(Program):
         return output_argument(argv, workdir)
 
     def products(self, argv: Sequence[str], workdir: Path) -> list[str]:
-        """Return the measurement set that is not an input."""
+        """Return the argument for the new measurement set."""
         output = named_output(argv, workdir)
         return [str(workdir / output.name)] if output else []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the input sets where there is no new one."""
+        """Return the input sets if no new one is written."""
         return changed_inputs(keywords, workdir)
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:

@@ -1,4 +1,4 @@
-"""Where programs are, and the environment in which they work."""
+"""Locations of programs, and the environment of their jobs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYTHON_PACKAGES = ("everybeam", "astropy")
 
 
 def program_version(path: str | Path) -> str:
-    """Return the first line that a program prints for --version, such as ``DP3 6.6.0``.
+    """Return the first line of ``--version``, such as ``DP3 6.6.0``.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def version_lines(programs: Mapping[str, str | Path | None]) -> list[str]:
 
 def _package_version(name: str) -> str:
     """Return the version of an installed Python package."""
-    import importlib.metadata  # only where it is asked: it brings email
+    import importlib.metadata  # imported on demand, as it imports email
 
     try:
         return importlib.metadata.version(name)
@@ -71,15 +71,15 @@ def _package_version(name: str) -> str:
 
 
 def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
-    """Return the commands that a run wrote down, one a line: ``<step>/<job>: <command>``.
+    """Return the recorded commands of a run, one a line: ``<step>/<job>: <command>``.
 
-    They are those up to ``last_step``, all if it is empty: the file also tells of later steps where an earlier run
+    Commands after ``last_step`` are left out, unless it is empty: the file has those of later steps if an earlier run
     came further.
 
     Raises
     ------
     PipelineError
-        If there is no such file.
+        If the file is missing.
     """
     try:
         text = Path(commands_file).read_text(encoding="utf-8", errors="surrogateescape")
@@ -94,14 +94,14 @@ def command_lines(commands_file: str | Path, last_step: str = "") -> list[str]:
 
 
 PYTHON_PLUGIN = "python_plugin"
-#: Variables of the user by which the loader, Python, OpenMP, HDF5, casacore and LOFAR's software decide how they work.
+#: Variables with an effect on the loader, Python, OpenMP, HDF5, casacore and LOFAR's software.
 CARRIED = lazy_pattern(
     r"LANG|TZ|PYTHONPATH|LC_(ALL|COLLATE|CTYPE|NUMERIC|MESSAGES|TIME)|(LD|OMP|HDF5|AIPS|CASA|CASACORE|EVERYBEAM|LOFAR(?!PIPE))_?[A-Z0-9_]*"
 )
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the variables without which programs do not even start: one OpenBLAS thread, and HOME."""
+    """Return the variables required to start programs: one OpenBLAS thread, and HOME."""
     return {"HOME": "/", **os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -111,7 +111,7 @@ def find(name: str) -> Path:
     Raises
     ------
     PipelineError
-        If there is no such program, or it may not be executed; with the package to install.
+        If the program is missing or not executable; with the package to install.
     """
     if "/" in name:
         return _as_given(Path(name))
@@ -135,7 +135,7 @@ def _as_given(path: Path) -> Path:
 
 
 def is_own_program(path: Path) -> bool:
-    """Return whether a program or script is a shipped one, or one of this interpreter's environment."""
+    """Return whether a program or script is shipped, or in this interpreter's environment."""
     return path.parent in (_own_programs(), share_directory() / "scripts") or PACKAGE in path.parents
 
 
@@ -166,7 +166,7 @@ OF_ONE_JOB = lazy_pattern(r"(OMP|OPENBLAS|MKL)_NUM_THREADS|PYTHONHASHSEED")
 
 
 def portable_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return those variables of a job that another host cannot have itself.
+    """Return the variables of a job to be passed to another host.
 
     They are not the places of this machine, nor the user's settings on it.
     """
@@ -190,7 +190,7 @@ def _appended(variable: str, directory: Path, default: str = "") -> str:
 
 
 def _own_programs() -> Path:
-    """Return the directory of this interpreter's programs; links are not followed, for a venv is one."""
+    """Return the directory of this interpreter's programs; without resolving links, as in a venv python is a link."""
     return Path(sys.executable).parent
 
 
@@ -200,7 +200,7 @@ def _prepended(variable: str, directory: Path, default: str = "") -> str:
 
 
 NODESCRIPTS = ("executable_args", PYTHON_PLUGIN)
-SCIENCE = "imaging/"  # a module of it that has a main can be called as a script is
+SCIENCE = "imaging/"  # its modules with a main can be called like scripts
 
 
 def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
@@ -212,7 +212,7 @@ def find_executable(typed: str, nodescript: str, settings: Settings) -> Path:
     Raises
     ------
     PipelineError
-        If it is not there, or is a program that may not be executed.
+        If it is missing, or is a program without execute permission.
     """
     if not typed:
         raise PipelineError("no executable; set it to the program that the step runs")

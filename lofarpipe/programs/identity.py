@@ -1,4 +1,4 @@
-"""Which program it is: by its name, its version and its content, wherever it is installed."""
+"""Identity of a program: name, version and content, independent of its location."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lofarpipe import __version__
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.find import is_own_program
 
-LARGEST_READ = 256 * 1024**2  # bytes of a program whose content is looked at; of a larger one size and time count
+LARGEST_READ = 256 * 1024**2  # bytes; programs up to this size are identified by content, larger ones by size and time
 _ENTRIES = "*.dist-info/entry_points.txt"
 
 
 def program_identity(executable: Path, program: str = "", is_script: bool = False) -> tuple[str, str, str]:
-    """Return name, version and content of a program, which are the same for one that is installed elsewhere.
+    """Return name, version and content of a program, independent of its location.
 
     Parameters
     ----------
-    program: the key of the known program that it is; "" for none. It may be asked for its version.
-    is_script: whether it is a script of Python that the runner loads; shipped ones have the version of the runner.
+    program: key of the known program, which may be run for its version; "" for others.
+    is_script: whether it is a Python script loaded by the runner; shipped ones have the runner's version.
     """
     if program:
         known_program = KNOWN_PROGRAMS[program]
@@ -32,14 +32,14 @@ def program_identity(executable: Path, program: str = "", is_script: bool = Fals
     try:
         status = os.stat(executable)  # noqa: PTH116 - one call for size and time
         package_version, content = _content(executable, status.st_size, status.st_mtime_ns)
-    except OSError:  # it is gone since it was found; the job will say so
+    except OSError:  # removed since it was found; the job reports it
         package_version, content = "", ""
     return name, version or package_version, content
 
 
 @cache
 def installed_package(command: Path) -> tuple[str, str] | None:
-    """Return version and content of the package whose command a file is, as pip installs them; None if it is none.
+    """Return version and content of the pip package that installed a command; None for other files.
 
     The file itself is the same for all versions but for its interpreter; the package's list of files has their digests.
     """
@@ -68,7 +68,7 @@ def _content(executable: Path, size: int, mtime_ns: int) -> tuple[str, str]:
     if not text.startswith(b"#!"):
         return "", _digest(text)
     first, _, rest = text.partition(b"\n")
-    if rest.startswith(b"'''exec'"):  # a long path of the interpreter stands there
+    if rest.startswith(b"'''exec'"):  # for a long path of the interpreter
         first, _, rest = rest.partition(b"\n")
     if b"python" in first and (package := installed_package(executable)):
         return package

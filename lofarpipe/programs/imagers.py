@@ -1,4 +1,4 @@
-"""The choice of the imager: WSClean, or the one of this package where WSClean is not installed."""
+"""The choice of the imager: WSClean, or lofar-clean if WSClean is not installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = {OWN: "lofar_clean", WSCLEAN: "wsclean"}
 
 @dataclass(frozen=True)
 class ChosenImager:
-    """An imager: its program, the file of that, and why it is that one."""
+    """An imager: the program, its file, and the reason for the choice."""
 
     program: str
     executable: str
@@ -46,7 +46,7 @@ def choose_imager(choice: str, executable: str = "") -> ChosenImager:
     Raises
     ------
     PipelineError
-        If ``wanted`` is none of the three.
+        If ``wanted`` is not one of the three.
     """
     if choice not in CHOICES:
         raise PipelineError(f"is '{choice}'; one of {', '.join(CHOICES)} is needed{nearest(choice, CHOICES)}")
@@ -56,7 +56,7 @@ def choose_imager(choice: str, executable: str = "") -> ChosenImager:
         return _own_imager("as asked for")
     if choice == WSCLEAN:
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "as asked for")
-    if wsclean != default:  # another one in its place would hide that it is misspelt
+    if wsclean != default:  # a substitute would hide the misspelling
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "the step names it")
     if _is_installed(wsclean):
         return ChosenImager(PROGRAMS[WSCLEAN], wsclean, "it is installed")
@@ -78,7 +78,7 @@ def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
     Raises
     ------
     PipelineError
-        If its value is none, or the step runs no imager.
+        If the value is invalid, or the step runs no imager.
     """
     choice, program = control[KEY], control.get("program", "")
     if program not in PROGRAMS.values():
@@ -91,7 +91,7 @@ def imager_keys(control: Mapping[str, str]) -> dict[str, str]:
 
 
 def imager_of(image: Path) -> str:
-    """Return the file name of the imager that made an image, by its header; WSClean without a name there."""
+    """Return the imager's file name from an image's header, by default WSClean."""
     try:
         with image.open("rb") as stream:
             origin = read_header(stream).text("ORIGIN") or ""
