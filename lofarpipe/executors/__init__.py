@@ -1,1 +1,1 @@
-"""Where jobs run: one contract (``jobs``), and the executors that keep it: ``local``, ``slurm``, ``dask_executor``."""
+"""Execution of jobs: one contract (``jobs``), implemented by the executors in the folders here."""

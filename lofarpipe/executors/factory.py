@@ -1,13 +1,13 @@
-"""The executor of the jobs, from [remote] of pipeline.cfg and the section of its method.
+"""Construction of the executor from [remote] of pipeline.cfg and the section of its method.
 
-Each folder here that has a function ``make`` is a method of that name; nothing lists them. So is each module that an
-installed package names as an entry point of the group ``genericpipeline.executors``. It imports nothing heavy, and
+Each folder here with a function ``make`` is a method of that name; there is no list. So is each module named by an
+entry point in the group ``genericpipeline.executors`` of an installed package. It imports nothing heavy, and
 defines:
 
-- ``make(settings) -> Executor``: the executor; it raises CheckFailed with the problems of its section;
-- ``SECTION``: that section of pipeline.cfg; "" if it has none;
-- ``section_type() -> type``: the dataclass whose fields are the keys of the section;
-- ``end_earlier(orders)``, where its jobs outlive the engine: ends those of earlier runs;
+- ``make(settings) -> Executor``: the executor; raises CheckFailed with the problems of its section;
+- ``SECTION``: its section of pipeline.cfg, or "";
+- ``section_type() -> type``: the dataclass with the keys of the section as fields;
+- ``end_earlier(orders)``, if its jobs can outlive the engine: ends jobs of earlier runs;
 - ``TAKES_OVER = True``: its ``run`` takes over, or ends, jobs of earlier runs.
 """
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
-GROUP = "genericpipeline.executors"  # of entry points
+GROUP = "genericpipeline.executors"  # group of entry points
 PACKAGE = "lofarpipe.executors"
-ORDERS = "jobs"  # directory, below that of the pipeline's job
-#: Sections beside those of the methods, and the keys of those that are read nowhere else as a whole.
+ORDERS = "jobs"  # directory below the job directory
+#: Other sections, and the keys of sections that are not read as a whole anywhere else.
 SECTIONS = ("layout", "logging", "feedback", "remote", "report", "notify")
 OWN_KEYS = {
     "layout": ("job_directory", "job_workdir", "other_runs"),
@@ -41,7 +41,7 @@ OWN_KEYS = {
     "feedback": ("method",),
     "report": ("html", "checksum_limit_gb"),
 }
-#: Of configurations of the original runner. Source: doc/migrating.md.
+#: Sections of the original runner's configuration. Source: doc/migrating.md.
 FORMER_SECTIONS = ("cluster", "deploy", "docker")
 REMOTE_KEYS = ("method", "max_per_node", "cores", "memory_gb", "lost_retries")
 #: Methods of the original runner. Source: spec of lofarpipe, remotecommand.py.
@@ -58,7 +58,7 @@ FORMER = {
 
 @functools.cache
 def methods() -> Mapping[str, Any]:
-    """Return the folders that can make an executor, by name; ``local`` is the first."""
+    """Return method name -> folder; ``local`` comes first."""
     folders = importlib.import_module(PACKAGE).__path__
     names = sorted(
         (info.name for info in pkgutil.iter_modules(folders) if info.ispkg), key=lambda name: name != "local"
@@ -69,9 +69,9 @@ def methods() -> Mapping[str, Any]:
 
 @functools.cache
 def all_methods() -> Mapping[str, Any]:
-    """Return our methods, and those that installed packages name as entry points; to look for these takes time.
+    """Return the built-in methods, then those of installed packages, whose entry points take time to find.
 
-    An unusable one is refused when it is asked for. Our own names come first.
+    An unusable method is refused when requested. Built-in names have priority.
     """
     from importlib.metadata import entry_points
 
@@ -80,7 +80,7 @@ def all_methods() -> Mapping[str, Any]:
 
 
 def _loaded(point: EntryPoint) -> Any:
-    """Return the module that an entry point names."""
+    """Return the module of an entry point."""
     try:
         folder = point.load()
     except Exception as err:
@@ -97,30 +97,30 @@ def _origin(point: EntryPoint) -> str:
 
 @dataclass(frozen=True)
 class Unusable:
-    """A method of an installed package that cannot be used."""
+    """An unusable method of an installed package."""
 
     problem: str
     SECTION: ClassVar[str] = ""
 
     def make(self, settings: Settings) -> Executor:
-        """Raise PipelineError: there is no executor."""
+        """Raise PipelineError with the reason."""
         raise PipelineError(f"{settings.where('remote', 'method')}: {self.problem}")
 
 
 def _folder(method: str) -> Any:
-    """Return the folder that makes the executor of a method; None if there is no such method."""
+    """Return the folder of a method; None if unknown."""
     return methods().get(method) or all_methods().get(method)
 
 
 def make_executor(settings: Settings) -> Executor:
-    """Return the executor that the site's configuration asks for.
+    """Return the executor chosen in the site's configuration.
 
     Raises
     ------
     CheckFailed
-        If a section has an unknown key or an impossible value; all of them are named.
+        If a section has unknown keys or invalid values; all are named.
     PipelineError
-        If a package that it needs is not installed.
+        If a required package is not installed.
     """
     method = method_of(settings)
     findings = [] if settings.lenient else [*_unknown_keys(settings), *_misspelt_sections(settings)]
@@ -143,7 +143,7 @@ def section_options(kind: type[T], settings: Settings, name: str) -> T:
     Raises
     ------
     CheckFailed
-        If something is wrong with them.
+        If an option is invalid.
     """
     values = own_keys(settings, name)
     options, findings = read_section(kind, settings.config_file, name, values, settings.laid_over)
@@ -158,7 +158,7 @@ def _unknown_keys(settings: Settings) -> list[Finding]:
 
 
 def _misspelt_sections(settings: Settings) -> list[Finding]:
-    """Return a finding for each section whose name is misspelt; others may be for other programs."""
+    """Return a finding for each misspelt section; unknown ones may belong to other programs."""
     valid_names = [*SECTIONS, *_folders(settings)]
     suggestions = misspelt([name for name in settings.sections if name not in valid_names], valid_names)
     return [
@@ -168,9 +168,9 @@ def _misspelt_sections(settings: Settings) -> list[Finding]:
 
 
 def unread_parts(settings: Settings) -> list[tuple[str, str, Finding]]:
-    """Return section, key and a finding for each section, and each key of our own ones, that the runner does not read.
+    """Return (section, key, finding) for each unused section, and each unused key of the runner's sections.
 
-    A parset may refer to any of them all the same. The key is "" for a whole section.
+    A parset may still refer to them. The key is "" for a whole section.
     """
     known_sections = [*SECTIONS, *filter(None, (folder.SECTION for folder in methods().values()))]
     unknown_sections = [name for name in settings.sections if name not in (*known_sections, *FORMER_SECTIONS)]
@@ -191,10 +191,10 @@ def unread_parts(settings: Settings) -> list[tuple[str, str, Finding]]:
 
 
 def unused_sections(settings: Settings) -> list[Finding]:
-    """Return the problems of single keys in sections of methods that are not in use.
+    """Return the problems of keys in sections of unused methods.
 
-    These are warnings: the run that does not read them is not worse for them, and they may be unfinished. Whoever
-    changes the method later has read of them. The file that is shipped is right: its sections are not read.
+    These are only warnings for a later change of the method: this run does not read them, and they may be
+    unfinished. The sections of the shipped file are valid, and are not checked.
     """
     method = method_of(settings)
     section_in_use = getattr(_folder(method), "SECTION", "")
@@ -208,7 +208,7 @@ def unused_sections(settings: Settings) -> list[Finding]:
 
 
 def _folders(settings: Settings) -> dict[str, Any]:
-    """Return the methods by their sections; those of installed packages where one of ours has not the section."""
+    """Return section -> method; methods of installed packages only for sections without a built-in one."""
     ours = {folder.SECTION: folder for folder in methods().values() if folder.SECTION}
     if settings.sections.keys() <= {*ours, *SECTIONS}:
         return ours
@@ -221,12 +221,12 @@ def method_of(settings: Settings) -> str:
 
 
 def end_earlier(settings: Settings) -> None:
-    """End jobs of an earlier run that this one's method knows nothing of; to be called by who owns the job directory.
+    """End jobs of an earlier run with another method; the caller must hold the job directory.
 
     Raises
     ------
     PipelineError
-        If that is not possible.
+        If the jobs cannot be ended.
     """
     orders = orders_directory(settings)
     if not orders.is_dir() or getattr(_folder(method_of(settings)), "TAKES_OVER", False):
@@ -240,12 +240,12 @@ def end_earlier(settings: Settings) -> None:
 
 
 def orders_directory(settings: Settings) -> Path:
-    """Return where orders and records go."""
+    """Return the directory for orders and records."""
     return settings.job_directory / ORDERS
 
 
 def own_keys(settings: Settings, section: str) -> dict[str, str]:
-    """Return the keys of a section itself, without those that [DEFAULT] gives to all sections."""
+    """Return the keys of a section, without those inherited from [DEFAULT]."""
     section_values: Mapping[str, str] = settings.sections.get(section, {})
     return {key: value for key, value in section_values.items() if settings.defaults.get(key) != value}
 

@@ -1,4 +1,4 @@
-"""Jobs on the workers of Dask, which a queue, ssh or the site starts on the nodes."""
+"""Jobs on Dask workers, started on the nodes by a queue, by ssh or by the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers of Dask: one for each node, started through a queue or ssh, or a cluster that is there already.
+"""Dask workers: one for each node, started through a queue or ssh, or those of an existing cluster.
 
 The scheduler lives in this process, unless the site runs one. A worker that loses its scheduler ends after a while, and
 its jobs with it. Source of the settings: measured; Dask by itself repeats the tasks of a killed worker, which here is
@@ -28,15 +28,15 @@ from lofarpipe.executors.remote.queue import walltime_problem
 from lofarpipe.jobs import Resources
 from lofarpipe.support.dataclass import dataclass
 
-# Parts of a node that jobs with max_per_node share; whole numbers lose nothing when they are added up.
+# Shares of a node for jobs with max_per_node; integers, which add up without rounding.
 NODE = 1_000_000
 PRELOAD = "lofarpipe.executors.dask.worker"
 ENDING_S = 10.0
 UNQUEUED_S = 120.0
 DASHBOARD_PORT = 8787
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
-ACCOUNTS = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # what they call it
-CLASS = "class"  # of any package, by its name
+ACCOUNTS = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}  # keyword by launcher
+CLASS = "class"  # any cluster class, by its import path
 LAUNCHERS = (*QUEUES, "ssh", "address", "local", CLASS)
 MISSING = "Dask is not installed; run: pip install 'genericpipeline[dask]'"
 
@@ -47,18 +47,18 @@ class DaskOptions:
 
     Attributes
     ----------
-    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, address for a scheduler that the site runs, or
+    launcher: how workers are started: slurm, pbs, lsf, sge, ssh, local, address for a scheduler of the site, or
         class for any class of Dask clusters.
     nodes: number of workers, one for each node.
     cores, memory_gb, gpus: of one node; memory in 10^9 bytes.
-    walltime, queue, account, extra: for the queue; ``extra`` are further options, passed on as they are.
+    walltime, queue, account, extra: for the queue; ``extra``: further options, passed unchanged.
     hosts: for ssh.
     cluster_class, cluster_kwargs: for class: module.Class, and a JSON object of its arguments.
     address: of the scheduler, tcp://host:port.
-    interface: network interface that the workers reach this machine by, such as ib0.
-    start_timeout_s: how long the first worker may take; queues can be long. Without a queue: two minutes at most.
-    death_timeout_s: a worker without its scheduler ends after this.
-    dashboard: whether Dask's web page is served, on this machine only.
+    interface: network interface of this machine for the workers' connections, such as ib0.
+    start_timeout_s: longest wait for the first worker, s; without a queue two minutes at most.
+    death_timeout_s: a worker ends this long after losing its scheduler, s.
+    dashboard: whether to serve Dask's web page, on this machine only.
     """
 
     launcher: str
@@ -104,12 +104,12 @@ class DaskOptions:
 
     @property
     def is_queued(self) -> bool:
-        """Whether workers may come later than they are asked for."""
+        """Whether workers may start later than requested."""
         return self.launcher in (*QUEUES, CLASS)
 
     @property
     def patience_s(self) -> float:
-        """How long the first worker may take."""
+        """Longest wait for the first worker, s."""
         return self.start_timeout_s if self.is_queued else min(self.start_timeout_s, UNQUEUED_S)
 
     @property
@@ -119,13 +119,13 @@ class DaskOptions:
 
 
 def tokens(size: Resources, parts: int = NODE) -> dict[str, int]:
-    """Return resources as Dask counts them: whole numbers, so that nothing is lost when they are added up."""
+    """Return resources as Dask counts them: integers, which add up without rounding."""
     return {"cores": size.cores, "memory_mb": int(size.memory_gb * 1000), "gpus": size.gpus, "node": parts}
 
 
 def worker_options(options: DaskOptions) -> list[str]:
     """Return the options of a worker: its resources, without memory limit, spilling and restarts by Dask."""
-    # Commas: scripts of queues do not quote what stands between blanks.
+    # Commas, because queue scripts do not quote spaces.
     resources = ",".join(f"{name}={number}" for name, number in tokens(options.node).items())
     return ["--resources", resources, "--memory-limit", "0", "--no-dashboard", "--preload", PRELOAD]
 
@@ -151,7 +151,7 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
     except (OSError, RuntimeError, TimeoutError, ValueError) as err:
         raise PipelineError(f"[dask] launcher = {options.launcher}: no cluster: {err}; check the section") from err
-    if options.launcher == "ssh":  # those of a scheduler of the site stay
+    if options.launcher == "ssh":  # workers of a site's scheduler stay
         stack.callback(client.retire_workers, close_workers=True)
     if options.launcher == CLASS:
         client.register_plugin(worker_plugin(tokens(options.node)))
@@ -159,16 +159,16 @@ def connect(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
 
 
 _SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,  # what a dead worker had begun is not begun again
+    "distributed.scheduler.allowed-failures": 0,  # tasks of a dead worker are not repeated
     "distributed.worker.daemon": False,
     "distributed.worker.preload": [PRELOAD],
     "distributed.worker.profile.enabled": False,
-    "distributed.nanny.pre-spawn-environ": {},  # jobs inherit it: numbers of threads, and settings of malloc
+    "distributed.nanny.pre-spawn-environ": {},  # inherited by jobs: thread counts and malloc settings
     "distributed.admin.tick.limit": "1h",
-    "distributed.deploy.lost-worker-timeout": "5s",  # then another one can be asked for
+    "distributed.deploy.lost-worker-timeout": "5s",  # after it a replacement is requested
     "distributed.logging": {"distributed": "error", "distributed.worker": "error", "distributed.scheduler": "error"},
 }
-# What they say of lost workers and schedulers, we say in our words; settings come too late for those of this process.
+# The runner reports lost workers and schedulers itself; in this process Dask's configuration would come too late.
 LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.nanny", "distributed.scheduler")
 
 
@@ -183,11 +183,11 @@ def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
 
 
 def _dashboard(options: DaskOptions) -> str:
-    return f"127.0.0.1:{DASHBOARD_PORT if options.dashboard else 0}"  # it has no password: for this machine only
+    return f"127.0.0.1:{DASHBOARD_PORT if options.dashboard else 0}"  # no password, so for this machine only
 
 
 def _local(options: DaskOptions, stack: ExitStack) -> Any:
-    """Start processes on this machine, each as if it were a node."""
+    """Start local processes, each in the role of a node."""
     import distributed
 
     return stack.enter_context(
@@ -205,7 +205,7 @@ def _local(options: DaskOptions, stack: ExitStack) -> Any:
 
 
 def _nanny() -> Any:
-    """Return Dask's nanny without its PYTHONHASHSEED, which it would put into the environment of this process."""
+    """Return Dask's nanny without the PYTHONHASHSEED that it would set in the environment of this process."""
     from distributed import Nanny
 
     def begin(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -217,7 +217,7 @@ def _nanny() -> Any:
 
 
 def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
-    """Ask a queue for one job for each node."""
+    """Request one queue job for each node."""
     kind = getattr(_jobqueue(), QUEUES[options.launcher])
     refused: dict[object, str] = {}
     cluster = kind(
@@ -226,7 +226,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
         memory=f"{options.memory_gb:g} GB",
         processes=1,
         nanny=False,
-        python=f"exec {sys.executable}",  # the worker itself is what the queue ends, not a shell around it
+        python=f"exec {sys.executable}",  # exec: the queue signals the worker, not a shell around it
         queue=options.queue or None,
         **{ACCOUNTS[options.launcher]: options.account or None},
         walltime=options.walltime or None,
@@ -243,7 +243,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
 
 
 def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
-    """Make a cluster of a class imported by name; a plugin gives its workers their resources."""
+    """Create a cluster of a class imported by name; a plugin sets the resources of its workers."""
     try:
         kind = _imported(options.cluster_class)
         arguments = json.loads(options.cluster_kwargs or "{}")
@@ -253,9 +253,9 @@ def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
 
 
 def _telling(kind: Any, refused: dict[object, str]) -> Any:
-    """Return a job class of dask-jobqueue that reports the queue's message when a job is refused.
+    """Return a job class of dask-jobqueue that reports the queue's message for a refused job.
 
-    As they are, they raise an exception that ends in a thread of Dask; it is shown, and nobody hears of it.
+    The original class raises an exception in a thread of Dask, where it is printed and lost.
     """
     from distributed.core import Status
 
@@ -264,7 +264,7 @@ def _telling(kind: Any, refused: dict[object, str]) -> Any:
             await kind.start(self)
         except (OSError, RuntimeError, ValueError) as err:
             refused[self.name] = " ".join(str(err).rpartition("stderr:")[2].split())
-            self.status = Status.running  # for Dask, which asserts it
+            self.status = Status.running  # asserted by Dask
 
     return type(kind.__name__, (kind,), {"start": start})
 
@@ -282,7 +282,7 @@ def _imported(name: str) -> Any:
 
 
 def _module(name: str) -> Any:
-    """Import a module without the signal handlers of dask-jobqueue: Ctrl-C would end this process with success."""
+    """Import a module without the signal handlers of dask-jobqueue, which make Ctrl-C exit with success."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return importlib.import_module(name)
@@ -293,7 +293,7 @@ def _module(name: str) -> Any:
 
 
 def ask_for_workers(options: DaskOptions, client: Any) -> str:
-    """Have as many jobs in the queue as workers are wanted; those that were lost or refused are asked for again.
+    """Request missing workers from the queue: lost and refused ones again.
 
     Return the queue's message for the last refused job, "" if all were accepted.
     """
@@ -302,7 +302,7 @@ def ask_for_workers(options: DaskOptions, client: Any) -> str:
     if options.launcher not in QUEUES:
         return ""
     cluster, refusal = client.cluster, ""
-    for name in [name for name in cluster.refused if name in cluster.workers]:  # Dask has done with it
+    for name in [name for name in cluster.refused if name in cluster.workers]:  # Dask has finished with this worker
         refusal = cluster.refused.pop(name)
         del cluster.workers[name]
         cluster.worker_spec.pop(name, None)
@@ -311,7 +311,7 @@ def ask_for_workers(options: DaskOptions, client: Any) -> str:
 
 
 def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
-    """Start a scheduler here and a worker on each host, which ends when its connection does."""
+    """Start a scheduler here and a worker on each host; a worker ends with its connection."""
     import distributed
     from distributed.utils import get_ip, get_ip_interface
 
@@ -329,7 +329,7 @@ def _over_ssh(options: DaskOptions, stack: ExitStack) -> Any:
 
 
 def ssh_command(options: DaskOptions, host: str, scheduler: str) -> list[str]:
-    """Return the command that starts a worker on a host; with -tt it gets SIGHUP when ssh ends."""
+    """Return the command to start a worker on a host; -tt sends it SIGHUP when ssh ends."""
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--no-nanny", "--name", host]
     worker += ["--nthreads", str(options.cores), "--death-timeout", f"{options.death_timeout_s:g}"]
     ours = {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
@@ -346,7 +346,7 @@ def _ssh(command: Sequence[str]) -> subprocess.Popen[bytes]:
         [program, *command[1:]],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us: the workers end when we say so
+        start_new_session=True,  # Ctrl-C goes to the runner, which then ends the workers
     )
 
 

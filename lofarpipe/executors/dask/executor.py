@@ -1,4 +1,4 @@
-"""Runs jobs on the workers of Dask, each below a guard; results come from records, never from Dask."""
+"""Jobs on Dask workers, each under a guard; results come from records, never from Dask."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ from lofarpipe.jobs import (
 )
 from lofarpipe.support.dataclass import dataclass
 
-LOGS = "dask"  # directory, below that of the orders, of what workers write
+LOGS = "dask"  # directory of worker output, below that of the orders
 LOOKED_AT = 64
-WITHOUT_WORKERS_S = 60.0  # a cluster that has had no worker for so long, and no queue to give one, is gone
-ASK_S = 10.0  # between two questions for workers
-LOOK_S = 0.5  # between two looks for the first worker, and at claims and jobs without a worker
+WITHOUT_WORKERS_S = 60.0  # a cluster without workers and queue for this long is gone
+ASK_S = 10.0  # interval of requests for workers
+LOOK_S = 0.5  # polling interval for the first worker, claims, and jobs without a worker
 GRACE_S = 5.0
 
 
 class DaskExecutor(Cancellable):
-    """Runs jobs on a cluster of Dask, which is started with the first of them and ended by ``close``.
+    """Runs jobs on a Dask cluster, started with the first job and ended by ``close``.
 
-    Dask repeats nothing: a job that was lost with its worker is reported as lost once its guard is known to be dead,
-    and a job whose guard wrote a record is done, whatever Dask reports.
+    Dask repeats nothing: a job lost with its worker is reported as lost once its guard is known to be dead,
+    and a job with a record is done, whatever Dask reports.
 
     Parameters
     ----------
     options: section [dask] of the site's configuration.
-    orders: directory for orders and records, which all nodes see.
+    orders: directory for orders and records, shared by all nodes.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
 
     Raises
     ------
     PipelineError
-        If the options make no sense.
+        If the options are invalid.
     """
 
     def __init__(self, options: DaskOptions, orders: Path, grace_s: float = GRACE_S) -> None:
@@ -72,8 +72,8 @@ class DaskExecutor(Cancellable):
         self.client: Any = None
         super().__init__()
 
-    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - workers are where they are
-        """Return the resources of one node; of a site's scheduler, those of its largest worker."""
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - Dask has no partitions
+        """Return the resources of one node, or of the largest worker of a site's scheduler."""
         return self._options.node if self._options.cores else _largest(self.workers())
 
     def close(self) -> None:
@@ -87,21 +87,21 @@ class DaskExecutor(Cancellable):
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         if not jobs:
             return []
-        with self._watched() as watch:  # before the workers are there, so that an end can be asked for
+        with self._watched() as watch:  # before workers start, so that the start can be interrupted
             node = self.capacity()
-            for job in jobs:  # Dask would wait for a worker for ever
+            for job in jobs:  # otherwise Dask would wait forever for a suitable worker
                 refuse_impossible(job, node, "a worker has", "change [dask] in pipeline.cfg")
             batch = DaskBatch(self, node, jobs, on_done, on_start, watch)
             batch.work()
         return [batch.results.get(index) or ended_result(job) for index, job in enumerate(jobs)]
 
     def ask_for_workers(self) -> None:
-        """Ask the queue again for workers that were lost.
+        """Request lost workers from the queue again.
 
         Raises
         ------
         PipelineError
-            If the queue takes none, there is none, and the queue is not just busy.
+            If no worker is left, and the queue refuses new ones for a permanent reason.
         """
         refusal = ask_for_workers(self._options, self.client)
         if refusal and not self.workers_now() and not PASSING.search(refusal):
@@ -113,16 +113,16 @@ class DaskExecutor(Cancellable):
             self.note(f"the queue took no worker, and is asked again: {refusal}")
 
     def has_queue(self) -> bool:
-        """Whether a queue is going to give workers, if there are none now."""
+        """Whether a queue may still start workers."""
         return self._options.is_queued
 
     def workers_now(self) -> Mapping[str, Any]:
-        """Return the facts of the workers that are there, by address.
+        """Return address -> facts of the connected workers.
 
         Raises
         ------
         PipelineError
-            If the scheduler has been away for so long that Dask has given it up.
+            If Dask has given up the connection to the scheduler.
         """
         if not self.has_scheduler():
             which = f"the scheduler at {self._options.address}" if self._options.address else "the scheduler"
@@ -131,18 +131,18 @@ class DaskExecutor(Cancellable):
         return workers
 
     def has_scheduler(self) -> bool:
-        """Whether there is a scheduler, or it may come back."""
+        """Whether the scheduler is connected, or may reconnect."""
         return self.client.status not in ("closing", "closed")
 
     def workers(
         self, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
     ) -> Mapping[str, Any]:
-        """Return the facts of the workers, once one is there; the cluster is started if it is not.
+        """Start the cluster if needed, wait for the first worker, and return the facts of the workers.
 
         Parameters
         ----------
-        wait: lets some seconds pass.
-        must_end: whether there is a reason not to wait any longer; then there may be no workers.
+        wait: pauses for some seconds.
+        must_end: whether to stop waiting; the result may then be empty.
         """
         if self.client is None:
             self.client = connect(self._options, self._cluster, self.orders / LOGS)
@@ -187,7 +187,7 @@ class DaskBatch:
         self._next_question = self._last_worker + ASK_S
 
     def work(self) -> None:
-        """Submit all, and collect until every job has a result, or an end was asked for."""
+        """Submit the jobs, and collect results until all are done or the run is to end."""
         try:
             self._submit_all()
             while (self._waiting or self._unsubmitted) and not self.owner.must_end():
@@ -207,7 +207,7 @@ class DaskBatch:
         self._submit_some(workers)
 
     def _submit_some(self, workers: Mapping[str, Any]) -> None:
-        """Submit no more jobs than can run now: a job that waits at one worker does not move to a later one."""
+        """Submit only as many jobs as can run now: a job queued at one worker does not move to a later one."""
         hosts = _hosts(workers)
         while self._unsubmitted and not self.owner.must_end():
             job = self.jobs[self._unsubmitted[0]]
@@ -232,7 +232,7 @@ class DaskBatch:
         self._futures[index] = future
 
     def _place(self, job: Job, hosts: Mapping[str, str]) -> list[str] | None:
-        """Return the worker where the data of a job is, if it asks for that and there is one."""
+        """Return the worker at the data of a job, if requested and present."""
         if not job.at_host or job.host in ("localhost", ""):
             return None
         if job.host in hosts:
@@ -242,7 +242,7 @@ class DaskBatch:
         return None
 
     def _look(self) -> None:
-        # Only the first that have not begun are looked at: Dask takes them in their order.
+        # Only the first waiting jobs are checked: Dask starts them in order.
         for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
             self._announce_one(index, self._waiting[index])
         for index, order in list(self._waiting.items()):
@@ -259,7 +259,7 @@ class DaskBatch:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Report all that wait as lost if no worker has been there for a while: Dask would wait for ever."""
+        """Report waiting jobs as lost after a while without workers: Dask would wait forever."""
         if time.monotonic() - self._last_worker < WITHOUT_WORKERS_S:
             return
         for index, order in list(self._waiting.items()):
@@ -278,7 +278,7 @@ class DaskBatch:
 
     def _collect(self, index: int, order: Order) -> None:
         self._announce_one(index, order)
-        withdraw(order)  # a guard that comes too late finds nothing to do
+        withdraw(order)  # a late guard then finds no order
         result = read_record(order)
         if result is not None and result.is_lost and self._error(index):
             result = replace(result, problem=f"lost with its worker: {result.problem}")
@@ -286,14 +286,14 @@ class DaskBatch:
         if result is None and not never_began:
             result = self._lost(index, order)
         discard(order)
-        if result is None:  # Dask gives up all that a dead worker was going to do
+        if result is None:  # Dask cancels all tasks of a dead worker
             del self._waiting[index]
             self._unsubmitted.appendleft(index)
         else:
             self._finish(index, result)
 
     def _lost(self, index: int, order: Order) -> JobResult:
-        """Return the result of a job of which there is no record."""
+        """Return the result of a job without a record."""
         result, is_over = ended_order(order), self._futures[index].done()
         cause = self._error(index) or (
             f"its guard gave no record{_output_text(order)}" if is_over else "no worker is left"
@@ -325,7 +325,7 @@ class DaskBatch:
             client = self.owner.client
             client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
             client.run(end_worker_guards)
-        else:  # guards see that, and end their jobs
+        else:  # guards notice it, and end their jobs
             for order in begun.values():
                 withdraw(order)
         for index, order in begun.items():
@@ -339,7 +339,7 @@ class DaskBatch:
 
 
 def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
-    """Return host, or name of the worker -> address of a worker."""
+    """Return host or worker name -> address of the worker."""
     addresses: dict[str, str] = {}
     for address, facts in workers.items():
         addresses |= {str(facts.get("name")): address, str(facts.get("host")): address}
@@ -347,7 +347,7 @@ def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def slots(needs: Mapping[str, int], workers: Mapping[str, Any]) -> int:
-    """Return how many jobs of this kind all workers together run at the same time."""
+    """Return the number of such jobs that all workers can run at the same time."""
     capacities = [facts.get("resources") or {} for facts in workers.values()]
     return sum(
         min(int(one.get(resource, 0)) // number for resource, number in needs.items() if number) for one in capacities

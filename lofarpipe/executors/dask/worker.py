@@ -13,19 +13,19 @@ from typing import Any
 
 from lofarpipe.executors.remote.order import guard_command, read_order
 
-CLOSING_S = 20.0  # then a worker that hangs while it closes is ended; seen with distributed 2026.8
+CLOSING_S = 20.0  # a worker still closing after this is killed; seen with distributed 2026.8
 
 
 def dask_teardown(worker: object) -> None:
-    """Be called by Dask when a worker closes: its scheduler is gone, its time is over, or it was closed."""
+    """Dask's hook at the close of a worker: after the loss of its scheduler, at its time limit, or on request."""
     del worker
     end_worker_guards()
-    if threading.current_thread() is threading.main_thread():  # else it is a guest in the process of another program
+    if threading.current_thread() is threading.main_thread():  # else the worker runs inside another program
         threading.Thread(target=_end_process, daemon=True).start()
 
 
 def worker_plugin(size: Mapping[str, int]) -> Any:
-    """Return a Dask plugin for workers that others start: their resources, and the end of their jobs."""
+    """Return a plugin for workers started by others: sets their resources, and ends their jobs."""
     from distributed import WorkerPlugin
 
     class GivenResources(WorkerPlugin):  # type: ignore[misc]
@@ -34,7 +34,7 @@ def worker_plugin(size: Mapping[str, int]) -> Any:
         async def setup(self, worker: Any) -> None:
             await worker.set_resources(**size)
 
-        def teardown(self, worker: Any) -> None:  # noqa: ARG002 - its signature is Dask's
+        def teardown(self, worker: Any) -> None:  # noqa: ARG002 - Dask's signature
             end_worker_guards()
 
     return GivenResources()
@@ -50,16 +50,16 @@ _lock = threading.Lock()
 
 
 def run_order(path: str, environment: Mapping[str, str]) -> int:
-    """Run an order to its end; return the exit status of its guard. The job's result is in the record.
+    """Run an order, and return the exit status of its guard; the job's result is in the record.
 
     Parameters
     ----------
-    environment: variables of the engine, which a worker that somebody else started does not have.
+    environment: variables of the engine, missing in workers started by others.
 
     Raises
     ------
     PipelineError
-        If there is no such order: it was withdrawn.
+        If the order was withdrawn.
     OSError
         If the guard cannot be started.
     """
@@ -72,7 +72,7 @@ def run_order(path: str, environment: Mapping[str, str]) -> int:
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **environment},
-                start_new_session=True,  # Ctrl-C in the terminal of the engine is the engine's
+                start_new_session=True,  # Ctrl-C goes to the engine only
             )
             _guards.add(guard)
         try:

@@ -34,11 +34,11 @@ from lofarpipe.jobs import (
 )
 from lofarpipe.support.dataclass import dataclass
 
-LOOK_S = 3.0  # between two looks at the logs
+LOOK_S = 3.0  # interval of log checks
 
 
 class GivingUp:
-    """Looks into the logs of running jobs now and then; a hopeless job gets SIGTERM, and later SIGKILL.
+    """Watches the logs of running jobs; a diverging job gets SIGTERM, later SIGKILL.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class GivingUp:
         self._kill_at: dict[int, float] = {}  # session -> monotonic clock, s
 
     def check(self, running: Sequence[RunningJob]) -> None:
-        """Check the logs if it is time to, and end diverging jobs; it returns at once."""
+        """Check the logs if due, and end diverging jobs, without waiting."""
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_S
@@ -78,14 +78,14 @@ POLL_ENDING_S = 0.05
 class LocalExecutor(Cancellable):
     """Runs jobs as children of this process, each in a session of its own.
 
-    Whatever ends the run (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
+    However the run ends (a signal, an exception, ``cancel``), no process of any job is alive afterwards: SIGTERM to
     its process group, ``grace_s`` seconds later SIGKILL; a second signal from the user shortens the grace. If this
     process itself is killed, the guardian does the same. A program that ends by SIGSEGV is run a second time,
     unless its job has one try.
 
     Parameters
     ----------
-    capacity: resources for all jobs together; by default all that this process may use.
+    capacity: resources for all jobs together; default: all available to this process.
     grace_s: seconds between SIGTERM and SIGKILL.
     """
 
@@ -134,7 +134,7 @@ class _Batch:
         self._giving_up = GivingUp(self.grace_s)
 
     def work(self) -> None:
-        """Start, wait and collect until every job has a result, or an end was asked for."""
+        """Start jobs and collect results until all are done or the run is to end."""
         self._environment = {**os.environ, **self.guardian.environment}
         try:
             while not self.must_end() and (self._start_admitted() or self._running):
@@ -148,7 +148,7 @@ class _Batch:
     def _start_admitted(self) -> bool:
         started = False
         while not self.must_end() and (admitted := self.admission.admit()) is not None:
-            # Before they are made: however this process ends, they do not stay.
+            # Registered before they exist, so that they are removed however this process ends.
             self.guardian.add_directories(admitted.index, directories_of(admitted.job))
             try:
                 self._start(admitted)
@@ -196,13 +196,13 @@ class _Batch:
             self.on_done(result)
 
     def _end_all(self) -> None:
-        """End running jobs: a request, some time to follow it, force."""
+        """End running jobs: SIGTERM, a grace period, SIGKILL."""
         sessions = [job.group for job in self._running]
         if sessions:
             send_signal(session_members(sessions), signal.SIGTERM)
             signals_so_far = len(self.watch.received)
             self._wait_for_end(sessions, self.grace_s, lambda: len(self.watch.received) > signals_so_far)
-            # More than once: a process that was just made may have been missed.
+            # Repeated, as a newly forked process may have been missed.
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
             self._end_strays()
         for job in list(self._running):
@@ -210,7 +210,7 @@ class _Batch:
             self._tidy(job.admitted)
 
     def _end_strays(self) -> None:
-        """End processes that left the sessions of their jobs, as daemons do."""
+        """End processes that left the sessions of their jobs, such as daemons."""
         start_s = time.monotonic()
         while (strays := self.guardian.strays()) and (passed := time.monotonic() - start_s) < 2 * KILL_WAIT_S:
             send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
@@ -223,7 +223,7 @@ class _Batch:
 
 
 def _elsewhere(jobs: Sequence[Job]) -> list[str]:
-    """Return a notice about jobs that ask to run on another machine, where their data is."""
+    """Return a notice about jobs bound to other machines by their data."""
     local_names = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
     hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in local_names})
     if not hosts:

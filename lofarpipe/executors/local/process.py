@@ -1,6 +1,6 @@
-"""One program from its start to its result: log, directories of its own, usage.
+"""One program from start to result: log, own directories, resource usage.
 
-A job has directories for its temporary files, and for outputs until they are complete.
+A job has directories for temporary files and for incomplete outputs.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 from lofarpipe.support.patterns import lazy_pattern
 
 MARKER = ".temporary-directory-of-a-job"
-VARIABLE = lazy_pattern(r"\$\((\w+)\)")  # as it stands in a definition, where $NAME is replaced at once
-REPLACED = ".replaced"  # where outputs of an earlier run go before they are removed
-# The disk is waited for where that costs no more than this: it takes no signals, and other jobs wait as well.
+VARIABLE = lazy_pattern(r"\$\((\w+)\)")  # form in a definition, where $NAME is replaced at once
+REPLACED = ".replaced"  # former outputs before their removal
+# Limit for syncing to disk, which blocks signals and other jobs.
 SYNC_FILES = 20
 SYNC_BYTES = 20e6
 
 
 def directories_of(job: Job) -> list[Path]:
-    """Return the directories that are made before the job, and removed after it."""
+    """Return the directories created before the job and removed after it."""
     staged = (job.staged.directory, job.staged.landing) if job.staged else ()
     return [directory for directory in (job.tempdir, *staged) if directory is not None]
 
 
 def expanded_directory(name: str) -> str:
-    """Return the name of a directory with its variables replaced, as they are on this machine."""
+    """Expand the variables in a directory name with this machine's values."""
     return os.path.expandvars(VARIABLE.sub(r"${\1}", name))
 
 
 def on_this_machine(job: Job) -> Job:
-    """Return a job with the variables in the names of its directories replaced, as they are on this machine.
+    """Expand the variables in the directory names of a job with this machine's values.
 
     Raises
     ------
     PipelineError
-        If there is no such variable here.
+        If a variable is not set here.
     """
     directories = [str(directory) for directory in directories_of(job) if "$" in str(directory)]
     if not directories:
@@ -76,18 +76,18 @@ def on_this_machine(job: Job) -> Job:
 
 
 def make_directories(job: Job) -> None:
-    """Make the directories of a job; one that an earlier try left is emptied.
+    """Create the directories of a job; remains of an earlier try are removed.
 
     Raises
     ------
     PipelineError
-        If one exists and was not made for a job, so that nobody's files are removed; or if it cannot be made.
+        If a directory exists and is not marked as a job's, to protect its files; or if it cannot be created.
     """
     for directory in directories_of(job):
         if (directory / MARKER).exists():
             remove_directory(directory)
         try:
-            # One without a file may be left of a try that was killed just here.
+            # An empty one may be left by a try killed at this point.
             with contextlib.suppress(OSError):
                 directory.rmdir()
             directory.mkdir(parents=True)
@@ -108,12 +108,12 @@ def remove_directories(job: Job) -> None:
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a directory, the marker last, so that remains of it can be attributed."""
+    """Remove a directory, its marker last, so that remains can be attributed."""
     with contextlib.suppress(OSError):
         for path in directory.iterdir():
             if path.name != MARKER:
                 _remove(path)
-    # Anything but the marker that is left keeps it, so that a later try can go on.
+    # The marker stays while other files remain, so that a later try can continue.
     with contextlib.suppress(OSError):
         if [path.name for path in directory.iterdir()] == [MARKER]:
             (directory / MARKER).unlink()
@@ -129,7 +129,7 @@ def _remove(path: Path) -> None:
 
 
 def unwritten(staged: Staged) -> str:
-    """Return the expected output that a program which ended with 0 did not write; "" if it did."""
+    """Return the expected output missing after exit code 0, or ""."""
     return staged.expected if staged.expected and not _outputs(staged) else ""
 
 
@@ -138,15 +138,15 @@ def _outputs(staged: Staged) -> list[str]:
 
 
 def commit(staged: Staged) -> list[str]:
-    """Give complete outputs their names, and return these: everything in the stage is moved to where it belongs.
+    """Move complete outputs from the stage to their final paths, and return these.
 
-    A file takes the place of one of its name in one step. A directory, such as a measurement set, cannot: what is
-    there is moved into the stage first, and goes with it.
+    A file replaces its predecessor atomically. A directory, such as a measurement set, cannot: the former one is
+    moved into the stage first, and removed with it.
 
     Raises
     ------
     PipelineError
-        If one cannot be moved. Those before it have their names; each is complete.
+        If an output cannot be moved. Outputs moved before it are complete and in place.
     """
     try:
         names = {name: final for name in _outputs(staged) if (final := staged.final_name(name))}
@@ -164,7 +164,7 @@ def commit(staged: Staged) -> list[str]:
 
 
 def _landed(staged: Staged, names: Iterable[str]) -> Path:
-    """Return the directory from which outputs can be renamed to where they go, with the outputs in it."""
+    """Return the directory from which outputs can be renamed to their destination, and its outputs."""
     landing = staged.landing
     if landing is None or landing.stat().st_dev == staged.directory.stat().st_dev:
         return staged.directory
@@ -174,7 +174,7 @@ def _landed(staged: Staged, names: Iterable[str]) -> Path:
 
 
 def _put(source: Path, target: Path, replaced: Path) -> None:
-    """Move an output to its place; the former one is put back if that fails."""
+    """Move an output to its final path; restore the former one on failure."""
     if not os.path.lexists(target) or not (_is_directory(target) or _is_directory(source)):
         source.replace(target)
         return
@@ -192,7 +192,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _sync(directory: Path) -> None:
-    """Wait until few or small files are on the disk; the kernel writes large ones out as they grow."""
+    """Sync few or small files to disk; the kernel writes large ones as they grow."""
     files = []
     total = 0
     for path, size in _files(directory):
@@ -207,7 +207,7 @@ def _sync(directory: Path) -> None:
 def _files(directory: Path) -> Iterator[tuple[str, int]]:
     for root, _, names in os.walk(directory):
         for name in names:
-            path = os.path.join(root, name)  # noqa: PTH118 - of many names
+            path = os.path.join(root, name)  # noqa: PTH118 - called for many names
             yield path, os.lstat(path).st_size
 
 
@@ -221,19 +221,19 @@ def _sync_directory(path: str | Path) -> None:
             os.close(descriptor)
 
 
-LINE_BYTES = 240  # of the line that is kept free, line end included
-HEAD_BYTES = 65536  # where it is looked for; it is the second line
+LINE_BYTES = 240  # length of the reserved line, with line end
+HEAD_BYTES = 65536  # searched part of the log; it is the second line
 END = f"{NOTE}end: "
 NOT_YET = "not yet"
 
 
 def utc_now() -> str:
-    """Return the time, such as ``2026-11-21T07:43:24Z``."""
+    """Return the present time, as ``2026-11-21T07:43:24Z``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def end_line(text: str = NOT_YET) -> bytes:
-    """Return the line with a job's end, always of the same length; longer text is cut off."""
+    """Return the line about a job's end, padded or cut to a fixed length."""
     line = os.fsencode(END + " ".join(text.split()))
     if len(line) >= LINE_BYTES:
         line = line[: LINE_BYTES - 4].decode(errors="ignore").encode() + b"..."
@@ -246,12 +246,12 @@ def usage_text(result: JobResult) -> str:
 
 
 def write_end(log: Path, text: str) -> None:
-    """Write how a job ended into the head of its log, at once; everything else stays where it is.
+    """Write the end of a job into the reserved line of its log, in place.
 
-    A log without such a line, or that cannot be written any more, stays as it is: its last line has the same content.
+    A log without that line, or no longer writable, is unchanged: its last line has the same content.
     """
     with contextlib.suppress(OSError):
-        file = os.open(log, os.O_RDWR | os.O_CLOEXEC)  # not the program's own: that one appends, wherever it is told to
+        file = os.open(log, os.O_RDWR | os.O_CLOEXEC)  # a new descriptor: the program's own always appends
         try:
             head = os.pread(file, HEAD_BYTES, 0)
             start = head.find(b"\n" + END.encode()) + 1
@@ -261,19 +261,19 @@ def write_end(log: Path, text: str) -> None:
             os.close(file)
 
 
-OPEN_FILES = 2**17  # for 4000 measurement sets in one pass of DP3, which has 32 files of each open
+OPEN_FILES = 2**17  # for 4000 measurement sets in one pass of DP3, 32 open files each
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as shells report them
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 SHORTAGE_PAUSE_S = 1.0
 LINES_OF_INTEREST = 30  # at the end of a log
-STARTS = 3  # a shortage of memory or processes passes; doc/spec/lofarpipe.md, section 8.4
-WORTHLESS = os.EX_DATAERR  # of a job that ended with 0, and whose log says that there is no use in what it made
-NOT_WRITTEN = os.EX_CANTCREAT  # of a job whose directories or outputs could not be made
+STARTS = 3  # tries, as shortages of memory or processes pass; doc/spec/lofarpipe.md, section 8.4
+WORTHLESS = os.EX_DATAERR  # exit code of a job that ended with 0 and logged that its output is useless
+NOT_WRITTEN = os.EX_CANTCREAT  # exit code of a job whose directories or outputs cannot be created
 
 
 @dataclass
 class RunningJob:
-    """A program that was started, until ``reap``."""
+    """A started program, until ``reap``."""
 
     admitted: Admitted
     process: subprocess.Popen[bytes]
@@ -281,23 +281,23 @@ class RunningJob:
     start_s: float
     started: float  # monotonic clock, s
     is_retry: bool = False
-    lookout: Lookout | None = None  # reads the log, where the job asks for that
-    stopped: str = ""  # what was seen that made us end it
-    head_bytes: int = -1  # of the log, when the program began; -1: it has to be read to see what was written
+    lookout: Lookout | None = None  # log watch, if requested by the job
+    stopped: str = ""  # reason why the runner ended it
+    head_bytes: int = -1  # size of the log at the start; -1: unknown
 
     @property
     def group(self) -> int:
-        """The process group and session of the program, which is also its process id."""
+        """The process id of the program, also its process group and session."""
         return self.process.pid
 
     def has_ended(self) -> bool:
-        """Whether the program has ended; it is not reaped, so its id stays its own."""
+        """Whether the program has ended; it is not reaped, so its id is not reused."""
         return os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def reap(self) -> JobResult:
-        """Wait for the end, end the rest of the process group, and return the result.
+        """Wait for the program, end the rest of its process group, and return the result.
 
-        Staged outputs of a program that ended with 0 have their names then; the job's directories are still there.
+        Staged outputs of a program that ended with 0 are then in place; the job's directories still exist.
         """
         os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         os.killpg(self.group, signal.SIGKILL)  # the leader is not reaped yet, so the group exists
@@ -307,7 +307,7 @@ class RunningJob:
         program_result = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
         is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
         result = concluded(job, replace(program_result, is_silent=is_silent), self.lookout, self.stopped)
-        with contextlib.suppress(OSError):  # a full disk: the result itself is known
+        with contextlib.suppress(OSError):  # e.g. a full disk; the result itself is known
             note(self.log, usage_text(result))
         os.close(self.log)
         write_end(job.log, usage_text(result))
@@ -315,19 +315,19 @@ class RunningJob:
 
 
 def concluded(job: Job, program_result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
-    """Return the result of a job whose program has ended; staged outputs of one that did its work get their names.
+    """Return the result of an ended program, and move its staged outputs into place if it succeeded.
 
     Parameters
     ----------
-    lookout: reads the log, where the job asks for that.
-    stopped: why it was ended by us; "" if it was not.
+    lookout: log watch, if requested by the job.
+    stopped: reason why the runner ended it, or "".
     """
     result = _judged(job, program_result, lookout, stopped)
     return _committed(job, result) if result.ok else _explained(job, result)
 
 
 def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
-    """Return the result, turned into a failure if the log shows that the output is useless."""
+    """Return the result; a failure if the log shows that the output is useless."""
     elapsed = f"after {duration_text(result.duration_s)}"
     if stopped:
         problem = f"stopped {elapsed}: {stopped}"
@@ -342,7 +342,7 @@ def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) 
 
 
 def _missing(job: Job) -> str:
-    """Return the expected output that a job did not write; an unreadable stage is reported by the commit."""
+    """Return the missing expected output, or ""; an unreadable stage is reported by the commit."""
     try:
         return unwritten(job.staged) if job.staged else ""
     except OSError:
@@ -359,7 +359,7 @@ def _committed(job: Job, result: JobResult) -> JobResult:
 
 
 def _explained(job: Job, result: JobResult) -> JobResult:
-    """Return a failure with the state of the disk, while the files that filled it still exist."""
+    """Add the state of the disk to a failure, before the files that filled it are removed."""
     disk_message = trouble_in(result.tail(LINES_OF_INTEREST))
     full = full_place([*directories_of(job), job.workdir, job.log.parent])
     gone = "" if os.path.isdir(job.workdir) else f"{job.workdir} is not there any more: {ADVICE[errno.ENOENT]}"  # noqa: PTH112
@@ -368,9 +368,9 @@ def _explained(job: Job, result: JobResult) -> JobResult:
 
 
 def raise_open_files(needed: int = OPEN_FILES) -> None:
-    """Raise the limit of open files of this process and its children, as far as the hard limit goes.
+    """Raise the soft limit of open files for this process and its children, within the hard limit.
 
-    The soft limit is usually 1024, for the sake of old programs that count to it; too little for 36 measurement sets.
+    The default of 1024, kept for old programs that loop over all descriptors, is too low for 36 measurement sets.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -379,12 +379,12 @@ def raise_open_files(needed: int = OPEN_FILES) -> None:
 
 
 def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = False) -> RunningJob | JobResult:
-    """Start the program of a job in a session of its own; return its result at once if it cannot be started.
+    """Start the program of a job in its own session; return a result if it cannot be started.
 
     Parameters
     ----------
-    environment: of this process; the job's own variables are added.
-    is_retry: go on with the log of the first attempt.
+    environment: of this process; the job's variables are added.
+    is_retry: append to the log of the first attempt.
 
     Raises
     ------
@@ -423,17 +423,17 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
 
 
 def _not_started(job: Job, err: PipelineError | OSError) -> tuple[int, str]:
-    """Return the exit code, and why a program could not be started."""
+    """Return the exit code and the reason of a failed start."""
     if isinstance(err, PipelineError):
         return NOT_WRITTEN, str(err)
-    if not os.path.isdir(job.workdir):  # noqa: PTH112 - it answers also where the file system went away
+    if not os.path.isdir(job.workdir):  # noqa: PTH112 - returns also if the file system is gone
         return NOT_WRITTEN, f"working directory {io_problem(OSError(err.errno, err.strerror, str(job.workdir)))}"
     code = NOT_FOUND if isinstance(err, FileNotFoundError) else NOT_EXECUTABLE
     return code, f"{job.argv[0]}: cannot be started in {job.workdir}: {err.strerror}"
 
 
 def _popen(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[bytes]:
-    """Start the program; a shortage is waited for, all but the last time."""
+    """Start the program; retry after a pause on a shortage of memory or processes."""
     for _ in range(STARTS - 1):
         try:
             return _popen_once(job, env, log)
@@ -452,7 +452,7 @@ def _popen_once(job: Job, env: Mapping[str, str], log: int) -> subprocess.Popen[
 
 
 def open_log(job: Job, again: bool = False) -> int:
-    """Return a file descriptor of the job's log; a fresh one begins with its end, still open, and the command.
+    """Open the job's log and return its descriptor; a new log begins with a reserved line for the end, and the command.
 
     Raises
     ------
@@ -477,24 +477,24 @@ def open_log(job: Job, again: bool = False) -> int:
 
 
 def _advised(err: OSError, path: Path) -> str:
-    """Return the problem of a file that was just named, and the remedy."""
+    """Return the problem of a file and the remedy, without its name."""
     return io_problem(OSError(err.errno, err.strerror, str(path))).removeprefix(f"{path}: ")
 
 
 def note(log: int, *lines: str) -> None:
-    """Write lines of ours into a job's log."""
+    """Write lines of the runner into a job's log."""
     os.write(log, os.fsencode("".join(f"{NOTE}{line}\n" for text in lines for line in text.splitlines())))
 
 
 def send_signal(processes: Iterable[int], number: int) -> None:
-    """Send a signal to processes; one that has ended is passed over."""
+    """Send a signal to processes; ended ones are ignored."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
 
 
 def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list[int]:
-    """Return the ids of the living processes of some sessions; also of those that left their process group."""
+    """Return the ids of the live processes in some sessions, in any process group."""
     session_ids = set(sessions)
     members = []
     for entry in os.scandir(proc):
@@ -502,9 +502,9 @@ def session_members(sessions: Iterable[int], proc: Path = Path("/proc")) -> list
             continue
         try:
             stat = Path(entry.path, "stat").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
-        # "pid (name, which may hold anything) state parent group session ..."
+        # "pid (name, with any characters) state parent group session ..."
         state, _, _, session = stat[stat.rindex(b")") + 2 :].split(maxsplit=4)[:4]
         if int(session) in session_ids and state not in (b"Z", b"X"):
             members.append(int(entry.name))
