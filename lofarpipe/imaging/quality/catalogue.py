@@ -1,4 +1,4 @@
-"""Sources in an image: a list made by PyBDSF, and a Gaussian fitted where a source should be.
+"""Sources in an image: source lists by PyBDSF, and Gaussian fits at given positions.
 
 The list has the text format of makesourcedb, DP3 and WSClean.
 """
@@ -21,7 +21,7 @@ from lofarpipe.imaging.quality.statistics import ISLAND_SIGMA, PEAK_SIGMA
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import unfinished_directory
 
-# The head of a list without sources; PyBDSF writes none then.
+# Header of an empty source list, which PyBDSF does not write.
 EMPTY_LIST = (
     "FORMAT = Name, Type, Patch, Ra, Dec, I, Q, U, V, MajorAxis, MinorAxis, Orientation, "
     "ReferenceFrequency='{frequency_hz:.6g}', SpectralIndex='[]'\n"
@@ -29,12 +29,12 @@ EMPTY_LIST = (
 
 
 class CatalogueError(PipelineError):
-    """A source list cannot be made."""
+    """A source list cannot be created."""
 
 
 @dataclass(frozen=True)
 class FindingOptions:
-    """How sources are found: thresholds in units of the local rms, boxes as (size, step) in pixels.
+    """Options of source finding: thresholds in units of the local rms, boxes as (size, step) in pixels.
 
     Source of the defaults: doc/spec/imaging.md, section 6.1.
     """
@@ -47,7 +47,7 @@ class FindingOptions:
     adaptive_threshold: float = 150.0
 
     def keywords(self) -> dict[str, Any]:
-        """Return PyBDSF's names for these options, with those that are not the user's."""
+        """Return the options under PyBDSF's names, with fixed ones added."""
         return {
             "thresh": "hard",
             "thresh_isl": self.threshold_island,
@@ -63,12 +63,12 @@ class FindingOptions:
 
 
 def pybdsf() -> ModuleType:
-    """Return PyBDSF.
+    """Import PyBDSF.
 
     Raises
     ------
     CatalogueError
-        If it is not installed; with the command to install it.
+        If it is not installed.
     """
     try:
         import bdsf
@@ -87,10 +87,10 @@ def write_source_list(
     options: FindingOptions | None = None,
     cores: int = 1,
 ) -> int:
-    """Write the sources of an image, each a patch of its Gaussians, and return their number.
+    """Write the source list of an image, one patch of Gaussians per source, and return their number.
 
-    Sources are detected in ``image_flat``, whose noise is the same everywhere, and measured in ``image_pb``, which has
-    true fluxes. The list appears under its name only when complete.
+    Sources are detected in ``image_flat``, with uniform noise, and measured in ``image_pb``, with true fluxes. The list
+    appears only when complete.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def write_source_list(
 
 
 def _name_spectral_index(source_list: Path, image: Path) -> None:
-    """Give a list the spectral index that its fluxes hold for: so they are right at the frequency measured, too."""
+    """Write the assumed spectral index into a list, so that fluxes hold at the effective frequency, too."""
     from astropy.io import fits
 
     index = fits.getheader(image).get(INDEX_KEY)
@@ -125,7 +125,7 @@ def _name_spectral_index(source_list: Path, image: Path) -> None:
 def _find_sources(
     folder: Path, image_pb: str | Path, image_flat: str | Path, options: FindingOptions, cores: int
 ) -> Any:
-    """Run PyBDSF in a directory and return its image object; it puts logs beside the images, which are links there."""
+    """Run PyBDSF in a directory on links to the images, as it writes logs beside them; return its image object."""
     links = {name: folder / f"{name}.fits" for name in ("true_sky", "flat_noise")}
     links["true_sky"].symlink_to(Path(image_pb).resolve())
     links["flat_noise"].symlink_to(Path(image_flat).resolve())
@@ -141,7 +141,7 @@ def _find_sources(
 def measured_sources(
     image_pb: str | Path, image_flat: str | Path, options: FindingOptions | None = None, cores: int = 1
 ) -> list[SourceFit]:
-    """Return the sources of an image; found in ``image_flat`` and measured in ``image_pb``, as for a source list.
+    """Return the sources of an image, detected in ``image_flat`` and measured in ``image_pb``.
 
     Raises
     ------
@@ -174,15 +174,15 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 FIT_RADIUS_BEAMS = 1.0
 
 
-"""The fit sees this many beam widths around the source, where the Gaussian is above 6 % of its peak.
+"""Radius of the fit in beam widths, where the Gaussian is above 6 % of its peak.
 
-Of 0.6 to 1.5, it gives fluxes of cleaned point sources that are least biased (-0.3 to +0.9 %) at small scatter.
+Among 0.6 to 1.5, this value gives the least biased fluxes of cleaned point sources (-0.3 to +0.9 %) at small scatter.
 """
 
 
-FEWEST_PIXELS_ACROSS = 3  # of the cutout: six numbers are fitted
+FEWEST_PIXELS_ACROSS = 3  # minimum pixels of the cutout: six parameters are fitted
 SEARCH_RADIUS_BEAMS = 0.75
-MAX_GROWTH = 10.0  # a fitted width may differ from the beam's by this factor
+MAX_GROWTH = 10.0  # maximum ratio of fitted and beam width
 
 
 class SourceNotFitted(ValueError):  # noqa: N818 - it names what happened
@@ -191,9 +191,9 @@ class SourceNotFitted(ValueError):  # noqa: N818 - it names what happened
 
 @dataclass(frozen=True)
 class SourceFit:
-    """A fitted Gaussian. Errors are 1 sigma, of the noise that was given; widths are full at half maximum, arcsec.
+    """A fitted Gaussian. Errors are 1 sigma for the given noise; widths are FWHM, arcsec.
 
-    The position's error is that of one axis, along the major one.
+    The position error is along the major axis.
 
     ``angle_deg`` is the position angle of the major axis, north through east.
     """
@@ -211,24 +211,24 @@ class SourceFit:
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """The finite pixels near a place: their values and their distances from it in pixels, x and y; one array each."""
+    """Finite pixels near a position: values, and x and y offsets in pixels; one array each."""
 
     values: Floats
     x: Floats
     y: Floats
-    origin: tuple[float, float]  # of the place, pixels from 0
+    origin: tuple[float, float]  # pixel position, from 0
 
     @property
     def place(self) -> str:
-        """The pixel of the place, for messages."""
+        """The pixel position, for messages."""
         return f"{self.origin[0]:.0f}, {self.origin[1]:.0f}"
 
 
 def fit_source(image: SkyImage, right_ascension_deg: float, declination_deg: float, noise_jy: float) -> SourceFit:
-    """Return the Gaussian that fits the image best near a position (J2000, degrees).
+    """Fit a Gaussian near a position (J2000, degrees).
 
-    Six numbers are fitted: peak, position, two widths and an angle; there is no background, because an interferometer
-    has none. ``noise_jy`` is the noise per beam, from which the errors follow.
+    Six parameters are fitted: peak, position, two widths and an angle; no background, as an interferometer has none.
+    ``noise_jy`` is the noise per beam, for the errors.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def _cut_out(image: SkyImage, right_ascension_deg: float, declination_deg: float
 
 
 def _first_guess(image: SkyImage, cutout: Cutout) -> Floats:
-    """Return the beam at the highest pixel that is near enough to be the source."""
+    """Return start parameters: the beam at the highest pixel near the position."""
     near = np.hypot(cutout.x, cutout.y) <= max(1.0, SEARCH_RADIUS_BEAMS * image.beam_major_arcsec / image.cell_arcsec)
     highest = np.flatnonzero(near)[np.argmax(cutout.values[near])]
     if not cutout.values[highest] > 0:
@@ -302,7 +302,7 @@ def _as_fit(image: SkyImage, cutout: Cutout, parameters: Floats, noise_jy: float
     Raises
     ------
     SourceNotFitted
-        If they are not those of a source of plausible size near the middle.
+        If size or position are implausible for the source.
     """
     peak, dx, dy, xx, xy, yy = parameters
     inverse_variances, axes = np.linalg.eigh(np.array([[xx, xy], [xy, yy]]))

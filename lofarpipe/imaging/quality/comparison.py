@@ -1,4 +1,4 @@
-"""An image against a reference: which of its sources are there, how bright, and where. Written as comparison.json."""
+"""Comparison of an image with a reference: detection, fluxes and positions of sources; comparison.json."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNITS = "             deg        Jy          Jy       Jy            arcsec   bea
 
 @dataclass(frozen=True)
 class SourceCheck:
-    """A source as it is and as an image has it; ``fit`` is None where the image shows nothing that fits.
+    """A reference source and its measurement in an image; ``fit`` is None if it is not detected.
 
     ``noise_jy`` is the noise of the flat image divided by the primary beam at the source, Jy/beam.
     """
@@ -43,7 +43,7 @@ class SourceCheck:
 
     @property
     def ratio(self) -> float:
-        """Measured over true integrated flux; NaN where nothing was measured."""
+        """Measured over true integrated flux; NaN without a measurement."""
         return self.fit.flux_jy / self.true_flux_jy if self.fit else float("nan")
 
     @property
@@ -66,7 +66,7 @@ class SourceCheck:
 
     @property
     def widening(self) -> float:
-        """The fitted area over the restoring beam's, as the root: 1 for a point that nothing has smeared."""
+        """The square root of fitted over restoring beam area: 1 for an unsmeared point source."""
         if self.fit is None:
             return float("nan")
         return math.sqrt(self.fit.major_arcsec * self.fit.minor_arcsec / math.prod(self.beam_arcsec))
@@ -74,7 +74,7 @@ class SourceCheck:
 
 @dataclass(frozen=True)
 class FluxCheck:
-    """All sources of an image, from its centre outwards; ``rms_jy`` is the noise of the middle of the flat image."""
+    """All sources of an image, from its centre outwards; ``rms_jy`` is the noise at the centre of the flat image."""
 
     image: str
     frequency_hz: float
@@ -82,7 +82,7 @@ class FluxCheck:
     sources: tuple[SourceCheck, ...]
 
     def within(self, radius_deg: float, signal_to_noise: float = 20.0) -> list[SourceCheck]:
-        """Return the sources up to a distance from the pointing that are bright enough to be held to a percentage."""
+        """Return the sources within a distance of the pointing and above a signal-to-noise limit."""
         return [
             check
             for check in self.sources
@@ -93,10 +93,9 @@ class FluxCheck:
 def check_image(image: Path, truth: Truth, flat: Path | None = None) -> FluxCheck:
     """Return the comparison of an image with the simulated sky.
 
-    ``image`` shows true fluxes: corrected for the primary beam, unless the truth has none. ``flat`` is the same image
-    before that correction; the noise is measured there, and scaled to each source by the ratio of both images. Without
-    it, noise is measured in ``image`` alone. True fluxes are those at the image's own frequency, which is
-    the mean frequency of the data as far as these are spread evenly.
+    ``image`` has true fluxes: corrected for the primary beam, unless the truth has none. ``flat`` is the image before
+    that correction; its noise is scaled to each source by the ratio of both images. Without it, noise is measured in
+    ``image``. True fluxes are taken at the image's frequency, the mean frequency of evenly spread data.
 
     Raises
     ------
@@ -120,13 +119,13 @@ def check_image(image: Path, truth: Truth, flat: Path | None = None) -> FluxChec
 def check_source(
     source: Source, corrected: SkyImage, flat: SkyImage, centre_deg: tuple[float, float], rms_jy: float
 ) -> SourceCheck:
-    """Return one source's comparison; ``centre_deg`` is the pointing, ``rms_jy`` the noise of the flat image."""
+    """Compare one source; ``centre_deg`` is the pointing, ``rms_jy`` the noise of the flat image."""
     position = (source.right_ascension_deg, source.declination_deg)
     noise_jy = rms_jy * _correction(corrected, flat, position)
     try:
         fit = _fit(corrected, flat, position, noise_jy)
     except SourceNotFitted:
-        fit = None  # shown in the table as missing; that is a result, too
+        fit = None  # reported as missing in the table
     return SourceCheck(
         source=source,
         true_flux_jy=source.flux_at_jy(corrected.frequency_hz),
@@ -138,10 +137,10 @@ def check_source(
 
 
 def _fit(corrected: SkyImage, flat: SkyImage, position: tuple[float, float], noise_jy: float) -> SourceFit:
-    """Return a source with its flux in the corrected image, and its place in the flat one.
+    """Return a source with its flux in the corrected and its position in the flat image.
 
-    Division by the primary beam B moves a Gaussian of width sigma by sigma^2 |grad ln B| outwards, which is no error of
-    the image: 0.05 arcsec for a beam of 34 arcsec where LOFAR's station beam is 0.3.
+    Division by the primary beam B shifts a Gaussian of width sigma by sigma^2 |grad ln B| outwards, which is not an
+    image error: 0.05 arcsec for a beam of 34 arcsec where LOFAR's station beam is 0.3.
     """
     fit = fit_source(corrected, *position, noise_jy)
     if flat is corrected:
@@ -160,7 +159,7 @@ def _correction(corrected: SkyImage, flat: SkyImage, position: tuple[float, floa
 
 
 def table_text(check: FluxCheck) -> str:
-    """Return the comparison as a table of plain text, one line a source, and a last line with the noise."""
+    """Format the comparison as a text table, one line per source, and a last line with the noise."""
     lines = [HEADER, UNITS]
     for one in check.sources:
         start = f"{one.source.name:>7} {one.distance_deg:9.3f} {one.true_flux_jy:11.4f} "
@@ -175,14 +174,14 @@ def table_text(check: FluxCheck) -> str:
 
 
 def worst_ratio(checks: Sequence[SourceCheck]) -> float:
-    """Return the largest deviation from 1 of measured over true flux; a source that is not found counts as 1."""
+    """Return the largest deviation from 1 of measured over true flux; missing sources count as 1."""
     deviations = [abs(check.ratio - 1) if check.fit else 1.0 for check in checks]
     return max(deviations, default=0.0)
 
 
-LOWEST_SIGNAL = 10.0  # over the noise at the source: below, noise alone changes fluxes by more than 10 %
-MOST_SOURCES = 300  # the brightest: enough for a median that is good to a per cent
-NEIGHBOUR_BEAMS = 2.0  # a source is isolated if nothing bright is so near
+LOWEST_SIGNAL = 10.0  # minimum signal-to-noise ratio: below, noise changes fluxes by more than 10 %
+MOST_SOURCES = 300  # brightest sources: enough for a median good to a per cent
+NEIGHBOUR_BEAMS = 2.0  # distance to bright neighbours of isolated sources
 NEIGHBOUR_PART = 0.05  # of its flux
 
 Floats = NDArray[np.float64]
@@ -190,17 +189,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """The part of a reference that an image should show, and the frequency of each measurement, Hz, if known."""
+    """Reference sources expected in an image, and the frequency of each measurement, Hz, if known."""
 
     reference: Reference
     effective_hz: Floats | None = None
 
 
 def read_expected(path: Path, corrected: SkyImage, frequencies: SkyImage, index: SpectralIndex) -> Expected:
-    """Return a reference with the fluxes that an image shows that has measured each source at a frequency of its own.
+    """Return a reference with fluxes as expected from measurements at effective frequencies.
 
-    ``frequencies`` is the map of them. The image converts its measurements to the frequency in its header by a
-    spectral ``index``; so does this, from the reference's flux at the source's own frequency.
+    ``frequencies`` is the map of effective frequencies. The image extrapolates its measurements to the header frequency
+    by a spectral ``index``; so does this, from the reference's flux at the effective frequency.
     """
     reference = read_reference(path, corrected.frequency_hz)
     column, row, inside = _pixels_of(reference, corrected)
@@ -219,8 +218,8 @@ def compare_fluxes(
     """Return the comparison of an image with a reference as plain values, ready for JSON.
 
     ``corrected`` shows true fluxes, ``flat`` is the same image before the correction for the primary beam, ``rms_jy``
-    its noise per beam. Measured are the brightest isolated sources at 10 times the noise and more. ``effective_hz`` are
-    the frequencies at which the sources were measured.
+    its noise per beam. The brightest isolated sources above 10 times the noise are measured. ``effective_hz`` is the
+    map of effective frequencies.
     """
     signal = signal_to_noise(corrected, flat, reference, rms_jy)
     chosen = np.flatnonzero((signal >= LOWEST_SIGNAL) & is_isolated(reference, corrected.beam_major_arcsec))
@@ -241,7 +240,7 @@ def compare_fluxes(
 
 
 def write_comparison(path: Path, comparison: dict[str, Any] | None) -> None:
-    """Write a comparison; None removes that of an earlier run, which is of another image."""
+    """Write a comparison; None removes that of an earlier run's image."""
     if comparison is None:
         path.unlink(missing_ok=True)
         return
@@ -249,7 +248,7 @@ def write_comparison(path: Path, comparison: dict[str, Any] | None) -> None:
 
 
 def signal_to_noise(corrected: SkyImage, flat: SkyImage, reference: Reference, rms_jy: float) -> Floats:
-    """Return the flux of each source over the noise at its place, (n,); 0 outside the image and where it is blank."""
+    """Return the signal-to-noise ratio of each source, (n,); 0 outside the image and at blank pixels."""
     column, row, inside = _pixels_of(reference, corrected)
     noise_jy = np.full(len(column), np.inf)
     bright, dim = (image.plane[row[inside], column[inside]].astype(float) for image in (corrected, flat))
@@ -258,10 +257,10 @@ def signal_to_noise(corrected: SkyImage, flat: SkyImage, reference: Reference, r
 
 
 def _pixels_of(reference: Reference, image: SkyImage) -> tuple[Any, Any, NDArray[np.bool_]]:
-    """Return column and row of each source, and whether it is inside the image."""
+    """Return column and row of each source, and a mask of those inside the image."""
     columns, rows = image.celestial.wcs_world2pix(reference.right_ascension_deg, reference.declination_deg, 0)
     height, width = image.plane.shape
-    # What is behind the horizon of the projection has no pixel.
+    # Positions beyond the projection's horizon have no pixel.
     inside = np.isfinite(columns) & np.isfinite(rows)
     column, row = (np.rint(np.where(inside, axis, -1)).astype(int) for axis in (columns, rows))
     inside &= (column >= 0) & (column < width) & (row >= 0) & (row < height)
@@ -269,7 +268,7 @@ def _pixels_of(reference: Reference, image: SkyImage) -> tuple[Any, Any, NDArray
 
 
 def is_isolated(reference: Reference, beam_arcsec: float) -> NDArray[np.bool_]:
-    """Return for each source whether no other one of 5 % of its flux or more is within two beams."""
+    """Return a mask of sources without a neighbour of 5 % or more of their flux within two beams."""
     ra, dec = np.radians(reference.right_ascension_deg), np.radians(reference.declination_deg)
     directions = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
     pairs = scipy.spatial.cKDTree(directions).query_pairs(
@@ -282,7 +281,7 @@ def is_isolated(reference: Reference, beam_arcsec: float) -> NDArray[np.bool_]:
 
 
 def _check(corrected: SkyImage, flat: SkyImage, reference: Reference, index: int, rms_jy: float) -> SourceCheck:
-    """Return the comparison of one source; its flux is already that at the image's frequency."""
+    """Compare one source; its flux is at the image's frequency."""
     at_image_jy = float(reference.flux_jy[index])
     place = (float(reference.right_ascension_deg[index]), float(reference.declination_deg[index]))
     source = Source(str(reference.names[index]), *place, at_image_jy, spectral_index=0.0)
@@ -290,7 +289,7 @@ def _check(corrected: SkyImage, flat: SkyImage, reference: Reference, index: int
 
 
 def _entry(check: SourceCheck, is_point: bool) -> dict[str, Any]:
-    """Return one source as plain numbers; null where the image shows nothing that fits."""
+    """Return one source as plain numbers; null if not detected."""
     source, fit = check.source, check.fit
     entry: dict[str, Any] = {
         "name": source.name,
@@ -315,14 +314,14 @@ def _entry(check: SourceCheck, is_point: bool) -> dict[str, Any]:
         "offset_beams": check.offset_beams,
         "widening": check.widening,
     }
-    if is_point:  # what averaging in time and frequency took from the peak, and what else did
+    if is_point:  # peak losses: averaging in time and frequency, and others
         entry["peak_loss"] = 1 - fit.peak_jy / check.true_flux_jy
         entry["peak_loss_error"] = check.noise_jy / check.true_flux_jy
     return entry
 
 
 def _summary(checks: Sequence[SourceCheck], signal: Floats, sources: int) -> dict[str, Any]:
-    """Return counts, and the flux scale and positions by medians, which single odd sources do not move."""
+    """Return counts, and flux scale and position offsets as medians, robust to outliers."""
     measured = [check for check in checks if check.fit is not None]
     ratios = np.array([check.ratio for check in measured])
     summary: dict[str, Any] = {
@@ -335,7 +334,7 @@ def _summary(checks: Sequence[SourceCheck], signal: Floats, sources: int) -> dic
         median = float(np.median(ratios))
         summary |= {
             "median_ratio": median,
-            # One source has no scatter, which is not that there is none.
+            # The scatter of one source is undefined, not 0.
             **({"ratio_scatter": float(1.4826 * np.median(np.abs(ratios - median)))} if len(measured) > 1 else {}),
             "median_offset_arcsec": float(np.median([check.offset_arcsec for check in measured])),
             "median_widening": float(np.median([check.widening for check in measured])),

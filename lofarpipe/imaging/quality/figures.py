@@ -1,4 +1,4 @@
-"""Common parts of all figures: style, the axes of a sky image and its beam, writing of files."""
+"""Common parts of figures: style, axes and beam of sky images, writing of files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from matplotlib.patches import Ellipse, Rectangle
 # Any: matplotlib types every possible key.
 STYLE: Any = {"font.size": 11, "axes.linewidth": 0.8, "font.family": "DejaVu Sans"}
 BEAM_COLOUR, BLANK_COLOUR, GRID_COLOUR = "#c8102e", "#dfe6ee", "#3b6ea5"
-SMALLEST_SHOWN_BEAM = 0.004  # of the image width; a smaller one is enlarged, and the label says so
+SMALLEST_SHOWN_BEAM = 0.004  # fraction of the image width; smaller beams are enlarged, with a label
 
 
 def save_figure(figure: Figure, outfile: str | Path, dpi: int) -> None:
-    """Write a figure as PNG under its name only when it is complete."""
+    """Write a figure as PNG, which appears only when complete."""
     unfinished = Path(outfile).with_name(f".{Path(outfile).name}.part")
     try:
         figure.savefig(unfinished, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.12)
@@ -26,7 +26,7 @@ def save_figure(figure: Figure, outfile: str | Path, dpi: int) -> None:
 
 
 def label_sky(axes: Any) -> None:
-    """Put names, ticks and a faint grid on axes with world coordinates."""
+    """Label axes with world coordinates, with ticks and a faint grid."""
     names = {"RA": "Right ascension (J2000)", "DEC": "Declination (J2000)"}
     for coordinate, ctype in zip(axes.coords, axes.wcs.wcs.ctype, strict=True):
         kind = ctype.partition("-")[0]
@@ -38,7 +38,7 @@ def label_sky(axes: Any) -> None:
 
 
 def draw_beam(axes: Any, width: int, beam_pixels: tuple[float, float], angle_deg: float) -> None:
-    """Draw the restoring beam into the lower left corner, enlarged where it would be too small to see.
+    """Draw the restoring beam in the lower left corner, enlarged if too small.
 
     ``width`` is that of the image; ``beam_pixels`` are the major and the minor axis of the beam.
     """
@@ -47,7 +47,7 @@ def draw_beam(axes: Any, width: int, beam_pixels: tuple[float, float], angle_deg
     box = max(major * enlarged * 1.6, 0.05 * width)
     margin = 0.012 * width
     axes.add_patch(Rectangle((margin, margin), box, box, facecolor="white", edgecolor="black", linewidth=0.7, zorder=4))
-    # Position angles run from north through east, which is left: counter-clockwise from the y axis.
+    # Position angles run from north through east (left): counter-clockwise from the y axis.
     ellipse = Ellipse(
         (margin + box / 2, margin + box / 2),
         minor * enlarged,

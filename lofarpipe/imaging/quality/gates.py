@@ -1,4 +1,4 @@
-"""Limits that an image has to keep: of noise, sources and fluxes, by quality.json and comparison.json."""
+"""Quality limits of an image (noise, sources, fluxes), checked with quality.json and comparison.json."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Gates:
     ----------
     max_noise_ratio: noise over the expected thermal noise.
     min_dynamic_range: peak over noise.
-    min_sources: sources that are found.
-    max_flagged_fraction, max_blank_fraction: of the data that are flagged, and of the pixels that are blank.
+    min_sources: detected sources.
+    max_flagged_fraction, max_blank_fraction: of flagged data, and of blank pixels.
     max_flux_error: difference from 1 of the median of measured over reference flux.
     """
 
@@ -41,12 +41,12 @@ QUALITY_NAMES = {
 
 
 def broken_gates(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[str]:
-    """Return in words the limits that an image does not keep, and those whose number is not known."""
+    """Return messages about violated limits, and limits on unknown quantities."""
     return list(_broken(gates, quality, comparison))
 
 
 def broken_gates_of_cubes(gates: Gates, content: Mapping[str, Any]) -> list[str]:
-    """Return the same for quality.json of meerkat.parset: images of the band, and blank channels of cubes."""
+    """As `broken_gates`, for quality.json of meerkat.parset: full-band images, and blank channels of cubes."""
     broken = []
     for name, numbers in content["images"].items():
         quality = {"dynamic_range": {"value": numbers["dynamic_range"]}}
@@ -74,7 +74,7 @@ def _broken(gates: Gates, quality: Mapping[str, Any], comparison: Mapping[str, A
 
 
 def _measured(name: str, quality: Mapping[str, Any], comparison: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Return the name and the value of the quantity of a limit; None where it is not known."""
+    """Return name and value of a limited quantity; None if unknown."""
     if name == "max_flux_error":
         summary = comparison.get("summary")
         ratio = summary.get("median_ratio") if isinstance(summary, dict) else None

@@ -1,4 +1,4 @@
-"""An image at a glance: noise, peak and beam, without reading more than is needed."""
+"""Quick look at an image: noise, peak and beam from a minimal read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import FitsHeader, read_header
 
 TYPES = {-32: ">f4", -64: ">f8"}  # BITPIX -> pixels
-MOST_PIXELS = 1_000_000  # whose scatter is taken for the noise
+MOST_PIXELS = 1_000_000  # pixels sampled for the noise
 CHUNK_PIXELS = 4_000_000
 MAD_TO_SIGMA = 1.482602  # 1 / (inverse normal distribution at 3/4), for Gaussian noise
 ARCSEC = 3600.0  # in a degree
@@ -20,7 +20,7 @@ ARCSEC = 3600.0  # in a degree
 
 @dataclass(frozen=True)
 class Glance:
-    """The numbers of an image; NaN where it has none.
+    """Numbers of an image; NaN if undefined.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Glance:
 
 
 def glance_at(path: Path) -> Glance:
-    """Return the numbers of the first plane of an image; of a file that is none, NaN."""
+    """Return the numbers of an image's first plane; NaN if the file is not an image."""
     try:
         plane, header = mapped_plane(path)
     except (OSError, ValueError, KeyError):
@@ -44,12 +44,12 @@ def glance_at(path: Path) -> Glance:
 
 
 def mapped_plane(path: Path) -> tuple[NDArray[np.floating], FitsHeader]:
-    """Return the first plane of an image, (y, x), which stays on the disk until it is used, and the header.
+    """Return the memory-mapped first plane of an image, (y, x), and the header.
 
     Raises
     ------
     OSError, ValueError, KeyError
-        If it is no image of floating-point numbers.
+        If the file is not an image of floating-point numbers.
     """
     with path.open("rb") as stream:
         header = read_header(stream)
@@ -66,7 +66,7 @@ def _beam(header: FitsHeader) -> tuple[float, float]:
 
 
 def noise_of(plane: NDArray[np.floating]) -> float:
-    """Return the noise of a plane; NaN where it has none."""
+    """Return the noise of a plane; NaN if undefined."""
     step = max(1, math.ceil(math.sqrt(plane.size / MOST_PIXELS)))
     pixels = np.asarray(plane[::step, ::step], np.float64)
     pixels = pixels[np.isfinite(pixels)]

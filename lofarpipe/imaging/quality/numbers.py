@@ -1,4 +1,4 @@
-"""The numbers that prove an image good: noise against expectation, dynamic range, beam, flags, sources."""
+"""Quality numbers of an image: noise and expected noise, dynamic range, beam, flags, sources."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ from lofarpipe.imaging.weighting.noise import NoiseUnknownError, expected_rms_jy
 from lofarpipe.imaging.weighting.weights import ImageWeighting
 from lofarpipe.support.dataclass import dataclass
 
-CENTRAL_FRACTION = 0.5  # of width and height: far from the edges, and a quarter of all pixels to count
+CENTRAL_FRACTION = 0.5  # fraction of width and height: away from the edges, with a quarter of all pixels
 SAMPLED_VISIBILITIES = 10_000_000  # over all sets: about 0.4 GB of flags and weights
 CENTRAL_RMS_METHOD = f"{RMS_METHOD}; central half, flat noise"  # one FITS card: 68 characters
-LEAST_BEAM = 0.1  # below it the correction raises noise above sources
+LEAST_BEAM = 0.1  # below, the correction raises noise above sources
 SURVEY_BAND_HZ = (110e6, 190e6)
 
 Fact = dict[str, Any]
 
 
 def fact(value: Any, unit: str, source: str) -> Fact:
-    """Return one number as quality.json has it: with its unit and how it was found."""
+    """Return one number of quality.json, with unit and method."""
     return {"value": value, "unit": unit, "source": source}
 
 
 @dataclass(frozen=True, eq=False)
 class ImagedData:
-    """Facts of the measurement sets behind an image: flags, time, and a sample of their visibilities."""
+    """Properties of an image's measurement sets: flags, times, and a sample of visibilities."""
 
     sets: tuple[SetMetadata, ...]
     samples: tuple[SetSample, ...]
@@ -67,19 +67,18 @@ class ImagedData:
 
     @property
     def flagged_fraction(self) -> float:
-        """The part of the sampled cross-correlations that cannot be used: flagged, without weight, or not finite."""
+        """The unusable fraction of the sampled cross-correlations: flagged, without weight, or not finite."""
         unused = [float(one.sample.flags.mean()) for one in self.samples]
         sizes = [len(one.sample.time_s) / one.sample.fraction * len(one.frequencies_hz) for one in self.samples]
         return float(np.average(unused, weights=sizes))
 
 
 def imaged_data(paths: Sequence[str], data_column: str = "", field: str = AUTO) -> ImagedData:
-    """Return the facts of the measurement sets of an image, at a cost that does not grow with their size.
+    """Return the properties of an image's measurement sets, at a cost independent of their size.
 
-    Of ``data_column``, where it is given, values that are not finite count as flagged.
+    Non-finite values of ``data_column``, if given, count as flagged.
 
-    The integration time is that of all time blocks together; subbands observed at the same time count once, weighted
-    by bandwidth.
+    The integration time is the total of all time blocks; simultaneous subbands count once, weighted by bandwidth.
 
     Raises
     ------
@@ -103,10 +102,10 @@ def imaged_data(paths: Sequence[str], data_column: str = "", field: str = AUTO) 
 
 
 def sets_in_image(recorded: Sequence[str], imaged: Sequence[str], field: str = AUTO) -> list[str]:
-    """Return the recorded sets that imaged ones were made of: sets or time blocks that failed may be missing there.
+    """Return the recorded sets contained in the imaged ones, without failed sets or time blocks.
 
-    A recorded set is in an imaged one if its middle is within that one's times, and its first channel within one of
-    its channels: averaged and concatenated sets cover their inputs.
+    An imaged set contains a recorded one if it covers the middle time and, with one of its channels, the first channel:
+    averaged and concatenated sets cover their inputs.
 
     Raises
     ------
@@ -125,7 +124,7 @@ def _covers(imaged_set: SetMetadata, part: SetMetadata) -> bool:
 
 
 def left_out(recorded: Sequence[str], imaged: Sequence[str]) -> Fact:
-    """Return how many recorded sets the image lacks, and which."""
+    """Return number and names of recorded sets missing in the image."""
     lacking = [path for path in recorded if path not in imaged]
     return fact(len(lacking), "", f"recorded sets that are not in the image: {', '.join(lacking) or 'none'}")
 
@@ -133,14 +132,14 @@ def left_out(recorded: Sequence[str], imaged: Sequence[str]) -> Fact:
 def image_weighting(
     image: SkyImage, robust: float, padding: float, min_lambda: float, max_lambda: float
 ) -> ImageWeighting:
-    """Return the weighting of an image: size and cell from its header, the rest as it was given to WSClean."""
+    """Return the weighting of an image: size and cell from its header, the rest from WSClean's arguments."""
     x_axis, y_axis = image.axis("RA"), image.axis("DEC")
     cellsize_rad = math.radians(abs(y_axis.increment))
     return ImageWeighting((x_axis.length, y_axis.length), cellsize_rad, robust, padding, min_lambda, max_lambda)
 
 
 def measured_noise(image: SkyImage) -> dict[str, Fact]:
-    """Return the noise of a flat-noise image near the centre, over the field and as one number for all of it.
+    """Return the noise of a flat-noise image: central, typical over the field, and global.
 
     Raises
     ------
@@ -165,7 +164,7 @@ def brightest(image: SkyImage) -> float:
     Raises
     ------
     SkyImageError
-        If all of it is blank.
+        If the image is blank.
     """
     if not np.isfinite(image.plane).any():
         raise SkyImageError(f"{image.path}: every pixel is blank; was there any unflagged data?")
@@ -173,7 +172,7 @@ def brightest(image: SkyImage) -> float:
 
 
 def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
-    """Return the numbers that come from the images alone.
+    """Return the numbers derived from the images alone.
 
     Raises
     ------
@@ -202,16 +201,16 @@ def image_facts(image: SkyImage, image_pb: SkyImage) -> dict[str, Fact]:
 
 
 def true_peak(image: SkyImage, image_pb: SkyImage, noise: Floats) -> Fact:
-    """Return the brightest pixel of the sky that is one of a source, not noise that the correction has raised.
+    """Return the brightest source pixel of the corrected image, excluding noise raised by the correction.
 
     Parameters
     ----------
-    noise: around every pixel of the flat-noise image.
+    noise: local noise at every pixel of the flat-noise image.
 
     Raises
     ------
     SkyImageError
-        If all of the corrected image is blank.
+        If the corrected image is blank.
     """
     brightest(image_pb)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -224,7 +223,7 @@ def true_peak(image: SkyImage, image_pb: SkyImage, noise: Floats) -> Fact:
 
 
 def beam_facts(image: SkyImage) -> dict[str, Fact]:
-    """Return the restoring beam; its numbers are null where WSClean made no PSF to fit it to."""
+    """Return the restoring beam; null if WSClean made no PSF."""
     numbers = (
         ("beam_major", image.beam_major_arcsec, "arcsec", ""),
         ("beam_minor", image.beam_minor_arcsec, "arcsec", ""),
@@ -248,7 +247,7 @@ def observation_facts(observation: ImagedData) -> dict[str, Fact]:
 
 
 def expected_noise(observation: ImagedData, weighting: ImageWeighting) -> dict[str, Fact]:
-    """Return the thermal noise to expect; where it cannot be known the value is null, and the source has the reason."""
+    """Return the expected thermal noise; if unknown, the value is null and the source has the reason."""
     formula = (
         "sqrt(sum w^2 s^2) / sum w over the visibilities: w the Briggs weights of this image, s from station "
         "sensitivities at zenith (van Haarlem et al. 2013)"
@@ -261,7 +260,7 @@ def expected_noise(observation: ImagedData, weighting: ImageWeighting) -> dict[s
 
 
 def _survey_noise(observation: ImagedData) -> Fact:
-    """Return the noise scaled from the LoTSS survey, for images that are like it."""
+    """Return the noise scaled from the LoTSS survey, for comparable images."""
     metadata = observation.sets[0]
     low_hz, high_hz = SURVEY_BAND_HZ
     if metadata.telescope.upper() != "LOFAR" or not low_hz <= metadata.frequencies_hz.mean() <= high_hz:
@@ -278,7 +277,7 @@ def _survey_noise(observation: ImagedData) -> Fact:
 
 
 def header_facts(facts: Mapping[str, Fact]) -> dict[str, tuple[Any, str]]:
-    """Return the FITS keywords, with comments, that carry noise and integration time to whoever gets the image."""
+    """Return the FITS keywords of noise and integration time, with comments."""
     return {
         RMS_KEY: (facts["rms"]["value"], "[Jy/beam] rms of the flat-noise image"),
         RMS_METHOD_KEY: (facts["rms"]["source"], ""),
@@ -295,11 +294,11 @@ def quality(
     weighting: ImageWeighting,
     recorded: ImagedData | None = None,
 ) -> dict[str, Any]:
-    """Return everything that quality.json holds: each number as value, unit and source.
+    """Return the content of quality.json: value, unit and source of each number.
 
-    ``image`` is the flat-noise image, ``image_pb`` the same corrected for the primary beam, ``observation`` that of the
-    imaged sets. ``recorded`` is the observation before it was averaged, which hides flags: where it is given,
-    flagged fraction and integration time are its.
+    ``image`` is the flat-noise image, ``image_pb`` the image corrected for the primary beam, ``observation`` describes
+    the imaged sets. ``recorded`` describes the sets before averaging, which hides flags: if given, it supplies flagged
+    fraction and integration time.
 
     Raises
     ------

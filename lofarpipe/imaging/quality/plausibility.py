@@ -1,7 +1,6 @@
-"""Whether numbers can be true: the scatter of visibilities before the run, noise and peak of an image after it.
+"""Plausibility checks: scatter of visibilities before the run, noise and peak of an image afterwards.
 
-Visibilities that were never calibrated make an image like any other; what tells is their scale. What is found is a
-warning, for nothing is wrong for certain.
+Uncalibrated visibilities make an image like any other, but at a wrong scale. Findings are warnings, as none is certain.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from lofarpipe.support.utilities import flux_text
 
 Floats = NDArray[np.float64]
 
-# Of measured and expected noise. Sensitivities at zenith, elevation and the Galaxy make a factor of 2 or 3.
+# Ratio of measured and expected noise. Elevation and the Galaxy account for a factor of 2 or 3.
 LOWEST_RATIO, HIGHEST_RATIO = 0.2, 5.0
-# Parallel hands also hold the sky, which differs from channel to channel; the factor is for strong sources.
+# Parallel hands also contain the sky, which varies with channel; the factor allows for strong sources.
 HIGHEST_PARALLEL_RATIO = 50.0
-# System equivalent flux densities, Jy, between which those of all telescopes are: Arecibo has 3, a single dipole of an
+# Range of system equivalent flux densities of all telescopes, Jy: Arecibo has 3, a single dipole of an
 # antenna array at 10 MHz 1e7; the square root of two is that of a baseline.
 LOWEST_SEFD_JY, HIGHEST_SEFD_JY = 1.0, 1e8
-LEAST_DIFFERENCE = 0.01  # of the values; Dysco changes them by less in the median
-SCATTER_VALUES = 50_000  # rows x channels of a set that are read: their scatter is good to 1 %
+LEAST_DIFFERENCE = 0.01  # relative change; Dysco's median change is smaller
+SCATTER_VALUES = 50_000  # rows x channels read per set: their scatter is good to 1 %
 CROSS_HANDS = ("XY", "YX", "RL", "LR")
 CALIBRATED = "CORRECTED_DATA"
 # log10(S / Jy) = a + b x + c x^2 with x = log10(frequency / MHz); the brightest sources of the sky, and those that are
@@ -40,12 +39,12 @@ CALIBRATED = "CORRECTED_DATA"
 CAS_A, TAU_A, VIR_A = (5.625, -0.634, -0.023), (3.915, -0.299, 0.0), (5.023, -0.856, 0.0)
 BRIGHTEST_DEG = ((350.86, 58.81), (299.87, 40.73))  # Cas A, Cyg A: right ascension, declination, J2000
 AROUND_BRIGHTEST_DEG = 15.0
-PEAK_MARGIN = 2.0  # for flux scales, and for sources that vary
-WIDEST_BEAM_ARCSEC = 3600.0  # in a wider one the Galaxy is as bright as sources
+PEAK_MARGIN = 2.0  # margin for flux scales and variable sources
+WIDEST_BEAM_ARCSEC = 3600.0  # in a wider beam the Galaxy is as bright as sources
 
 
 def set_warnings(surveys: Iterable[SetSurvey], data_column: str) -> Iterator[SetFinding]:
-    """Yield doubts about the visibilities of sets that are to be imaged."""
+    """Yield warnings about the visibilities of sets to be imaged."""
     for survey in surveys:
         if data_column not in survey.visibility_columns or not survey.usability.usable:
             continue
@@ -76,7 +75,7 @@ def _set_warnings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
 def _read(survey: SetSurvey, data_column: str, beside: str) -> tuple[NDArray[Any], NDArray[Any], tuple[Any, Any]]:
     """Return two columns in the middle of a set, (row, chan, corr), NaN where unusable, and the antennas of the rows.
 
-    A column that was never written, or has another shape, counts as one of zeros.
+    A column never written, or of another shape, counts as zeros.
     """
     metadata = survey.metadata
     nchan = len(metadata.frequencies_hz)
@@ -95,7 +94,7 @@ def _read(survey: SetSurvey, data_column: str, beside: str) -> tuple[NDArray[Any
 
 
 def _differ(visibilities: NDArray[Any], others: NDArray[Any]) -> bool:
-    """Whether a column has other values than one that is filled; compression changes them a little."""
+    """Whether a column differs from another one by more than compression."""
     usable = np.isfinite(visibilities) & np.isfinite(others)
     if not others[usable].any():
         return False
@@ -106,18 +105,18 @@ def _differ(visibilities: NDArray[Any], others: NDArray[Any]) -> bool:
 def scatter_ratio(
     metadata: SetMetadata, visibilities: NDArray[Any], antennas: tuple[Any, Any]
 ) -> tuple[float, tuple[float, float]]:
-    """Return measured over expected noise of visibilities, and the limits between which it can be; 0 if unknown.
+    """Return measured over expected noise of visibilities (0 if unknown), and its plausible range.
 
-    The measured noise is that of differences of neighbouring channels, of the cross-hands where there are some:
-    hardly a source is polarized, so that the sky is not in them. Without a table of sensitivities the expected noise
-    is that of 1 Jy.
+    The noise is measured in differences of neighbouring channels, of the cross-hands if present: few sources are
+    polarized, so these hardly contain the sky. Without tabulated sensitivities the expected noise is that of an SEFD of
+    1 Jy.
     """
     hands = [number for number, name in enumerate(metadata.correlations) if name in CROSS_HANDS]
     limits = (LOWEST_RATIO, HIGHEST_RATIO if hands else HIGHEST_PARALLEL_RATIO)
     chosen = visibilities[:, :, hands or slice(None)]
     frequency_hz = np.full(len(chosen), metadata.frequencies_hz.mean())
     try:
-        # XX and YY together have the noise of I; each alone has that times the square root of their number.
+        # Noise of one of n parallel hands: sqrt(n) times that of I.
         number = min(2, len(metadata.correlations))
         noise_jy = visibility_rms_jy(metadata, metadata.timestep_s, *antennas, frequency_hz) * math.sqrt(number)
     except NoiseUnknownError:
@@ -130,7 +129,7 @@ def scatter_ratio(
 
 
 def highest_peak_jy(frequency_hz: float, centre_deg: tuple[float, float]) -> float:
-    """Return the flux density above which no source around a direction has been seen, Jy; the Sun left aside."""
+    """Return the flux density of the brightest known source around a direction, Jy; without the Sun."""
     near = any(separation_deg(centre_deg, place) < AROUND_BRIGHTEST_DEG for place in BRIGHTEST_DEG)
     logarithm = math.log10(frequency_hz / 1e6)
     spectra = (CAS_A,) if near else (TAU_A, VIR_A)
@@ -144,16 +143,16 @@ def image_warnings(
     columns: frozenset[str],
     is_cleaned: bool = True,
 ) -> list[str]:
-    """Return doubts about the numbers of an image, with the likely cause.
+    """Return warnings about the numbers of an image, with the likely cause.
 
     Parameters
     ----------
     facts
         As in quality.json.
     data_column, columns
-        The imaged part of the recorded sets, and the whole of them.
+        The imaged column of the recorded sets, and all their columns.
     is_cleaned
-        In a dirty image the sidelobes of its sources are above the noise, so that this is no sign of anything.
+        In a dirty image, sidelobes exceed the noise, so that a high noise is normal.
     """
     value = {name: facts[name]["value"] for name in ("measured_over_expected", "peak", "frequency", "beam_major")}
     other = data_column != CALIBRATED and CALIBRATED in columns

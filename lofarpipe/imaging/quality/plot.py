@@ -1,4 +1,4 @@
-"""A picture of a sky image, as an astronomer looks at it first."""
+"""A standard plot of a sky image."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ MIN_DPI, MAX_DPI = 150, 400
 
 
 def plot_rms(image: SkyImage) -> tuple[float, str]:
-    """Return the noise that sets the grey scale, in the image's unit, and where it comes from.
+    """Return the noise for the grey scale, in the image's unit, and its origin.
 
-    The header's value, which was measured on the flat-noise image, or else that of the middle of this image.
+    The header's value, measured on the flat-noise image, or else the noise at the centre of this image.
 
     Raises
     ------
@@ -46,14 +46,14 @@ def plot_rms(image: SkyImage) -> tuple[float, str]:
 
 
 def with_prefix(flux_jy: float) -> str:
-    """Return a flux per beam as text with a fitting prefix and three digits, such as ``1.39 mJy/beam``."""
+    """Format a flux per beam with SI prefix and three digits: ``1.39 mJy/beam``."""
     prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "\N{GREEK SMALL LETTER MU}"))
     scale, prefix = next((choice for choice in prefixes if abs(flux_jy) >= choice[0]), prefixes[-1])
     return f"{flux_jy / scale:.3g} {prefix}Jy/beam"
 
 
 def image_title(image: SkyImage, rms: float, origin: str) -> str:
-    """Return three lines: name and numbers of the image; some only where the header has them.
+    """Return three title lines: name and numbers of the image, as far as the header has them.
 
     Dynamic range and peak are the header's: the highest pixel of a corrected image may be noise where the beam is low.
     """
@@ -120,7 +120,7 @@ def _draw_colour_bar(figure: Figure, axes: Any, picture: Any, rms: float) -> Non
 
 
 def plot_image(image: SkyImage, outfile: str | Path, rms: float | None = None) -> None:
-    """Write a PNG of an image; it appears under its name only when complete.
+    """Write a PNG of an image, which appears only when complete.
 
     ``rms`` sets the grey scale, in the image's unit; None takes it from the header or from the image itself.
 

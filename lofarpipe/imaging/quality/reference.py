@@ -1,4 +1,4 @@
-"""References for an image: the truth of a simulation, or a sky model of the user."""
+"""References for an image: the truth of a simulation, or a user's sky model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Reference:
 
 
 def find_reference(choice: str, sets: Sequence[str]) -> Path | None:
-    """Return the file to compare with: the one of ``choice``; with ``auto``, the truth beside simulated sets.
+    """Return the reference file: ``choice``, or with ``auto`` the truth beside simulated sets.
 
-    None where nothing is wanted, or where ``auto`` finds nothing; a file of that name that is something else is none.
+    None with ``none``, or if ``auto`` finds no valid truth file.
     """
     if choice == NONE or (choice == AUTO and not sets):
         return None
@@ -51,10 +51,10 @@ def find_reference(choice: str, sets: Sequence[str]) -> Path | None:
 
 
 def read_reference(path: Path, frequency_hz: float | Floats) -> Reference:
-    """Return the sources of a file, with their flux densities at a frequency, or each at its own.
+    """Read the sources of a file, with flux densities at one frequency, or at one per source.
 
-    A name that ends in ``.json`` is the truth of a simulation, any other one a sky model in a format that LSMTool
-    reads: of makesourcedb, DP3 and PyBDSF.
+    A ``.json`` file is the truth of a simulation, any other a sky model in a format of LSMTool: makesourcedb, DP3,
+    PyBDSF.
 
     Raises
     ------
@@ -91,10 +91,10 @@ def _from_model(path: Path, frequency_hz: float | Floats) -> Reference:
             f"LSMTool, which reads sky models, cannot be imported ({err}); {INSTALL_LSMTOOL}, or set "
             "reference_skymodel = none"
         ) from err
-    logging.getLogger("LSMTool").setLevel(logging.WARNING)  # the log of a step is for what the step says
+    logging.getLogger("LSMTool").setLevel(logging.WARNING)  # keep LSMTool's messages out of the step's log
     try:
         model = lsmtool.load(str(path))
-    # LSMTool and the table readers below it raise whatever they come across.
+    # LSMTool and its table readers raise arbitrary exceptions.
     except Exception as err:
         raise PipelineError(f"{path}: LSMTool cannot read it as a sky model: {' '.join(str(err).split())}") from err
     columns = {name: np.asarray(model.getColValues(name)) for name in model.getColNames()}
@@ -112,9 +112,9 @@ def _from_model(path: Path, frequency_hz: float | Floats) -> Reference:
 def fluxes_jy(columns: dict[str, NDArray[Any]], frequency_hz: float | Floats) -> Floats:
     """Return the flux densities of a sky model's sources at a frequency, Jy.
 
-    With x the frequency over the reference frequency: I x^(c0 + c1 log10 x + ...) for logarithmic indices, which is
-    the default, and I + c0 (x - 1) + c1 (x - 1)^2 + ... for others. Where a source has no reference frequency or no
-    index, its flux is taken as it is.
+    With x the frequency over the reference frequency: I x^(c0 + c1 log10 x + ...) for logarithmic indices, which is the
+    default, and I + c0 (x - 1) + c1 (x - 1)^2 + ... for others. Without reference frequency or index, a source's flux
+    is unchanged.
 
     Source: DP3, "Sky model format", SpectralIndex and LogarithmicSI.
     """

@@ -1,4 +1,4 @@
-"""Sky images in FITS: their headers, and the facts written into them."""
+"""Sky images in FITS: headers, and keywords added to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pixels = NDArray[np.float32]
 # Written by `write_facts`; XPOSURE is the FITS standard's word for exposure without dead time.
 RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY = "MEANRMS", "RMSMETH", "XPOSURE"
 DYNAMIC_RANGE_KEY, PEAK_KEY = "DYNRANGE", "PEAKSKY"
-# The spectral index with which fluxes were brought to the frequency in the header, or the name of a map of it.
+# The spectral index (or map) used to scale fluxes to the header's frequency.
 INDEX_KEY = "PBINDEX"
 FACT_KEYS = (RMS_KEY, RMS_METHOD_KEY, INTEGRATION_TIME_KEY, DYNAMIC_RANGE_KEY, PEAK_KEY)
 FITS_COMMENT_CHARACTERS = 47
@@ -39,7 +39,7 @@ MISSING_KEY_ADVICE = {
 
 
 class SkyImageError(PipelineError):
-    """An image is missing, is not FITS, or its header lacks a key that is needed."""
+    """An image is missing, is not FITS, or its header lacks a required key."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class SkyImage:
-    """An image as its file has it.
+    """Pixels and header of an image file.
 
     ``pixels`` has the axes of the file in reverse, usually (stokes, frequency, y, x); blank pixels are NaN.
     """
@@ -87,7 +87,7 @@ class SkyImage:
         Raises
         ------
         SkyImageError
-            If there is none, or if it is something else.
+            If it is missing or not a finite number.
         """
         content = self.value(key)
         if isinstance(content, bool) or not isinstance(content, int | float) or not math.isfinite(content):
@@ -147,7 +147,7 @@ class SkyImage:
 
     @property
     def has_beam(self) -> bool:
-        """Whether there is a restoring beam: WSClean writes zeros where it made no PSF."""
+        """Whether there is a restoring beam: WSClean writes zeros without a PSF."""
         return self.number("BMAJ") > 0 and self.number("BMIN") > 0
 
     @property
@@ -167,7 +167,7 @@ class SkyImage:
 
     @property
     def beam_area_pixels(self) -> float:
-        """How many pixels the restoring beam covers: pi a b / (4 ln 2) of the Gaussian."""
+        """The area of the restoring beam in pixels: pi a b / (4 ln 2) of the Gaussian."""
         cell_deg2 = abs(self.axis("RA").increment * self.axis("DEC").increment)
         return math.pi / (4 * math.log(2)) * self.number("BMAJ") * self.number("BMIN") / cell_deg2
 
@@ -178,7 +178,7 @@ class SkyImage:
 
     @property
     def bandwidth_hz(self) -> float:
-        """The width of the frequency axis' channel: all of the band in an MFS image, gaps included, Hz."""
+        """The channel width of the frequency axis, Hz: in an MFS image the whole band, gaps included."""
         return self.axis("FREQ").increment
 
     @property
@@ -188,7 +188,7 @@ class SkyImage:
         Raises
         ------
         SkyImageError
-            If a value along the axis means no polarization.
+            If a value along the axis is not a polarization code.
         """
         axis = self.axis("STOKES")
         steps = (index + 1 - axis.reference_pixel for index in range(axis.length))
@@ -210,12 +210,12 @@ class SkyImage:
 
 
 def read_sky_image(path: str | Path) -> SkyImage:
-    """Return an image, header and pixels, read entirely.
+    """Read header and pixels of an image.
 
     Raises
     ------
     SkyImageError
-        If there is no such file, if it is not FITS or is cut off, or if it has no image of two axes or more.
+        If the file is missing, not FITS, truncated, or has no image of two axes or more.
     """
     try:
         size_bytes = Path(path).stat().st_size
@@ -237,26 +237,25 @@ def read_sky_image(path: str | Path) -> SkyImage:
 
 
 def _data_bytes(header: fits.Header) -> int:
-    """Return the bytes that the pixels take, as the header declares them, without padding."""
+    """Return the size of the pixels in bytes according to the header, without padding."""
     naxis = int(header.get("NAXIS", 0))
     lengths = [int(header[f"NAXIS{number}"]) for number in range(1, naxis + 1)]
     return math.prod(lengths) * abs(int(header["BITPIX"])) // 8 if lengths else 0
 
 
 def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history: Iterable[str]) -> None:
-    """Put keywords and HISTORY lines into an image's header; its pixels stay as they are, to the bit.
+    """Write keywords and HISTORY lines into an image's header; pixels stay bit-identical.
 
-    ``facts`` is keyword -> (value, comment); one without a value is removed. HISTORY lines that an earlier call wrote
-    are replaced, those of other programs stay. The file appears under its name only when complete; a link keeps
-    pointing at it.
+    ``facts`` is keyword -> (value, comment); keywords without a value are removed. HISTORY lines of earlier calls are
+    replaced, those of other programs stay. The file appears only when complete; links stay valid.
 
     Raises
     ------
     SkyImageError
-        If the image cannot be read, or cannot be written.
+        If the image cannot be read or written.
     """
     target = Path(os.path.realpath(path))
-    unfinished = target.with_name(f".{target.name}.part")  # the next try replaces what a killed one left
+    unfinished = target.with_name(f".{target.name}.part")  # fixed name: replaces the remains of a killed attempt
     try:
         with fits.open(target, memmap=False, do_not_scale_image_data=True) as opened:
             header = opened[0].header
@@ -274,7 +273,7 @@ def write_facts(path: str | Path, facts: Mapping[str, tuple[Any, str]], history:
 
 
 def remove_facts(header: fits.Header) -> None:
-    """Remove the keys of ``write_facts`` from a header: they hold for that image, not for others made of it."""
+    """Remove the keys of ``write_facts`` from a header, as they do not hold for derived images."""
     for key in FACT_KEYS:
         header.remove(key, ignore_missing=True)
     _set_history(header, _other_history(header))

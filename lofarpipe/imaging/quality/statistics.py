@@ -1,4 +1,4 @@
-"""Noise and sources of an image, from its pixels alone; blank pixels (NaN) do not count."""
+"""Noise and sources of an image from its pixels; blank pixels (NaN) are ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RMS_METHOD = "1.4826 x MAD, clipped at 4 sigma"
 MAD_TO_SIGMA = 1.482602  # 1 / (inverse normal distribution at 3/4), for Gaussian noise
 CLIP_SIGMA = 4.0
 MAX_ROUNDS = 10
-ENOUGH_REJECTED = 1e-3  # a round that rejects a smaller part is the last
+ENOUGH_REJECTED = 1e-3  # fraction of rejected pixels that ends clipping
 SMALLEST_TILE_PIXELS = 16
 BEAMS_PER_TILE = 100  # independent noise samples in a tile: the rms of one tile is good to 8 %
 # PyBDSF's thresholds in the pipeline, in units of the local rms. Source: doc/spec/imaging.md, section 6.1.
@@ -22,7 +22,7 @@ ISLAND_SIGMA, PEAK_SIGMA = 4.0, 5.0
 
 
 def robust_rms(pixels: NDArray[Any]) -> float:
-    """Return the noise of an image in the unit of its pixels, hardly changed by sources and not at all by NaN.
+    """Return the noise of an image in the unit of its pixels, robust to sources and NaN.
 
     The median absolute deviation, scaled to a Gaussian's standard deviation, of the pixels within 4 sigma of the
     median; clipped again until fewer than 0.1 % are rejected.
@@ -30,7 +30,7 @@ def robust_rms(pixels: NDArray[Any]) -> float:
     Raises
     ------
     ValueError
-        If all pixels are blank, or if all that are left are equal.
+        If all pixels are blank, or more than half are equal.
 
     Source: Huber 1981, Robust Statistics, for the estimator.
     """
@@ -53,7 +53,7 @@ def robust_rms(pixels: NDArray[Any]) -> float:
 
 
 def averaged(plane: NDArray[Any], factor: int) -> Pixels:
-    """Return the mean of blocks of ``factor`` x ``factor`` pixels; blank pixels do not count, blank blocks are NaN.
+    """Return the mean of blocks of ``factor`` x ``factor`` pixels, ignoring blank pixels; blank blocks are NaN.
 
     Blocks at the upper and right edge may hold fewer pixels. Memory: a strip of ``factor`` rows at a time.
     """
@@ -70,7 +70,7 @@ def averaged(plane: NDArray[Any], factor: int) -> Pixels:
 
 
 def central_part(plane: NDArray[Any], fraction: float = 0.5) -> NDArray[Any]:
-    """Return the middle of an image: ``fraction`` of its height and of its width."""
+    """Return the central part of an image: ``fraction`` of its height and width."""
     edges = [(int(size * (1 - fraction) / 2), size - int(size * (1 - fraction) / 2)) for size in plane.shape]
     return plane[edges[0][0] : edges[0][1], edges[1][0] : edges[1][1]]
 
@@ -88,19 +88,18 @@ def tile_rms(plane: NDArray[Any], tile: int) -> Floats:
     for row, strip in enumerate(np.array_split(plane, rows)):
         for column, part in enumerate(np.array_split(strip, columns, axis=1)):
             if np.count_nonzero(np.isfinite(part)) < part.size / 2:
-                continue  # a few pixels, less than a beam apart, seem to have less noise than there is
+                continue  # a few correlated pixels, closer than a beam, underestimate the noise
             try:
                 noise[row, column] = robust_rms(part)
             except ValueError:
-                continue  # a blank corner has no noise; it stays NaN
+                continue  # blank corners stay NaN
     return noise
 
 
 def local_rms(plane: NDArray[Any], beam_area_pixels: float) -> Floats:
-    """Return the noise around every pixel, same shape as the image; NaN where the image is blank.
+    """Return the local noise at every pixel, same shape as the image; NaN where the image is blank.
 
-    The robust rms of tiles, smoothed by a median over 3 x 3 tiles so that one bright source does not raise it, with
-    bilinear interpolation between tiles.
+    The robust rms of tiles, with a median over 3 x 3 tiles against bright sources, and bilinear interpolation.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def local_rms(plane: NDArray[Any], beam_area_pixels: float) -> Floats:
 
 
 def _interpolation(npixels: int, ntiles: int) -> Floats:
-    """Return the matrix (pixel, tile) that interpolates linearly between the middles of tiles, constant beyond."""
+    """Return the matrix (pixel, tile) of linear interpolation between tile centres, constant beyond."""
     positions = (np.arange(npixels) + 0.5) * ntiles / npixels - 0.5  # the middle of the first tile is 0
     units = np.eye(ntiles)
     return np.stack([np.interp(positions, np.arange(ntiles), unit) for unit in units], axis=1)
