@@ -275,7 +275,7 @@ def test_page_lists_every_control_key_default():
 def test_documented_kinds_and_domains_exist():
     assert column_words(PARSET_PAGE, "| kind |") == set(KINDS)
     for domain in column_words(PARSET_PAGE, "| domain |"):
-        value = {"{cpu": "cpu", "{True": "True", "{list}": "[a]"}.get(domain.split()[0], "1")
+        value = {"{cpu": "cpu", "{True": "True", "{list}": "[a]", "{some": "psf, dirty"}.get(domain.split()[0], "1")
         check_value(value, domain.strip("{}"))
 
 
