@@ -1,8 +1,8 @@
 """Reading of program logs: progress, cause and remedy of failures, and reasons to abort.
 
-Nothing is asked of the program. A hint is given for the message with which a program ended, and not for other text in
+Programs need no cooperation. Hints are given for the final error message of a program, not for other text in
 its log. Every entry was printed by the real program; tests/programs/test_messages.py provokes it again, or names it as
-recorded. Messages of one program only stand with that program.
+recorded. Messages of a single program are defined with that program.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from lofarpipe.programs.base import KNOWN_PROGRAMS, Detector, Program, Progress
 from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import printable
 
-LONGEST_LINE = 10_000  # characters that are looked at
-OUR_NOTE = "### "  # in a log of ours: not what the program wrote
-# Logs hold whatever programs write: what is no number that Python reads must not match.
+LONGEST_LINE = 10_000  # characters searched
+OUR_NOTE = "### "  # prefix of the executor's lines in a log
+# Logs hold arbitrary text: only numbers that Python can parse may match.
 COUNT = r"[0-9]{1,18}"
-STEPS = lazy_pattern(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20; some write what they do before it
+STEPS = lazy_pattern(r"^(?:([^%:]*): )?0%[0-9.%]*$")  # 0%....10....20, after an optional title
 _LAST_STEP = lazy_pattern(r"([0-9]{1,3})%?(\.*)$")
 DOTS_PER_TEN = 5  # four dots and the number
 
 
 def percent_done(line: str) -> float | None:
-    """Return the completed fraction, 0..1, in a line such as ``0%....10....20..``; None for other lines."""
+    """Return the fraction done, 0..1, of a line such as ``0%....10....20..``; None for other lines."""
     if not STEPS.match(line):
         return None
     last = _LAST_STEP.search(line)
@@ -38,7 +38,7 @@ def percent_done(line: str) -> float | None:
 
 
 class ProgressReader:
-    """Follows the log of a program, which is recognised by its lines.
+    """Follows the log of a program, recognised by its lines.
 
     A line of an unknown program is its own text.
     """
@@ -85,7 +85,7 @@ def _other(line: str, progress: Progress) -> Progress | None:
     return replace(progress, text=printable(line).strip(), fraction=None)
 
 
-# What the C library says of memory that a program wrote over, whichever it finds first. Source: glibc, malloc.c.
+# Messages of the C library about corrupted memory. Source: glibc, malloc.c.
 HEAP = r"(?:munmap_chunk|free|malloc|malloc_consolidate)\(\): |double free or corruption|corrupted (?:size|double)"
 # How the last message of a program begins: of Python (DP3.py), of an abort in C++, of WSClean, of DP3 as a binary.
 _BEGINNING = lazy_pattern(
@@ -95,10 +95,10 @@ _BEGINNING = lazy_pattern(
 _RAISED = lazy_pattern(
     r"(?:\S.*: )?[A-Za-z]\w*(?:Error|Exception): (?P<message>.*)"
 )  # an exception of Python, in one line
-_NOT_OPENED = lazy_pattern(r"unable to open file: name = '([^']*)'")  # HDF5 says it before the message
+_NOT_OPENED = lazy_pattern(r"unable to open file: name = '([^']*)'")  # HDF5 writes it before the message
 TIMES = "all sets that are read together must have the same time slots"
 SELECT_TIMES = "select those that all have (msin.starttime, msin.endtime), or leave that set out"
-#: What any program may say.
+#: Messages of any program.
 KNOWN_MESSAGES: Messages = (
     # ---- the start of a program
     (r"linked to a multi-threaded version of OpenBLAS", "set OPENBLAS_NUM_THREADS=1"),
@@ -146,7 +146,7 @@ KNOWN_MESSAGES: Messages = (
 
 
 def last_error(log_text: str) -> str:
-    """Return the message with which a program ended, in one line, with the causes that WSClean names; "" if none."""
+    """Return the final error message of a program as one line, with WSClean's nested causes; "" without one."""
     message = ""
     was_nested = False
     for line in log_text.splitlines():
@@ -160,7 +160,7 @@ def last_error(log_text: str) -> str:
 
 
 def explained(program: str, log_text: str, messages: Messages = ()) -> str:
-    """Return the last message of a program, with the remedy; "" if its log has none.
+    """Return a program's final error message, with the remedy; "" without one.
 
     ``messages`` are the messages of this program alone.
     """
@@ -169,7 +169,7 @@ def explained(program: str, log_text: str, messages: Messages = ()) -> str:
 
 
 def hint_for(last_lines: Sequence[str]) -> str:
-    """Return the known message with which any other program or script ended, with the remedy; "" without.
+    """Return the final error message of an unknown program or script, if it is a known one, with the remedy; else "".
 
     Messages of our scripts include their remedy; the exception of a library follows its place.
     """
@@ -180,11 +180,11 @@ def hint_for(last_lines: Sequence[str]) -> str:
 
 
 CHUNK_BYTES = 1 << 20
-LONGEST_LINE_BYTES = 1 << 16  # of a line without an end, such as the dots of DP3, only the end is kept
+LONGEST_LINE_BYTES = 1 << 16  # only the tail of an unfinished line, such as DP3's dots, is kept
 
 
 def detector_of(program: Program, texts: Mapping[str, str]) -> Detector | None:
-    """Return the reader for the log of a program's job; ``texts`` has the limits that are not at their default.
+    """Return the divergence check for a job's log; ``texts`` has the limits that differ from their defaults.
 
     Raises
     ------
@@ -205,7 +205,7 @@ class Lookout:
 
     Parameters
     ----------
-    log: the file; it need not be there yet.
+    log: the file, which may not exist yet.
     detector: gets the lines.
     """
 
@@ -217,13 +217,13 @@ class Lookout:
 
     @classmethod
     def of(cls, job: Job) -> Lookout | None:
-        """Return the lookout that a job asks for with ``watch``; None if it asks for none."""
+        """Return the log watch requested by a job's ``watch``, or None."""
         program = program_of_job(job)
         detector = detector_of(program, job.watch) if program else None
         return cls(job.log, detector) if detector else None
 
     def look(self) -> str | None:
-        """Return the reason to abort, or None; an unreadable log has none."""
+        """Return the reason to abort, or None, also for an unreadable log."""
         try:
             with self._log.open("rb") as stream:
                 stream.seek(self._offset)
@@ -242,14 +242,14 @@ class Lookout:
 
 
 def program_of_job(job: Job) -> Program | None:
-    """Return the program whose job is watched; None if it is not watched."""
+    """Return the program of a watched job; None if it is not watched."""
     if not job.watch:
         return None
     return KNOWN_PROGRAMS.get(job.watch.get("program", ""))
 
 
 def output_fault(job: Job) -> str:
-    """Return the problem of a watched job's output, before it has its final names; "" if there is none."""
+    """Return the problem of a watched job's output files under their temporary names; "" without one."""
     program = program_of_job(job)
     if program is None or job.staged is None:
         return ""

@@ -40,7 +40,7 @@ from lofarpipe.support.utilities import unfinished_name, write_atomically
 if TYPE_CHECKING:  # it opens measurement sets
     from lofarpipe.imaging.plan.stokes_plan import StokesPlan
 
-BEAM_TOLERANCE = 0.01  # by which the beams of total intensity and of Q, U, V may differ
+BEAM_TOLERANCE = 0.01  # tolerance between the beams of total intensity and of Q, U, V
 
 
 def read_plan(path: str | Path) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def read_plan(path: str | Path) -> dict[str, Any]:
 def write_band_image(
     plan: Mapping[str, Any], robust: float, root: str, total: Sequence[str], polarised: Sequence[str], keep_all: bool
 ) -> Path:
-    """Write the image of the band from those of total intensity and of Q, U, V; return its name.
+    """Join the band images of total intensity and of Q, U, V into one; return its name.
 
-    ``total`` and ``polarised`` are the files that both runs wrote below ``root``. With ``keep_all`` each one's
+    ``total`` and ``polarised`` are the files of both runs below ``root``. With ``keep_all`` each run's
     PSF, residual, model and dirty image are kept beside it, and the spectral index.
     """
     base, imsize = plan["set"]["base"], plan["options"]["imsize"]
@@ -118,7 +118,7 @@ def _beam_differences(path: Path, one: Mapping[str, Any], other: Mapping[str, An
 def _keep_all(
     path: Path, base: str, robust: float, imsize: int, root: str, total: Sequence[str], polarised: Sequence[str]
 ) -> None:
-    """Keep the other outputs of WSClean beside the images of the whole band, under names of ours."""
+    """Keep WSClean's other outputs, renamed, beside the images of the whole band."""
     all_products = [*read_products(f"{root}{TOTAL}", total), *read_products(f"{root}{POLARISED}", polarised)]
     for kind in KINDS:
         products = select(all_products, kind, channel=None, interval=None)
@@ -170,7 +170,7 @@ def smooth_band(plan: Mapping[str, Any], robust: float) -> None:
 
 
 def smooth_channels(plan: Mapping[str, Any], batch: int) -> None:
-    """Write the images of the channels of a batch at the common beam; one that cannot reach it has none."""
+    """Smooth the channel images of a batch to the common beam, except those with a larger beam."""
     indices = set(plan["batches"][batch])
     for robust in plan["options"]["channel_robust"]:
         target = target_of(plan, robust)
@@ -184,7 +184,7 @@ def smooth_channels(plan: Mapping[str, Any], batch: int) -> None:
 
 # ------------------------------------------------------------------------------------------------ cubes
 def write_cube_product(plan: Mapping[str, Any], work: Path, robust: float, kind: str) -> Path:
-    """Write one cube, and, beside the native one, the manifest; return the cube's name."""
+    """Write one cube, and the manifest beside the native one; return the cube's name."""
     products, base = _place(plan)
     is_smoothed = kind == SMOOTHED
     path = cube_file(products, base, robust, plan["options"]["imsize"], is_smoothed)
@@ -215,7 +215,7 @@ def _cube_channels(plan: Mapping[str, Any], work: Path, robust: float) -> Iterat
 
 
 def _at_target(plan: Mapping[str, Any], channel: CubeChannel, robust: float, target: Beam | None) -> CubeChannel:
-    """Return a channel with its smoothed image, or why it has none."""
+    """Return a channel with its smoothed image, or the reason for its absence."""
     if channel.image is None:
         return channel
     path = channel_image(*_place(plan), channel.entry["label"], robust, plan["options"]["imsize"], True)
@@ -233,7 +233,7 @@ def _at_target(plan: Mapping[str, Any], channel: CubeChannel, robust: float, tar
 def stokes_quality(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return noise, beam, peak and dynamic range of the images of the band, and the manifests' numbers of channels.
 
-    Of all that are there, at any robust value: another run may have made them.
+    Includes all existing images at any robust value, also of other runs.
     """
     (products, base), imsize = _place(plan), plan["options"]["imsize"]
     images = sorted(products.glob(f"mfs_*/{glob.escape(base)}_mfs_IQUV_*_{imsize}*.fits"))
@@ -296,7 +296,7 @@ def cube_views(plan: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Any]]
 
 
 def missing_products(plan: Mapping[str, Any]) -> list[Path]:
-    """Return the images of the band and the cubes that are not there."""
+    """Return the missing band images and cubes."""
     imsize, options = plan["options"]["imsize"], plan["options"]
     paths = [band_image(*_place(plan), robust, imsize) for robust in options["mfs_robust"]]
     kinds = (False,) if options["common_beam_arcsec"] == "none" else (False, True)
@@ -305,7 +305,7 @@ def missing_products(plan: Mapping[str, Any]) -> list[Path]:
 
 
 def remove_channel_images(plan: Mapping[str, Any]) -> int:
-    """Remove the images of the channels, of which the cubes hold every plane; return how many."""
+    """Remove the channel images, whose planes are all in the cubes; return their number."""
     number = 0
     for robust in plan["options"]["channel_robust"]:
         for smoothed in (False, True):
@@ -320,7 +320,7 @@ def remove_channel_images(plan: Mapping[str, Any]) -> int:
 
 
 def other_products(plan: StokesPlan) -> list[Path]:
-    """Return the images that are there and were made of other data or with other settings."""
+    """Return the existing images of other data or settings."""
     from lofarpipe.imaging.plan.stokes_plan import stokes_plan_as_dict
 
     content = stokes_plan_as_dict(plan)

@@ -1,8 +1,8 @@
 """The options of lofar-clean: one table for the command line, its help, the checks and the page in doc/.
 
 Names, values and units are WSClean's, so that one list of arguments starts either. Each option of WSClean is in one of
-three groups: it is used, it has no meaning here (and that is printed), or it is refused, because the image would be
-another one. Source: the help of WSClean 3.1.
+three groups: used, without effect here (with a notice), or refused, because the image would be
+different. Source: the help of WSClean 3.1.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class ImagerOption(NamedTuple):
     metavar: stands for them in the help.
     lowest, highest: limits of a number.
     is_above: whether the lowest is excluded.
-    unit: of an angle that is a plain number.
-    choices: the words that may be given.
+    unit: unit of an angle without one.
+    choices: the allowed words.
     """
 
     name: str
@@ -212,7 +212,7 @@ _EARLIER = "nothing of an earlier run is read"
 _NOT_MADE = "it is not made"
 _GIVEN_BEAM = "the restoring beam is fitted to the PSF"
 _COMPONENTS = "components may have either sign, anywhere but at the edge"
-#: Options of WSClean that would make another image, or that nobody has written: name -> number of values, why.
+#: Refused options of WSClean, incompatible or not implemented: name -> number of values, reason.
 REFUSED: dict[str, tuple[int, str]] = {
     **dict.fromkeys(("use-idg", "grid-with-beam", "save-aterms"), (0, _IDG)),
     **dict.fromkeys(("idg-mode", "aterm-config", "beam-aterm-update", "aterm-kernel-size"), (1, _IDG)),
@@ -261,7 +261,7 @@ REFUSED: dict[str, tuple[int, str]] = {
 
 
 def missing_imager_packages() -> list[str]:
-    """Return the packages that the imager needs and that are not installed."""
+    """Return the missing packages of the imager."""
     from importlib.util import find_spec
 
     return [name for name in PACKAGES if find_spec(name) is None]
@@ -299,7 +299,7 @@ def table_rows() -> list[str]:
 
 
 def answer(words: Sequence[str]) -> bool:
-    """Print the help or the version, if the first word asks for it; return whether it does."""
+    """Print help or version if requested by the first word; return whether it was."""
     first = words[0].lstrip("-") if words and words[0].startswith("-") else ""
     if first not in ("help", "h", "version") and words:
         return False
@@ -320,7 +320,7 @@ def _wrapped(names: Mapping[str, object]) -> list[str]:
 
 
 def option_findings(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return everything that is wrong with some options: option -> the words after it. Each begins with the option."""
+    """Return the problems of options (option -> words); each text begins with the option."""
     findings = []
     for typed, words in words_by_option.items():
         name = OTHER_SPELLINGS.get(typed, typed)
@@ -344,7 +344,7 @@ def _refusal(name: str, reason: str) -> str:
 
 
 def notices(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return which options have no meaning here, and why."""
+    """Return a notice for each option without effect, with the reason."""
     return [f"-{name} has no effect: {IGNORED[name][1]}" for name in words_by_option if name in IGNORED]
 
 
@@ -396,7 +396,7 @@ def _expectation(option: ImagerOption) -> str:
 
 
 def _together(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return which options want others, or contradict them."""
+    """Return findings for options that need or contradict others."""
     findings = [
         f"-{name} is missing; give {OPTIONS[name].metavar}" for name in ("size", "scale") if name not in words_by_option
     ]
@@ -420,19 +420,19 @@ def _together(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def polarizations(text: str) -> tuple[str, ...]:
-    """Return the Stokes parameters in a text such as ``IQUV`` or ``i,q``; () if there is anything else in it."""
+    """Return the Stokes parameters in a text such as ``IQUV`` or ``i,q``; () for an invalid text."""
     names = tuple(dict.fromkeys(text.upper().replace(",", "").replace(" ", "")))
     return tuple(name for name in STOKES if name in names) if set(names) <= set(STOKES) else ()
 
 
 def option_number(words_by_option: Mapping[str, Sequence[str]], name: str, default: float = 0.0) -> float:
-    """Return the number that an option has; ``default`` where it has none."""
+    """Return the number of an option; ``default`` if unset."""
     number = _number("".join(words_by_option.get(name, ())[:1]))
     return default if number is None else number
 
 
 def angle_deg(text: str, unit: str = "deg") -> float | None:
-    """Return an angle such as ``7.5asec`` in degrees; of a plain number the unit is ``unit``; None for other texts."""
+    """Return an angle such as ``7.5asec`` in degrees; plain numbers are in ``unit``; None for other texts."""
     letters = text.lstrip("+-.0123456789")
     if letters[:1] in ("e", "E") and letters[1:2] in "+-0123456789":  # an exponent
         letters = letters[1:].lstrip("+-0123456789")

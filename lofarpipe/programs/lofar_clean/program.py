@@ -14,12 +14,12 @@ from lofarpipe.programs.wsclean.options import given_options, settle_flags, valu
 from lofarpipe.programs.wsclean.outputs import input_sets
 from lofarpipe.programs.wsclean.program import SMALLEST_MEMORY_GB, WSClean
 
-#: Options of WSClean that mean nothing here and that pipelines always give: they are left out without a notice.
+#: Options of WSClean without effect here that pipelines always set: left out without a notice.
 SILENT = frozenset({"reorder", "no-reorder", "fit-beam", "no-update-model-required"})
 AUTOMATIC = {"gridder": "auto"}  # values that leave the choice to the imager
-#: Options of IDG, which WSClean without it is given, too, and leaves aside.
+#: Options of IDG, which are also passed to a WSClean without IDG, and ignored.
 OF_IDG = frozenset({"idg-mode"})
-MEMORY_SHARE = 0.95  # of what the job was given: libraries and code take the rest
+MEMORY_SHARE = 0.95  # fraction of the job's memory: libraries and code take the rest
 
 
 class LofarClean(WSClean):
@@ -34,20 +34,20 @@ class LofarClean(WSClean):
     messages = ()
 
     def version(self, executable: Path) -> str:
-        """Return the version of this package: the command is part of it."""
+        """Return the version of this package, which the command belongs to."""
         return __version__
 
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
-        """Return every option that is refused, and every value that is wrong."""
+        """Return findings for refused options and invalid values."""
         counts = table.value_counts()
         keywords, flags = settle_flags(keywords, flags, counts)
         counted = {name: text for name, text in keywords.items() if table.OTHER_SPELLINGS.get(name, name) in counts}
         wrong = value_findings(counted, flags, counts)
         options = self._set_options(keywords, flags)
         rest = {name: words for name, words in options.items() if name not in wrong}
-        # Size and scale may be values of maps, which are left out here and known in the job.
+        # Size and scale may come from maps, whose values are known in the job only.
         unknown = {"size": ["100", "100"], "scale": ["1asec"]}
         return [*wrong.values(), *table.option_findings(unknown | rest), *_missing()]
 
@@ -58,7 +58,7 @@ class LofarClean(WSClean):
     def complete(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
-        """Return the arguments without those that mean nothing, and with ``-j`` and ``-abs-mem``."""
+        """Return the arguments without options that have no effect, and with ``-j`` and ``-abs-mem``."""
         counts = table.value_counts()
         valued, rest = settle_flags(keywords, flags, counts)
         options = self._set_options(valued, rest)
@@ -81,15 +81,15 @@ class LofarClean(WSClean):
         return {**valued, **self._share_of(given_options(valued, rest), share)}, rest, []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the measurement sets whose model is written, which is on request only."""
+        """Return the measurement sets to receive model data, on request only."""
         return input_sets(flags, workdir) if "update-model-required" in given_options(keywords, flags) else []
 
     def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
-        """Return None: sources outside the image are no reason for a divergence here."""
+        """Return None: sources outside the image cause no divergence here."""
         return None
 
     def complaint(self, log_text: str) -> str | None:
-        """Return the message with which it ended."""
+        """Return the final error message."""
         messages = [line for line in log_text.splitlines() if line.startswith(f"{self.name}: ")]
         return (
             f"{self.name} says: {messages[-1].partition(': ')[2]}"
@@ -107,7 +107,7 @@ class LofarClean(WSClean):
 
     @staticmethod
     def _set_options(keywords: Mapping[str, str], flags: Sequence[str]) -> dict[str, list[str]]:
-        """Return option -> words, without IDG's and without choices that are left to the imager."""
+        """Return option -> words, without options of IDG and choices left to the imager."""
         options = {
             table.OTHER_SPELLINGS.get(name, name): words for name, words in given_options(keywords, flags).items()
         }

@@ -30,12 +30,12 @@ class GivenValues:
         return "".join(self.words_by_option.get(name, [default])[:1])
 
     def angle_rad(self, name: str, unit: str) -> float:
-        """Return an angle, rad; ``unit`` is that of a number without one."""
+        """Return an angle, rad; plain numbers are in ``unit``."""
         return radians(angle_deg(self.text(name, "0"), unit) or 0.0)
 
 
 def make_settings(words_by_option: Mapping[str, Sequence[str]], sets: Sequence[str]) -> ImagerSettings:
-    """Return the settings of options that were found right."""
+    """Return the settings from valid options."""
     values = GivenValues(words_by_option)
     number, text = values.number, values.text
     width, height = (int(word) for word in words_by_option["size"][:2])
@@ -103,7 +103,7 @@ def _all_cores() -> int:
 
 
 def _memory_bytes(limit_gb: float, percentage: float) -> int:
-    """Return the memory that may be used; 0: no limit."""
+    """Return the memory limit; 0: none."""
     if limit_gb:
         return int(limit_gb * GB)
     return int(percentage / 100 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if percentage else 0

@@ -26,14 +26,14 @@ from lofarpipe.support.dataclass import dataclass
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
-LOWEST_POWER = 0.005  # of the centre; below it noise and sidelobes are all that a correction would show
+LOWEST_POWER = 0.005  # fraction of the centre, below which a correction shows noise and sidelobes only
 # In the headers of what is written here: everybeam, formula, or wsclean where WSClean made the beam itself; where the
 # beam is cut.
 SOURCE_KEY, CUT_KEY = "PBSOURCE", "PBCUT"
 # WSClean's MFS image is the mean of its channel images weighted with this key, to 1e-7. Source: measured,
 # tests/programs/wsclean/test_beam_images.py.
 WEIGHT_KEY = "WSCIMGWG"
-MIDDLE_KEY = "BANDMID"  # the middle between the band's edges, which WSClean gives as the frequency
+MIDDLE_KEY = "BANDMID"  # middle of the band's edges, WSClean's frequency
 STOKES = ("", "I", "Q", "U", "V")
 
 
@@ -42,7 +42,7 @@ class BeamImages:
     """The written images of the whole band, and the origin of the beam.
 
     Names of the image, its corrected version, its beam, and the map of the frequency at which each pixel's flux was
-    measured; in ``products`` those of all images, of every channel and polarisation.
+    measured; ``products`` has those of all images, of every channel and polarisation.
     """
 
     image: Path
@@ -69,7 +69,7 @@ class BeamRequest:
 
 
 def sibling(image: Product, ending: str) -> Path:
-    """Return the name of a product that belongs to an image: that of `-image.fits` replaced."""
+    """Return the name of an image's product, with `-image.fits` replaced."""
     path = Path(image.path)
     return path.with_name(path.name.removesuffix(f"-{image.kind}.fits") + ending)
 
@@ -82,12 +82,12 @@ def beam_name(image: Product, ending: str) -> Path:
 
 
 def images_of(root: str, products: Iterable[Product]) -> list[Product]:
-    """Return WSClean's images, of the whole band first; a lone one is copied to the name that it has with several.
+    """Return WSClean's images, whole band first; a single image is copied to its MFS name.
 
     Raises
     ------
     BeamError
-        If there is none.
+        If there are no images.
     """
     images = [one for one in select(products, "image", interval=None) if one.stokes in STOKES]
     if not any(image.channel is None for image in images):
@@ -97,7 +97,7 @@ def images_of(root: str, products: Iterable[Product]) -> list[Product]:
 
 
 def _band_copy(image: Product, root: str) -> Product:
-    """Copy the only image of a run with one output channel to the name that it has with several."""
+    """Copy the single image of a run with one output channel to its MFS name."""
     target = Path(f"{root}-MFS{'-' + image.stokes if image.stokes else ''}-image.fits")
     if target == Path(image.path):
         return image
@@ -111,7 +111,7 @@ def _band_copy(image: Product, root: str) -> Product:
 
 
 def _unfinished(path: Path) -> Path:
-    """Return the name of a file until it is complete; the next try replaces the file of a killed one."""
+    """Return the temporary name of an unfinished file; a retry replaces the file of a killed job."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -155,7 +155,7 @@ def _channel_range(header: Any) -> ChannelRange:
 
 
 def write_beam_images(root: str, products: Sequence[Product], request: BeamRequest) -> BeamImages:
-    """Write the primary beam of WSClean's images of a root name, and the images divided by it.
+    """Write the primary beams of WSClean's images with a root name, and the corrected images.
 
     For ``root-MFS-image.fits`` and each ``root-NNNN-image.fits`` (or with ``-I``, ``-Q``... before ``-image``):
     ``...-primary-beam.fits`` and ``...-image-pb.fits``. The beam is the power beam of Stokes I, 1 where the data were
@@ -167,7 +167,7 @@ def write_beam_images(root: str, products: Sequence[Product], request: BeamReque
     Raises
     ------
     BeamError
-        If there is no such image, one cannot be read, or no beam can be computed for the sets.
+        If an image is missing or unreadable, or no beam can be computed for the sets.
     ValueError
         As `lofarpipe.imaging.beam.primary_beam.beam_cube`.
     """
@@ -176,7 +176,7 @@ def write_beam_images(root: str, products: Sequence[Product], request: BeamReque
 
 
 class _Correction:
-    """The correction of all images of one run."""
+    """Corrects all images of one run."""
 
     def __init__(self, products: Sequence[Product], images: Sequence[Product], request: BeamRequest) -> None:
         self.products, self.images, self.band = products, images, images[0]
@@ -197,7 +197,7 @@ class _Correction:
         self.index = read_index(request.spectral_index, WCS(header, fix=False).celestial, shape)
 
     def _channel_weights(self, headers: Sequence[Any]) -> list[float]:
-        """Return the weight of every channel in the image of the whole band; 0 for one without a beam."""
+        """Return the weight of each channel in the image of the whole band; 0 without a beam."""
         if len(headers) == 1:
             return [1.0]
         weights = [float(header.get(WEIGHT_KEY, 0.0)) for header in headers]
@@ -243,7 +243,7 @@ class _Correction:
         return BeamImages(*names, self.beams.source, self.beams.detail, self.beams.warnings, products)
 
     def _write_channel(self, image: Product, power: Plane | None, centre: float, mean_hz: float | None) -> None:
-        """Write the beam of an output channel, or of the whole band, and all its Stokes images divided by it."""
+        """Write the beam of an output channel or the whole band, and its corrected Stokes images."""
         cut = LOWEST_POWER * centre
         for number, one in enumerate(one for one in self.images if one.channel == image.channel):
             pixels, header = _pixels_and_header(one.path)
@@ -274,7 +274,7 @@ class _Correction:
         return np.where(np.isfinite(power), corrected, np.float32(np.nan))
 
     def _describe(self, header: Any, cut: float) -> None:
-        """Write into a header how the beam was made, and for which sources the flux holds."""
+        """Write the origin of the beam, and the spectral index of the fluxes, to a header."""
         header[SOURCE_KEY] = (self.beams.source, "how the primary beam was made")
         header[CUT_KEY] = (cut, "blank where the beam is below")
         header[INDEX_KEY] = self.index.header_value
@@ -305,7 +305,7 @@ def _set_frequency(header: Any, frequency_hz: float) -> None:
 
 
 def _map_header(header: Any, unit: str, kind: str) -> Any:
-    """Return the header of a map of something else than flux: that of the image, without its restoring beam."""
+    """Return the header of a map other than flux: the image's, without its restoring beam."""
     header = header.copy()
     for key in ("BMAJ", "BMIN", "BPA"):
         header.remove(key, ignore_missing=True)

@@ -1,6 +1,6 @@
-"""The primary beams that WSClean itself made, read from the files that it wrote beside its images.
+"""WSClean's own primary beams, read from the files beside its images.
 
-With IDG and -grid-with-beam every output channel has one image of the scalar beam that its image is seen through;
+With IDG and -grid-with-beam every output channel has one file with the scalar beam of its image;
 with -apply-primary-beam 16 of the mean Mueller matrix of the station pairs.
 """
 
@@ -34,16 +34,16 @@ Plane = NDArray[np.float32]
 # matrices, equal to 1e-5, also where these are far from diagonal.
 XX_XX, YY_YY, YY_XX = 0, 15, 9
 DIFFERENTIAL = "-use-differential-lofar-beam"
-HISTORY_CHARACTERS = 72  # of a card, which the command fills
-BEAM_HISTORY = "primary beam: "  # begins what the correction adds
+HISTORY_CHARACTERS = 72  # of a card filled by the command
+BEAM_HISTORY = "primary beam: "  # prefix of the correction's HISTORY
 
 
 @dataclass(frozen=True, eq=False)
 class OwnBeam:
-    """The beam of one output channel as WSClean has it, and its value at the centre of the image.
+    """WSClean's beam of one output channel, and its value at the image centre.
 
-    It is that in the middle of the channel's band, for which WSClean asks EveryBeam; IDG, too, which divides it out of
-    what it grids and multiplies its image with it, so that this is seen through the beams of all of the band.
+    WSClean takes the beam at the middle of the channel's band from EveryBeam; so does IDG, which divides it out of
+    the gridded data and multiplies the image with it, so that the image has the mean beam of the band.
     """
 
     plane: Plane
@@ -57,12 +57,12 @@ class OwnBeam:
 
 
 def channel_beams(products: Sequence[Product], channel: int | None) -> list[Product]:
-    """Return the files of the beam of an output channel; none where WSClean has made none."""
+    """Return the beam files of an output channel, if WSClean made any."""
     return select(products, "beam", channel=channel, interval=None)
 
 
 def is_gridded(files: Sequence[Product]) -> bool:
-    """Return whether the beam was applied while gridding: IDG writes one file for it, not a matrix."""
+    """Return whether the beam was applied during gridding: IDG then writes one file, not a matrix."""
     return bool(files) and files[0].element is None
 
 
@@ -94,14 +94,14 @@ def read_own_beam(files: Sequence[Product]) -> OwnBeam:
 
 
 def wsclean_command(header: Any) -> str:
-    """Return the command that made an image, as WSClean writes it into HISTORY; empty where there is none."""
+    """Return WSClean's command from an image's HISTORY, or ""."""
     lines = [str(line) for line in header.get("HISTORY", ())]
     ends = [number for number, line in enumerate(lines) if line.startswith((HISTORY_BEGIN, BEAM_HISTORY))]
     return "".join(line.ljust(HISTORY_CHARACTERS) for line in lines[: min(ends, default=len(lines))])
 
 
 def is_differential(header: Any) -> bool:
-    """Return whether WSClean has the option for data that are corrected for the beam at the centre."""
+    """Return whether a WSClean has the option for data corrected for the beam at the centre."""
     return DIFFERENTIAL in wsclean_command(header).split()
 
 
@@ -166,7 +166,7 @@ class ImageField:
 class BeamSource(ABC):
     """The beams of all output channels of an image.
 
-    ``parts`` are those of each channel's band; none where nothing is known of the channel. ``source`` and ``detail``
+    ``parts`` are the parts of each channel's band; empty for an unknown channel. ``source`` and ``detail``
     are their origin, ``warnings`` notes for people before they use them.
     """
 
@@ -182,7 +182,7 @@ class BeamSource(ABC):
 
     @property
     def scale(self) -> float:
-        """The beams over those that the imager assumed."""
+        """The ratios of the beams to those assumed by the imager."""
         return 1.0
 
     @abstractmethod
@@ -244,7 +244,7 @@ class WSCleanBeams(BeamSource):
 
 
 def find_source(field: ImageField, products: Sequence[Product], channels: Sequence[Product], header: Any) -> BeamSource:
-    """Return WSClean's own beams where it made them for the channels of an image, else those that are computed.
+    """Return WSClean's own beams of an image's channels, if it made them, else computed ones.
 
     Raises
     ------
@@ -272,9 +272,9 @@ def find_source(field: ImageField, products: Sequence[Product], channels: Sequen
 
 
 def _scales(field: ImageField, files: Sequence[Sequence[Product]], differential: bool) -> tuple[list[float], str]:
-    """Return the factor that makes WSClean's beams those that the data still lack, and the reason.
+    """Return the factor from WSClean's beams to the remaining correction of the data, and the reason.
 
-    IDG divides its image by the beam at the centre that it assumes, so its file has 1 there in any case.
+    IDG divides its image by its beam at the centre, so its file always has 1 there.
     """
     centres = [read_own_beam(of_channel).centre for of_channel in files]
     applied = _applied_beam(field)
@@ -291,7 +291,7 @@ def _scales(field: ImageField, files: Sequence[Sequence[Product]], differential:
 
 
 def _applied_beam(field: ImageField) -> AppliedBeam:
-    """Return the beam that the sets were corrected for, which must be one for all of them."""
+    """Return the beam correction of the sets, which must be the same for all."""
     first, *others = [(metadata.path, read_applied_beam(metadata.path)) for metadata in field.sets]
     for path, applied in others:
         if conflict := applied.conflict(first[1], first[0]):

@@ -22,8 +22,8 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
 ANSWER_TIMEOUT_S = 60
-QUESTIONS = ("-version", "-help")  # asked with two dashes; then so, as container engines have such options themselves
-# Gridders, and the flag that chose each of them before -gridder existed (3.2); w-stacking was the default then.
+QUESTIONS = ("-version", "-help")  # tried after the forms with two dashes, which container engines read themselves
+# Gridders, and their flags before -gridder (3.2); w-stacking was the default then.
 OLD_FLAGS = {"idg": "use-idg", "wgridder": "use-wgridder", "direct-ft": "direct-ft", "wstacking": ""}
 NEW_GRIDDERS = (*OLD_FLAGS, "tuned-wgridder")
 GRIDDER_FLAGS = frozenset(flag for flag in OLD_FLAGS.values() if flag)
@@ -33,7 +33,7 @@ _PART = lazy_pattern(r"^\s*(EveryBeam|IDG|WGridder)\b(?!.*\bnot\b).*\bavailable"
 _HELP_LINE = lazy_pattern(r"^-.*", re.MULTILINE)
 _METAVARIABLE = lazy_pattern(r"<[^>]*>|\[[^\]]*\]")
 _OPTION = lazy_pattern(rf"(?:^|(?<=[\s(]))-([A-Za-z][\w-]*)((?:\s+(?:{_METAVARIABLE.pattern}))*)")
-# Options that take a value of which the help does not tell. Source: WSClean 3.1, every option tried.
+# Options with a value that the help does not mention. Source: WSClean 3.1, every option tried.
 VALUE_NOT_IN_HELP = (
     *("beam-model", "beam-mode", "beam-normalisation-mode"),
     *("local-rms-window", "local-rms-method", "multiscale-scale-bias"),
@@ -44,7 +44,7 @@ VALUE_NOT_IN_HELP = (
 class WSCleanBuild:
     """One WSClean program: ``version`` as (3, 1, 0), and ``options`` without their dash, as ``--help`` lists them.
 
-    ``value_counts`` is the number of values of each of them; a flag takes 0.
+    ``value_counts`` is option -> number of values; 0 for a flag.
     """
 
     path: Path
@@ -89,7 +89,7 @@ def describe_build(path: str | Path) -> WSCleanBuild:
 
 
 @functools.cache
-def _describe(path: Path, changed_ns: int) -> WSCleanBuild:  # noqa: ARG001 - a program that was replaced is asked again
+def _describe(path: Path, changed_ns: int) -> WSCleanBuild:  # noqa: ARG001 - a replaced program is queried again
     with contextlib.suppress(PipelineError):
         if not is_launcher(path):
             return parse_build(path, *(_answer(path, f"-{question}") for question in QUESTIONS))
@@ -122,7 +122,7 @@ def parse_build(path: Path, version_text: str, help_text: str) -> WSCleanBuild:
 
 
 def _parse_options(help_text: str) -> dict[str, int]:
-    """Return the options named at the start of a line, also those joined by 'and', 'or' or '/', and their values."""
+    """Return the options at the start of a line, joined by 'and', 'or' or '/', and their values."""
     pairs = (option for line in _HELP_LINE.findall(help_text) for option in _OPTION.findall(line))
     options = {name: len(_METAVARIABLE.findall(values)) for name, values in pairs}
     return options | {name: 1 for name in VALUE_NOT_IN_HELP if name in options}
@@ -166,7 +166,7 @@ _STOKES_I = ({"I"}, {"I", "Q", "U", "V"})
 
 
 def requested_gridder(options: Options) -> str:
-    """Return the gridder asked for by ``gridder``, or by a flag such as ``-use-idg``; empty if by neither."""
+    """Return the gridder requested by ``gridder`` or a flag such as ``-use-idg``; "" without either."""
     if "gridder" in options:
         return options["gridder"][0].lower() if options["gridder"] else ""
     flags = [gridder for gridder, flag in OLD_FLAGS.items() if flag and flag in options]
@@ -174,7 +174,7 @@ def requested_gridder(options: Options) -> str:
 
 
 def resolve_gridder(requested: str, build: WSCleanBuild) -> str:
-    """Return the gridder that a build uses for a request: for ``auto`` IDG where it is there, else wgridder.
+    """Return a build's gridder for a request: for ``auto`` IDG if available, else wgridder.
 
     A build without either is left to w-stacking. Any other request is returned as it is.
     """
@@ -186,7 +186,7 @@ def resolve_gridder(requested: str, build: WSCleanBuild) -> str:
 def choose_gridder(options: Options, build: WSCleanBuild, beam_obstacle: str = "") -> tuple[str, list[str]]:
     """Return the gridder for a job, and a notice where ``auto`` could not take IDG.
 
-    ``beam_obstacle`` is why EveryBeam could not make the beams for IDG, without which wgridder is faster.
+    ``beam_obstacle`` is the reason that EveryBeam cannot make beams for IDG; without beams wgridder is faster.
     """
     requested = requested_gridder(options)
     gridder = resolve_gridder(requested, build)
@@ -293,7 +293,7 @@ def gridder_flags(gridder: str, build: WSCleanBuild) -> tuple[dict[str, str], li
 
 
 def beam_flags(positionals: Sequence[str], keywords: Mapping[str, str], build: WSCleanBuild) -> list[str]:
-    """Return the flags with which IDG corrects for the beam, where EveryBeam is in and they are not given already."""
+    """Return IDG's flags for the beam correction, if the build has EveryBeam and they are not set."""
     if not build.has_everybeam or "aterm-config" in keywords:
         return []
     present = {*keywords, *map(flag_name, positionals)}
@@ -302,7 +302,7 @@ def beam_flags(positionals: Sequence[str], keywords: Mapping[str, str], build: W
     return [f"-{flag}" for flag in BEAM_FLAGS if flag in build.options and flag not in present]
 
 
-# Options that the beam depends on; they are handed on.
+# Options with an effect on the beam, to be passed on.
 BEAM_OPTIONS = ("data-column", "mwa-path", "beam-model", "beam-mode", "beam-normalisation-mode")
 MOST_ROWS = 100_000
 PROBE: tuple[str, ...] = (
@@ -327,7 +327,7 @@ _answers: dict[tuple[object, ...], str] = {}  # by program, set, when it was wri
 def beam_obstacle(build: WSCleanBuild, sets: Sequence[str], options: Options) -> str:
     """Return why a build with EveryBeam cannot make the beams of some sets; "" if it can, or if it is not known.
 
-    Sets of LOFAR with their station tables are taken as known; of others the first one is tried. Such a set is not of
+    LOFAR sets with station tables are taken as known; of other sets the first is tried. A failing set is not of
     a telescope for which this EveryBeam has a beam, or lacks its data.
     """
     unsure = [path for path in sets if Path(path).is_dir() and not (Path(path) / "LOFAR_ANTENNA_FIELD").is_dir()]
@@ -357,7 +357,7 @@ def _probe(build: WSCleanBuild, path: str, more: Sequence[str]) -> str:
 
 
 def _copy_first_slots(path: str, target: str) -> None:
-    """Copy the first two time slots of a set: Dysco ends the process that writes a single one."""
+    """Copy the first two time slots of a set; Dysco crashes when writing a single one."""
     import casacore.tables
 
     with casacore.tables.table(path, ack=False) as table:

@@ -27,12 +27,12 @@ from lofarpipe.programs.wsclean.options import (
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import split_list
 
-MOST_REFUSALS = 8  # WSClean names one at a time; so often it is asked again
+MOST_REFUSALS = 8  # attempts, as WSClean reports one problem at a time
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that an option takes, limits included unless ``above`` is set."""
+    """The range of an option's numbers, limits included unless ``above`` is set."""
 
     lowest: float
     highest: float = float("inf")
@@ -40,7 +40,7 @@ class Range:
     integer: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether a value is one of them."""
+        """Whether a value is in the range."""
         low = value > self.lowest if self.above else value >= self.lowest
         return low and value <= self.highest and (not self.integer or value == int(value))
 
@@ -50,7 +50,7 @@ class Range:
         return f"{noun} {'>' if self.above else '>='} {self.lowest:g}{high}"
 
 
-# Options for which WSClean 3.1 takes any value, or complains only after the sets were read.
+# Options with values that WSClean 3.1 does not check, or only after reading the sets.
 RANGES = {
     "scale": Range(0, above=True),
     "padding": Range(1),
@@ -79,7 +79,7 @@ def check_arguments(
 ) -> list[str]:
     """Return everything in the arguments of a job that this build would refuse, or take and do wrong.
 
-    Values that are not known yet are left out by the caller. What remains is also shown to WSClean itself
+    The caller leaves out unknown values. The others are also passed to WSClean itself
     (``-dry-run``), which reads its arguments and ends; no measurement set is opened.
     """
     booleans = {name for name, text in keywords.items() if text in BOOLEANS}
@@ -107,7 +107,7 @@ def _unknown_options(options: Options, build: WSCleanBuild) -> list[str]:
 
 
 def has_option(name: str, build: WSCleanBuild) -> bool:
-    """Return whether a build knows the option ``-name``, also one that only this package spells."""
+    """Return whether a build has the option ``-name``, or this package translates it."""
     return not _unknown_options({name: ()}, build)
 
 
@@ -134,7 +134,7 @@ def _beam_findings(options: Options, build: WSCleanBuild) -> list[str]:
 
 
 def _range_findings(options: Options) -> dict[str, str]:
-    """Return option -> finding for every number that is missing or out of range."""
+    """Return option -> finding for each missing or out-of-range number."""
     findings = {}
     for name, allowed in RANGES.items():
         if name in options:
@@ -146,7 +146,7 @@ def _range_findings(options: Options) -> dict[str, str]:
 
 
 def _size_finding(options: Options) -> str:
-    """Return the problem of the image size; "" if there is none."""
+    """Return the problem of the image size, or ""."""
     size = options.get("size", ["1", "1"])[:2]
     if len(size) == 2 and all(text.isdecimal() and int(text) > 0 for text in size):
         return ""
@@ -166,7 +166,7 @@ def _uv_findings(options: Options, settled: Container[str]) -> list[str]:
 def _dry_run_findings(
     keywords: Mapping[str, str], positionals: Sequence[str], build: WSCleanBuild, settled: set[str]
 ) -> list[str]:
-    """Return the refusals of the program itself; a refused option is taken away, and it is asked again."""
+    """Return the program's own refusals; each refused option is removed for the next attempt."""
     if "dry-run" not in build.options:
         return []
     remaining = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
@@ -185,7 +185,7 @@ def _dry_run_findings(
 
 
 def _culprits(refusal: str, keywords: Mapping[str, str], flags: Sequence[str], build: WSCleanBuild) -> list[str]:
-    """Return the option that a refusal names, else the first without which the answer differs."""
+    """Return the option in a refusal, else the first option whose removal changes the answer."""
     matches = [key for key in keywords if re.search(rf"-{re.escape(key)}(?![\w-])", refusal)]
     if matches:
         return matches[:1]
