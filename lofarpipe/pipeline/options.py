@@ -248,7 +248,7 @@ SIP_REQUIRED = {
     "sip_product_identifiers": "identifier of each delivered image, in their order",
     "sip_process_identifier": "identifier of this pipeline run",
     "sip_observation_id": "identifier of the observation in the scheduling system",
-    "sip_source_identifiers": "identifiers of the measurement sets that the image is made of",
+    "sip_source_identifiers": "identifiers of the input measurement sets",
     "sip_strategy_name": "name of the processing strategy",
     "sip_strategy_description": "description of the processing strategy",
 }
