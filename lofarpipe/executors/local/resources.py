@@ -1,7 +1,7 @@
-"""Resources that the queue gave to the job in which this process runs, from its environment.
+"""Resources of this machine, and the share allocated by a queue, from the environment of its job.
 
-Most queues confine a job by cgroups or by affinity, which ``resources`` sees by itself; where a site has not configured
-that, only the environment shows that the rest of the machine belongs to others.
+Most queues confine a job by cgroups or affinity, which are read from the system; without that configuration only the
+environment shows that the rest of the machine belongs to other jobs.
 
 Source: sbatch(1) and srun(1), output environment variables; qsub(1B) of OpenPBS and Torque; bsub(1), LSB_DJOB_NUMPROC;
 qsub(1) of Grid Engine, NSLOTS.
@@ -32,15 +32,15 @@ def refuse_impossible(job: Job, capacity: Resources, who_has: str, remedy: str) 
 
     Parameters
     ----------
-    who_has: name of the largest place, with its verb.
-    remedy: alternative to asking for less.
+    who_has: subject and verb for the largest machine, such as "this machine has".
+    remedy: alternative to a smaller request.
 
     Raises
     ------
     PipelineError
-        If a job needs more memory or CUDA devices than there are.
+        If a job needs more memory or CUDA devices than available.
     """
-    # A hundred bytes of slack: sums of floats do not come back to exactly what they were.
+    # A hundred bytes of tolerance for rounding in sums of floats.
     if (job.memory_gb or 0.0) > capacity.memory_gb + 1e-7:
         raise PipelineError(
             f"{job.name}: needs {job.memory_gb:g} GB of memory, and {who_has} {capacity.memory_gb:.1f} GB; "
@@ -55,7 +55,7 @@ def refuse_impossible(job: Job, capacity: Resources, who_has: str, remedy: str) 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A job that may start now, its place in the list of jobs, and the CUDA devices that are its own until it ends."""
+    """A job ready to start, its index in the list of jobs, and its CUDA devices until it ends."""
 
     index: int
     job: Job
@@ -63,15 +63,15 @@ class Admitted:
 
 
 class Admission:
-    """Admits jobs, in their order, as long as their needs fit into the free resources.
+    """Admits jobs in order, as long as they fit into the free resources.
 
-    A job that waits for cores or memory is not overtaken, so a large one gets its turn; one that waits for its host
-    (``max_per_node``) lets jobs of other hosts pass. A job that wants more cores than there are runs alone.
+    A job waiting for cores or memory is not overtaken, so large jobs get their turn; one waiting for its host
+    (``max_per_node``) lets jobs of other hosts pass. A job that requests more cores than the machine has runs alone.
 
     Raises
     ------
     PipelineError
-        If a job needs more memory or more CUDA devices than there are.
+        If a job needs more memory or CUDA devices than available.
     """
 
     def __init__(self, jobs: Sequence[Job], capacity: Resources, devices: Sequence[str] = ()) -> None:
@@ -86,7 +86,7 @@ class Admission:
             self._waiting.setdefault(job.host, deque()).append(Admitted(index, job))
 
     def admit(self) -> Admitted | None:
-        """Return the next job that may start, and count its use; None if there is none now."""
+        """Return the next job ready to start, and reserve its resources; None if no job fits now."""
         heads = [queue[0] for host, queue in self._waiting.items() if queue and self._host_is_free(host, queue[0].job)]
         if not heads:
             return None
@@ -116,31 +116,31 @@ class Admission:
         return job.max_per_node <= 0 or self._on_host[host] < job.max_per_node
 
     def _fits(self, job: Job) -> bool:
-        # A hundred bytes of slack: sums of floats do not come back to exactly what they were.
+        # A hundred bytes of tolerance for rounding in sums of floats.
         memory_fits = (job.memory_gb or 0.0) <= self._memory_gb + 1e-7
         return self._cores_of(job) <= self._cores and memory_fits and job.gpus <= len(self._devices)
 
 
 NVIDIA_SMI_TIMEOUT_S = 20.0
 CGROUPS = Path("/sys/fs/cgroup")
-MEMORY_FILES = {"memory": "memory.limit_in_bytes", "": "memory.max"}  # controller of version 1; "" is version 2
+MEMORY_FILES = {"memory": "memory.limit_in_bytes", "": "memory.max"}  # cgroup v1 controller -> file; "": cgroup v2
 
 
 def detect_resources() -> Resources:
-    """Return the cores, memory (GB) and CUDA devices that this process may use; nothing is started but nvidia-smi."""
+    """Return the cores, memory (GB) and CUDA devices available to this process; runs at most nvidia-smi."""
     return Resources(cores=usable_cores(), memory_gb=usable_memory_gb(), gpus=len(cuda_devices()))
 
 
 def engine_resources(cores: int = 0, memory_gb: float = 0.0) -> tuple[Resources, str]:
-    """Return the run's share of this machine, and a text on the limits of its queue job; "" without.
+    """Return the run's share of this machine, and a text about the limits of its queue job, or "".
 
-    That is the smallest of the limits of machine, cgroups and affinity, and the share of the queue job in which
-    this process runs. It is for the engine alone: a job of a run may use the share that the run gave it, whatever the
-    environment holds.
+    The share is the smallest of the limits of machine, cgroups and affinity, and the allocation of the enclosing
+    queue job. For the engine only: a job of a run may use the share given by the run, whatever the
+    environment says.
 
     Parameters
     ----------
-    cores, memory_gb: share of the run as configured, which holds; 0: not configured.
+    cores, memory_gb: configured share of the run, which has priority; 0: not configured.
     """
     machine = detect_resources()
     machine = Resources(cores or machine.cores, memory_gb or machine.memory_gb, machine.gpus)
@@ -168,9 +168,9 @@ def usable_memory_gb(meminfo: Path = Path("/proc/meminfo")) -> float:
 
 
 def cuda_devices() -> list[str]:
-    """Return the CUDA devices that a job may be given, as CUDA_VISIBLE_DEVICES spells them.
+    """Return the CUDA devices for jobs, in the notation of CUDA_VISIBLE_DEVICES.
 
-    They are those of CUDA_VISIBLE_DEVICES if it is set, else the list of ``nvidia-smi -L``, else /dev/nvidia<n>.
+    Source: CUDA_VISIBLE_DEVICES if set, else the list of ``nvidia-smi -L``, else /dev/nvidia<n>.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -183,7 +183,7 @@ def cuda_devices() -> list[str]:
 
 @functools.cache
 def _nvidia_smi(program: str) -> int | None:
-    """Return how many devices there are; to ask takes a second."""
+    """Return the number of devices; the query takes a second."""
     try:
         done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -213,14 +213,14 @@ def _cpu_quotas() -> Iterator[float]:
 def cgroup_directories(
     controller: str, cgroups: Path = CGROUPS, own_cgroup: Path = Path("/proc/self/cgroup")
 ) -> Iterator[Path]:
-    """Yield the directories of this process' cgroup and of all above it; limits of any of them hold.
+    """Yield the directories of this process' cgroup and its ancestors; the limits of all of them apply.
 
     Parameters
     ----------
-    controller: the controller of cgroup version 1 ("memory"), or "" for version 2.
+    controller: controller of cgroup v1 ("memory"), or "" for v2.
 
-    Inside a container the path that the kernel names may not be visible; then only the top directory is of use, and
-    it is always among those yielded.
+    Inside a container the path given by the kernel may be invisible; then only the top directory is usable, and
+    it is always yielded.
     """
     for line in _read(own_cgroup).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -237,14 +237,14 @@ def _read(path: Path) -> str:
         return ""
 
 
-MIB = 1024**2  # what Slurm calls a megabyte
+MIB = 1024**2  # bytes in a megabyte of Slurm
 GB = 1e9
 _REPEATED = lazy_pattern(r"(?P<number>\d+)(?:\(x(?P<times>\d+)\))?")
 
 
 @dataclass(frozen=True)
 class ResourceLimit:
-    """An amount of a resource, and the variables that state it."""
+    """An amount of a resource, and its source variables."""
 
     number: float
     source: str
@@ -254,12 +254,12 @@ class ResourceLimit:
 class Allocation:
     """Share of one queue job on this machine; None: not stated."""
 
-    job: str  # for people: "job 123 of Slurm"
+    job: str  # for messages: "job 123 of Slurm"
     cores: ResourceLimit | None = None
     memory: ResourceLimit | None = None  # 10^9 bytes
 
     def share(self, machine: Resources) -> tuple[Resources, str]:
-        """Return the smaller of present and given amount, and a text if the given one is smaller; else ""."""
+        """Return the smaller of machine and allocation, and a text if the allocation is smaller, else ""."""
         cores = self.cores if self.cores and self.cores.number < machine.cores else None
         memory = self.memory if self.memory and self.memory.number < machine.memory_gb else None
         granted = replace(
@@ -274,7 +274,7 @@ class Allocation:
 
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
-    """Return the share of the queue job of this environment; None outside of one."""
+    """Return the allocation of the enclosing queue job, or None."""
     allocations = (read(environment) for variable, read in QUEUES.items() if environment.get(variable))
     return next((share for share in allocations if share), None)
 
@@ -290,9 +290,9 @@ def _slurm(environment: Mapping[str, str]) -> Allocation:
 
 
 def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
-    """Yield the shares of the job, and of the step in it, on this node; each task of a step has its part.
+    """Yield the shares of the job and of its step on this node; each task of a step has its part.
 
-    A batch script is one process: all that its job has on the node is its own, however many tasks were asked for.
+    A batch script is one process, with all resources of its job on the node, however many tasks were requested.
     """
     tasks = _tasks_here(environment)
     on_node = _whole_number(environment, "SLURM_CPUS_ON_NODE")
@@ -307,19 +307,19 @@ def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
 
 
 def _slurm_memory(environment: Mapping[str, str], cores: ResourceLimit | None) -> ResourceLimit | None:
-    if on_node := _whole_number(environment, "SLURM_MEM_PER_NODE"):  # 0: all that the node has
+    if on_node := _whole_number(environment, "SLURM_MEM_PER_NODE"):  # 0: the whole node
         return ResourceLimit(on_node * MIB / GB / _tasks_here(environment), "SLURM_MEM_PER_NODE")
     each = _whole_number(environment, "SLURM_MEM_PER_CPU")
     return ResourceLimit(each * cores.number * MIB / GB, "SLURM_MEM_PER_CPU") if each and cores else None
 
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
-    """Return how many tasks of our step of srun run on this node; 1 outside of steps."""
+    """Return the number of tasks of the enclosing srun step on this node; 1 outside a step."""
     return max(1, _of_node(environment, "SLURM_STEP_TASKS_PER_NODE")) if "SLURM_STEP_ID" in environment else 1
 
 
 def _of_node(environment: Mapping[str, str], name: str) -> int:
-    """Return the number of this node in a variable such as ``40(x2),20``, of the last one if there are fewer; or 0."""
+    """Return this node's number in a variable such as ``40(x2),20``, or the last one if it has fewer; else 0."""
     node, number = _whole_number(environment, "SLURM_NODEID"), 0
     for part in _REPEATED.finditer(environment.get(name, "")):
         number = int(part["number"])
@@ -329,7 +329,7 @@ def _of_node(environment: Mapping[str, str], name: str) -> int:
     return number
 
 
-# ---- others; they do not tell the memory
+# ---- other queues; their environment does not state the memory
 
 
 def _pbs(environment: Mapping[str, str]) -> Allocation | None:
@@ -353,18 +353,18 @@ def _sge(environment: Mapping[str, str]) -> Allocation | None:
 
 
 def _counted(environment: Mapping[str, str], queue: str, job: str, names: tuple[str, ...]) -> Allocation | None:
-    """Return a job with the cores of the first variable that is a number; None without one."""
+    """Return an allocation with the cores from the first numeric variable, or None."""
     cores = next((ResourceLimit(count, name) for name in names if (count := _whole_number(environment, name))), None)
     return Allocation(f"job {environment[job]} of {queue}", cores) if cores else None
 
 
 def _whole_number(environment: Mapping[str, str], name: str) -> int:
-    """Return a variable that is a whole number; 0 if it is not there, or something else."""
+    """Return the integer value of a variable; 0 if missing or invalid."""
     text = environment.get(name, "").strip()
     return int(text) if text.isdecimal() else 0
 
 
-#: The variable with the number of a job -> what the queue gave to it.
+#: Variable with the number of a queue job -> function returning its allocation.
 QUEUES: Mapping[str, Callable[[Mapping[str, str]], Allocation | None]] = {
     "SLURM_JOB_ID": _slurm,
     "SLURM_JOBID": _slurm,

@@ -1,6 +1,6 @@
-"""The end of a run: signals, and the guardian that ends the jobs when the engine itself was killed.
+"""The end of a run: signals, and the guardian that ends the jobs of a killed engine.
 
-Signals are raised where they arrive, and remembered, for a plugin may catch whatever is raised.
+Signals are raised on arrival, and also recorded, because a plugin may catch any exception.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from lofarpipe.support.processes import BACKGROUND, carrying
 
 
 class Cancellable:
-    """An executor whose ``run`` can be ended.
+    """An executor with a cancellable ``run``.
 
     Attributes
     ----------
-    notices: messages for users; they are removed when they are shown.
-    on_notice: called for each, by the thread that called ``run``.
+    notices: messages for users; removed once shown.
+    on_notice: called for each notice, in the thread of ``run``.
     """
 
     def __init__(self) -> None:
@@ -44,21 +44,21 @@ class Cancellable:
         self._watch: Watch | None = None
 
     def cancel(self) -> None:
-        """End every job of the current ``run``; it may be called from ``on_done`` or from another thread."""
+        """End every job of the current ``run``; callable from ``on_done`` or another thread."""
         self._cancelled.set()
         watch = self._watch
         if watch is not None:
             watch.wake()
 
     def must_end(self) -> bool:
-        """Whether the current ``run`` has to end: it was cancelled, or there was a signal."""
+        """Whether the current ``run`` was cancelled or received a signal."""
         return self._cancelled.is_set() or (self._watch is not None and bool(self._watch.received))
 
     def close(self) -> None:
-        """Nothing is kept between two runs."""
+        """Do nothing: no resources are held between runs."""
 
     def note(self, text: str) -> None:
-        """Let users know something, once in a run, and at once if somebody listens."""
+        """Add a notice for users, once in a run; it is shown at once if ``on_notice`` is set."""
         if text in self._noted:
             return
         self._noted.add(text)
@@ -73,7 +73,7 @@ class Cancellable:
         Raises
         ------
         Interrupted
-            In the end, if there was a signal; with further problems.
+            At the end of the block after a signal, with further problems.
         """
         self._cancelled.clear()
         self._noted.clear()
@@ -91,9 +91,9 @@ class Cancellable:
             raise Interrupted(watch.received[0])
 
 
-# The last three are warnings of schedulers that the time of a job is almost over.
+# The last three are warnings of queues before the time limit of a job.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-# In a thread no signal can be caught; there the children are looked at this often.
+# Polling interval for children in a thread, where signals cannot be caught.
 POLL_IN_THREAD_S = 0.02
 POLL_S = 1.0
 
@@ -101,11 +101,11 @@ POLL_S = 1.0
 class Watch:
     """Collects the signals of ``ENDING``, and SIGCHLD, while the ``with`` block runs.
 
-    A signal that the caller ignores (``nohup``, a job in the background of a script) stays ignored.
+    A signal ignored by the caller (``nohup``, a background job of a script) stays ignored.
 
     Attributes
     ----------
-    received: the signals that asked for an end, in their order.
+    received: received signals of ``ENDING``, in order.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class Watch:
             for number in ENDING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._former_handlers[number] = signal.signal(number, self._on_ending)
-            # Also where it was ignored: the kernel then throws exit codes away.
+            # Even if ignored by the caller: the kernel would then discard exit codes.
             self._former_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
         return self
 
@@ -135,16 +135,16 @@ class Watch:
         os.close(self._write_end)
 
     def wait(self, timeout_s: float = POLL_S, others: Iterable[int] = ()) -> None:
-        """Return when a child ended, a signal came, ``wake`` was called, or the time is over.
+        """Return after the end of a child, a signal, a call of ``wake``, or the timeout.
 
-        ``others``: descriptors from which something may come as well; it is not read.
+        ``others``: further descriptors to wait for; they are not read.
         """
         limit = timeout_s if self._in_main_thread else min(timeout_s, POLL_IN_THREAD_S)
         if self._read_end in select.select([self._read_end, *others], [], [], limit)[0]:
             os.read(self._read_end, 4096)
 
     def wake(self) -> None:
-        """End a ``wait`` in another thread."""
+        """Interrupt a ``wait`` in another thread."""
         with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._write_end, b"\0")
 
@@ -153,21 +153,21 @@ class Watch:
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Do nothing: a handler has to be there for the wake-up to be written."""
+    """Do nothing: the wake-up descriptor is only written for signals with a handler."""
 
 
-_handlers: dict[int, Any] = {}  # those that forked children have again
-_fork = threading.local()  # "mask": the signals that were blocked before a fork which goes on in this thread
-AGAIN_S = 0.02  # what came during a fork comes again
-QUIET_S = 5.0  # a fork waits no longer: a terminal may have been stopped while it is written to
+_handlers: dict[int, Any] = {}  # former handlers, restored in forked children
+_fork = threading.local()  # "mask": signals blocked before the current fork in this thread
+AGAIN_S = 0.02  # delay before a signal received during a fork is sent again
+QUIET_S = 5.0  # longest wait of a fork: a thread may be blocked by a stopped terminal
 
 
 @contextlib.contextmanager
 def terminating() -> Iterator[list[int]]:
-    """Raise Interrupted, or KeyboardInterrupt for Ctrl-C, on signals, also between two jobs; give those received.
+    """Raise Interrupted, or KeyboardInterrupt for Ctrl-C, on signals, also between jobs; yield the received signals.
 
-    Ignored signals stay ignored: a run under nohup survives its terminal. Processes that plugins fork have the
-    handlers of before from their first moment: a worker that raises instead of ending could not be terminated.
+    Ignored signals stay ignored: a run under nohup survives its terminal. Processes forked by plugins have the
+    former handlers from the start: a worker that raised instead of ending could not be terminated.
     """
     received: list[int] = []
 
@@ -180,7 +180,7 @@ def terminating() -> Iterator[list[int]]:
             signal.default_int_handler(number, frame)
         raise Interrupted(number)
 
-    is_main = threading.current_thread() is threading.main_thread()  # in others no signal can be caught
+    is_main = threading.current_thread() is threading.main_thread()  # other threads cannot catch signals
     numbers = [number for number in ENDING if is_main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
     former_handlers: dict[int, Any] = {number: signal.signal(number, stop) for number in numbers}
     _handlers.update(former_handlers)
@@ -199,7 +199,7 @@ def _prepare_forks() -> None:
 
 
 def _before_fork() -> None:
-    """Let threads of ours finish, and signals wait: one that comes before the child has its handlers would be lost."""
+    """Wait for the runner's threads and block signals before a fork: the child could lose a signal otherwise."""
     _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     _fork.is_quiet = BACKGROUND.acquire(timeout=QUIET_S)
 
@@ -212,7 +212,7 @@ def _after_fork() -> None:
 
 
 def _in_child() -> None:
-    """Put handlers of before in the place of ours; those of a plugin stay."""
+    """Restore the former handlers in place of the runner's; those of a plugin stay."""
     for number, handler in _handlers.items():
         if getattr(signal.getsignal(number), "__module__", None) == __name__:
             signal.signal(number, handler)
@@ -220,11 +220,11 @@ def _in_child() -> None:
     _after_fork()
 
 
-# It reads which process groups live ("+ 1234 "), and which directories are theirs ("+ d7 /path/"), until the engine
-# says that it has ended them ("."), or dies. A directory without our marker is somebody else's, or still empty.
-# What the engine had started and not yet told of, and what left its group, is found by its environment; it is looked
-# for twice, for a process may just be becoming a program.
-# A shell, because one per run of jobs has to cost next to nothing: 1 ms, where an interpreter of Python takes 10.
+# It reads the live process groups ("+ 1234 ") and their directories ("+ d7 /path/"), until the engine
+# reports their end (".") or dies. A directory without the marker belongs to others, or is still empty.
+# Processes started but not yet reported, and those that left their group, are found by their environment; the search
+# runs twice, as a process may be between fork and exec.
+# A shell script, as each run of jobs starts one: 1 ms, where a Python interpreter takes 10.
 SCRIPT = """
 trap '' HUP INT TERM USR1 USR2 XCPU
 tenths=$1
@@ -292,18 +292,18 @@ for entry do
 done
 """
 COMMAND = ("/bin/sh", "-c", SCRIPT, "guardian")
-MARK = "LOFARPIPE_GUARDED_BY"  # in the environment of jobs
+MARK = "LOFARPIPE_GUARDED_BY"  # variable in the environment of jobs
 
 
 def guardians(engines: Collection[int], proc: Path = Path("/proc")) -> list[int]:
-    """Return the process ids of the guardians that were started by processes which have died.
+    """Return the process ids of guardians whose engine has died.
 
-    One whose parent is the process that it names belongs to a living engine, which has got the id of a dead one.
+    A guardian whose parent is the process that it names belongs to a live engine that reuses the id of a dead one.
     """
     process_ids = []
     engine_ids = {str(engine).encode() for engine in engines}
     for entry in proc.iterdir():
-        with contextlib.suppress(OSError):  # it ended while we looked
+        with contextlib.suppress(OSError):  # it has just ended
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
             is_one = words[:4] == [word.encode() for word in COMMAND] and words[6] in engine_ids
             if is_one and _parent(entry) != words[6]:
@@ -312,21 +312,21 @@ def guardians(engines: Collection[int], proc: Path = Path("/proc")) -> list[int]
 
 
 def _parent(entry: Path) -> bytes:
-    # "pid (name, which may hold anything) state parent ..."
+    # "pid (name, with any characters) state parent ..."
     stat = (entry / "stat").read_bytes()
     return stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[1]
 
 
 class Guardian:
-    """Watches over process groups while the ``with`` block runs.
+    """Guards process groups during the ``with`` block.
 
-    If this process dies in the block, even by SIGKILL, every watched group gets SIGTERM, and SIGKILL after ``grace_s``
-    seconds at most; so does every process that has ``environment`` in its own, whoever started it. Then the directories
+    If this process dies in the block, even by SIGKILL, every guarded group gets SIGTERM, and SIGKILL after ``grace_s``
+    seconds at most; so does every process with ``environment`` in its own. Then the directories
     of the jobs are removed.
 
     Attributes
     ----------
-    environment: variables that mark the processes of the jobs, and their descendants.
+    environment: variables that mark the processes of the jobs and their descendants.
     """
 
     def __init__(self, grace_s: float) -> None:
@@ -341,7 +341,7 @@ class Guardian:
                 stdin=read_end,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+                start_new_session=True,  # Ctrl-C in the terminal must not reach it
             )
         except OSError:
             os.close(self._pipe)
@@ -358,21 +358,21 @@ class Guardian:
         self._process.wait()
 
     def strays(self) -> list[int]:
-        """Return the living processes that have ``environment`` in their own; to look for them takes milliseconds."""
+        """Return the live processes with ``environment`` in their own; takes milliseconds."""
         return carrying(self._mark())
 
     def _mark(self) -> str:
         return f"{MARK}={self.environment[MARK]}"
 
     def add_directories(self, number: int, directories: Iterable[Path]) -> None:
-        """Add directories of job ``number``, which need not be there yet; relative ones are not looked after."""
+        """Add directories of job ``number``, existing or not; relative ones are ignored."""
         for directory in directories:
-            # The slash keeps blanks at the end of a name; a name with a line break would read as two lines.
+            # The slash protects trailing spaces of a name; a name with a line break would read as two lines.
             if "\n" not in str(directory):
                 self._tell(f"+ d{number} {directory}/\n")
 
     def disown(self, number: int) -> None:
-        """Take away the directories of job ``number``, which have been removed."""
+        """Drop the directories of job ``number`` after their removal."""
         self._tell(f"- d{number}\n")
 
     def watch(self, group: int) -> None:
@@ -380,10 +380,10 @@ class Guardian:
         self._tell(f"+ {group} \n")
 
     def forget(self, group: int) -> None:
-        """Take away a process group that has ended; to be called before its leader is reaped."""
+        """Drop an ended process group; call it before the leader is reaped."""
         self._tell(f"- {group}\n")
 
     def _tell(self, line: str) -> None:
-        # Somebody may have killed the guardian; the jobs go on without it.
+        # If the guardian was killed, the jobs continue without it.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe, os.fsencode(line))

@@ -1,1 +1,1 @@
-"""The part that Slurm and Dask share: the order of a job, the lease of a job directory, the guard on the node."""
+"""The common part of Slurm and Dask: job orders, their leases, and the guard on the node."""

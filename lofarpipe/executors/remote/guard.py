@@ -1,11 +1,11 @@
-"""Runs one order, on whatever machine it is started.
+"""Run one job order on this machine.
 
 ``python -m lofarpipe.executors.remote.guard ORDER.json [--parent PID]``.
 
-In place of an order there may be a JSON list of orders, one of which $SLURM_ARRAY_TASK_ID chooses, or a number after
-it. The job ends with its guard, and the guard with the process that started it; ``--parent`` names that one, so that
-it is noticed if it died before the guard could look. The exit status is that of the job, 128 + its number for a
-signal; 75: another guard has the order; 66: there is no order. Then there is no record of this guard.
+Instead of an order the file may be a JSON list of orders, indexed by $SLURM_ARRAY_TASK_ID or by a number after it.
+The job ends with its guard, and the guard with its parent process; ``--parent`` names the parent, to detect that it
+died before the guard's first check. The exit status is that of the job, 128 + signal number after a
+signal; 75: another guard has the order; 66: no order. In both cases this guard writes no record.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from lofarpipe.jobs import Interrupted, JobResult, Resources, result_of
 
 NO_ORDER, REFUSED = os.EX_NOINPUT, os.EX_TEMPFAIL
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-ORPHANED = signal.SIGRTMIN  # not SIGTERM: it comes as well when but the thread that started us has ended
-SIGNAL_WAIT_S = 0.5  # a queue sends a signal to all processes of a job; ours may come after that of the program
+ORPHANED = signal.SIGRTMIN  # not SIGTERM: it is also sent when only the parent's starting thread ends
+SIGNAL_WAIT_S = 0.5  # a queue signals all processes of a job; the guard may get the signal after the program
 INDEX = "SLURM_ARRAY_TASK_ID"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the order that the command line names; return the exit status."""
+    """Run the order named on the command line; return the exit status."""
     arguments = _parser().parse_args(argv)
     ending = Ending(arguments.parent or os.getppid())
     try:
@@ -58,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def order_file(path: Path, index: int | None) -> Path:
-    """Return the order to run: the file itself, or entry ``index`` of the list that it holds.
+    """Return the order in the file, or entry ``index`` of the list in it.
 
     Raises
     ------
     PipelineError
-        If it cannot be read, or has no such entry.
+        If the file cannot be read, or has no such entry.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def order_file(path: Path, index: int | None) -> Path:
 
 
 class Ending:
-    """Hears of signals from its making on, and of the death of the process that started this one."""
+    """Watches for signals, and for the death of the parent process."""
 
     def __init__(self, parent: int) -> None:
         self.received: list[int] = []
@@ -88,18 +88,18 @@ class Ending:
         signal.signal(ORPHANED, self._on_orphaned)
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_PDEATHSIG, int(ORPHANED))
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a job leaves behind comes to us, not to process 1
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans of a job become children of the guard, not of process 1
 
     def is_orphaned(self) -> bool:
-        """Whether the parent process is gone, even if it ended before the kernel was asked for a signal."""
+        """Whether the parent process is gone, even if it ended before the request for a death signal."""
         return os.getppid() != self._parent
 
     def is_asked_for(self) -> bool:
-        """Whether there is a reason to end."""
+        """Whether the job has to end."""
         return bool(self.received) or self.is_orphaned()
 
     def reason(self) -> str:
-        """Return why it ends, in words; "" without a reason."""
+        """Return the reason to end, or ""."""
         if self.received:
             return f"interrupted by {signal.Signals(self.received[0]).name}"
         return "ended because what had started it was gone" if self.is_orphaned() else ""
@@ -123,9 +123,9 @@ class Guard:
         self._order = order
         self._claim = claim
         self._ending = ending
-        self._problem = ""  # why the order is not ours any more
+        self._problem = ""  # reason of the loss of the order
         self._over = threading.Event()
-        # A machine of which the job may have all: what there is for it was decided by whoever started us.
+        # Unlimited: the queue or scheduler that started the guard has allocated the resources.
         all_of_it = Resources(max(1, order.job.cores), order.job.memory_gb or 0.0, order.job.gpus)
         self._executor = LocalExecutor(all_of_it, order.grace_s)
 
@@ -155,7 +155,7 @@ class Guard:
             self._ending.received.append(err.signal)
         except PipelineError as err:
             return replace(self._own_result(NOT_WRITTEN), problem=str(err))
-        if not done:  # it was ended by us
+        if not done:  # ended by the guard
             return replace(self._own_result(-self._ending.number()), problem=self._why_ended(), is_lost=True)
         if done[0].exit_code in (-signal.SIGTERM, -signal.SIGKILL):
             deadline = time.monotonic() + SIGNAL_WAIT_S
@@ -165,7 +165,7 @@ class Guard:
         return replace(done[0], problem=cause, is_lost=True) if cause else done[0]
 
     def _end_if_asked(self) -> None:
-        """End the job that was just started, if that was asked for when the executor could not know yet."""
+        """End a job just started, if its end was requested before the executor knew of it."""
         if self._problem or self._ending.is_asked_for():
             self._executor.cancel()
 
@@ -174,13 +174,13 @@ class Guard:
         return f"{cause} on {self._claim.node}" if cause else ""
 
     def _own_result(self, exit_code: int) -> JobResult:
-        """Return the result of a job without one from its executor."""
+        """Return the result of a job without a result from the executor."""
         duration_s = max(0.0, time.time() - self._claim.start_s)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return result_of(self._order.job, exit_code, self._claim.start_s, duration_s, usage)
 
     def _beat(self) -> None:
-        """Renew the lease regularly; end the job once another guard holds the order."""
+        """Renew the lease regularly; end the job if another guard holds the order."""
         last = time.monotonic()
         while not self._over.wait(self._order.beat_s):
             try:
@@ -189,7 +189,7 @@ class Guard:
             except ClaimRefused as err:
                 self._give_up(str(err))
             except OSError as err:
-                # Others take this guard for dead after stale_s without a word; then nothing of it must run.
+                # After stale_s without a heartbeat this guard counts as dead, so nothing of it may run.
                 if time.monotonic() - last > self._order.stale_s / 2:
                     self._give_up(f"no contact with {self._order.path.parent}: {err.strerror}")
 

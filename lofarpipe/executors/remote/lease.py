@@ -1,7 +1,7 @@
-"""Leases of job orders: a guard claims its order before it starts, and renews the lease every few seconds.
+"""Leases of job orders: a guard claims its order before the start, and renews the lease every few seconds.
 
-Claims of one order are numbered. Who takes an order over from a dead guard writes the next number, which only one can;
-whoever has a lower one ends its job as soon as it sees that. No clock but the file server's is looked at.
+Claims of one order are numbered. To take over from a dead guard, a guard creates the next number, atomically;
+a guard with a lower number ends its job at the next check. Only the file server's clock is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ASK_S = 0.5
 
 
 def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.sleep) -> None:
-    """Withdraw orders, and remove them when no guard of theirs is alive."""
+    """Withdraw orders, and remove them once their guards are dead."""
     remaining = list(orders)
     withdraw(*remaining)
     for order in remaining:
@@ -45,12 +45,12 @@ def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.s
 def take_back(
     order: Order, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
 ) -> JobResult | None:
-    """Withdraw an order, and remove it when no guard of it is alive; return its result, if there is one.
+    """Withdraw an order, and remove it once its guard is dead; return the result, or None.
 
     Parameters
     ----------
     wait: lets some seconds pass.
-    must_end: whether there is a reason not to wait any longer.
+    must_end: whether to stop waiting.
     """
     withdraw(order)
     while state_of(order) == "alive" and not must_end():
@@ -61,7 +61,7 @@ def take_back(
 
 
 def orders_of(directory: Path, jobs: Sequence[Job]) -> list[Order]:
-    """Return the orders of earlier attempts at some jobs; each directory is read once."""
+    """Return the orders of earlier attempts at the jobs; each directory is read once."""
     steps = {(directory / job.name).parent for job in jobs}
     names = {(step / path.name.partition(".")[0]) for step in steps for path in step.glob("*.*.json")}
     return [order for job in jobs if directory / job.name in names for order in find_orders(directory, job)]
@@ -74,11 +74,11 @@ def earlier_results(
     must_end: Callable[[], bool],
     note: Callable[[str], None],
 ) -> Iterator[tuple[int, Job, JobResult]]:
-    """Take back earlier orders of some jobs; yield place, former job, and result of the finished ones.
+    """Withdraw earlier orders of the jobs; yield index, former job, and result of the finished ones.
 
     Parameters
     ----------
-    wait, must_end: as for ``take_back``.
+    wait, must_end: see ``take_back``.
     note: gets a text while the call waits.
     """
     earlier: dict[str, list[Order]] = {}
@@ -94,10 +94,10 @@ def earlier_results(
 
 
 def end_claimed(directory: Path) -> None:
-    """End every job of earlier runs that has a guard."""
+    """End every guarded job of earlier runs."""
     orders = []
     for claim in directory.rglob(f"*{CLAIM}0"):
-        with contextlib.suppress(PipelineError):  # withdrawn already
+        with contextlib.suppress(PipelineError):  # already withdrawn
             orders.append(read_order(claim.with_suffix(".json")))
     end_guards(orders)
 
@@ -106,13 +106,13 @@ END_S = 2.0  # from SIGKILL to the end of a process
 State = Literal["waiting", "alive", "lost", "done"]
 
 
-class ClaimRefused(PipelineError):  # noqa: N818 - what happened
-    """Somebody else has the order, or it is done, or was withdrawn."""
+class ClaimRefused(PipelineError):  # noqa: N818 - names an event
+    """The order is claimed by another guard, done, or withdrawn."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Identity of a guard, as written into its claim."""
+    """Identity of a guard, as recorded in its claim."""
 
     number: int
     node: str
@@ -123,7 +123,7 @@ class Claim:
     ticks: int
 
     def start(self, order: Order) -> JobStart:
-        """Return where and since when the job runs."""
+        """Return the node and the start time of the job."""
         return JobStart(order.job.name, self.node, self.pid, self.start_s)
 
 
@@ -133,7 +133,7 @@ def take(order: Order) -> Claim:
     Raises
     ------
     ClaimRefused
-        If it is done, or another guard has it and is not known to be dead; or it was withdrawn.
+        If the order is done or withdrawn, or claimed by a guard not known to be dead.
     """
     if read_record(order) is not None:
         raise ClaimRefused(f"{order.path}: there is a record of this attempt already")
@@ -156,12 +156,12 @@ def take(order: Order) -> Claim:
 
 
 def check_claim(order: Order, claim: Claim) -> None:
-    """See to it that a claim is still valid.
+    """Raise if a claim is no longer valid.
 
     Raises
     ------
     ClaimRefused
-        If the order was withdrawn, or somebody took it over.
+        If the order was withdrawn or taken over.
     """
     if not order.path.exists():
         raise ClaimRefused(f"{order.path}: the order was withdrawn")
@@ -170,21 +170,21 @@ def check_claim(order: Order, claim: Claim) -> None:
 
 
 def beat(order: Order, claim: Claim) -> None:
-    """Renew the lease: the claim gets the time of the file server.
+    """Renew the lease: set the claim's time to the file server's.
 
     Raises
     ------
     ClaimRefused
         If the order is no longer this guard's.
     OSError
-        If the file server does not do it.
+        If the file server fails.
     """
     check_claim(order, claim)
     os.utime(order.claim(claim.number))
 
 
 def read_claim(order: Order) -> Claim | None:
-    """Return the valid claim of an order, the one with the highest number; None if there is none."""
+    """Return the valid claim of an order: the highest number; None without a claim."""
     claims = claims_of(order)
     if not claims:
         return None
@@ -195,13 +195,13 @@ def read_claim(order: Order) -> Claim | None:
 
 
 def ended_order(order: Order) -> JobResult:
-    """Return the result of a job that was ended, or was lost, and of which there is no record."""
+    """Return the result of an ended or lost job without a record."""
     claim = read_claim(order)
     return ended_result(order.job, claim.start_s, claim.node) if claim else ended_result(order.job)
 
 
 def state_of(order: Order) -> State:
-    """Return how far an order is: done with a record; else alive, lost, or waiting for a guard."""
+    """Return the state of an order: done (with a record), alive, lost, or waiting for a guard."""
     if read_record(order) is not None:
         return "done"
     claim = read_claim(order)
@@ -209,22 +209,22 @@ def state_of(order: Order) -> State:
         return "waiting"
     if not _is_dead(order, claim):
         return "alive"
-    # It may have written its record while we looked at the claim.
+    # The record may have been written during the check of the claim.
     return "done" if read_record(order) is not None else "lost"
 
 
 def _is_dead(order: Order, claim: Claim) -> bool:
-    """Whether a guard is known to be dead: its process is gone from this machine, or its lease is too old."""
+    """Whether a guard is known to be dead: process gone from this machine, or lease expired."""
     is_here = bool(claim.boot) and (claim.boot, claim.space) == (boot_id(), process_space())
     if is_here and start_ticks(claim.pid) == claim.ticks:
         return False
-    # Whoever looks after the job of a killed guard needs the grace to end it; until then it is not run again.
+    # The job of a killed guard has the grace period to end; only then is it run again.
     enough_s = order.beat_s + order.grace_s + END_S if is_here else order.stale_s
     return silent_s(order.claim(claim.number)) > enough_s
 
 
 def silent_s(path: Path) -> float:
-    """Return how many seconds ago a file was touched, by the clock of its file server; 0 if it is not there."""
+    """Return the age of a file in s, by the clock of its file server; 0 if missing."""
     try:
         return _server_time(path) - _fresh_mtime(path)
     except OSError:
@@ -232,31 +232,31 @@ def silent_s(path: Path) -> float:
 
 
 def _server_time(beside: Path) -> float:
-    """Return the time that the file server gives to a new file."""
+    """Return the file server's time, from a new file."""
     probe = beside.with_name(f".{beside.name}.{os.uname().nodename}.{os.getpid()}.clock")
     try:
         probe.touch()
-        os.utime(probe)  # one that is left of a killed process has its own time
+        os.utime(probe)  # a probe left by a killed process has an old time
         return _fresh_mtime(probe)
     finally:
         probe.unlink(missing_ok=True)
 
 
 def _fresh_mtime(path: Path) -> float:
-    """Return when a file was changed; NFS asks the server again when a file is opened, not before."""
+    """Return the modification time of a file; it is opened first, which makes NFS ask the server."""
     with path.open("rb") as stream:
         return os.fstat(stream.fileno()).st_mtime
 
 
 def _write_exclusively(path: Path, text: str) -> bool:
-    """Write a file that must not exist, complete or not at all; return False if it does."""
+    """Create a file atomically; return False if it exists."""
     part = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     try:
-        os.link(part, path)  # on every file system, NFS included, only one can
+        os.link(part, path)  # atomic on every file system, including NFS
     except FileExistsError:
         return False
-    except OSError:  # no hard links here
+    except OSError:  # no hard links on this file system
         with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as stream:
             stream.write(text)
             return True

@@ -1,8 +1,8 @@
-"""One attempt to run one job, as files that every machine of the cluster sees.
+"""Job orders: one attempt to run one job, as files shared by all machines of the cluster.
 
-``007.3fa29c01.json`` is the order: the job, as JSON. The guard that runs it writes
-``007.3fa29c01.claim0`` before it starts (see ``lease``) and ``007.3fa29c01.record`` when all is over: the result, as
-JSON. The record is the only truth: no answer of a queue or a scheduler makes a job done.
+``007.3fa29c01.json`` is the order: the job, as JSON. Its guard writes
+``007.3fa29c01.claim0`` before the start (see ``lease``) and ``007.3fa29c01.record`` at the end: the result, as
+JSON. Only the record decides: no answer of a queue or a scheduler makes a job done.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import write_atomically
 
 BEAT_S = 5.0
-STALE_S = 90.0  # many beats: file servers keep clients waiting, and answer from their memory
+STALE_S = 90.0  # many heartbeats: file servers can be slow, and clients cache
 GRACE_S = 5.0
 RECORD, CLAIM, OUTPUT, SCRIPT = ".record", ".claim", ".out", ".sh"
 LANGUAGE = lazy_pattern(r"LANG$|LC_|TZ$")
@@ -38,9 +38,9 @@ class Order:
 
     Attributes
     ----------
-    attempt: a text that no other attempt has, so that a guard which was given up can do no harm.
-    beat_s: interval at which the guard renews its lease.
-    stale_s: a guard whose lease is older is dead, or has ended its job by itself.
+    attempt: unique text, so that an abandoned guard can do no harm.
+    beat_s: interval of lease renewals by the guard.
+    stale_s: age of an expired lease; its guard is dead, or has ended its job.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of the job.
     """
 
@@ -53,17 +53,17 @@ class Order:
 
     @property
     def record(self) -> Path:
-        """Where the result will be."""
+        """File for the result."""
         return self.path.with_suffix(RECORD)
 
     @property
     def output(self) -> Path:
-        """File for output of the guard, or of its parent, beyond the job's own log."""
+        """File for output of the guard or its parent, apart from the job's log."""
         return self.path.with_suffix(OUTPUT)
 
     @property
     def script(self) -> Path:
-        """The order for a guard that is a shell script, without JSON."""
+        """The order in shell syntax, for a guard that is a shell script."""
         return self.path.with_suffix(SCRIPT)
 
     def claim(self, number: int) -> Path:
@@ -72,17 +72,17 @@ class Order:
 
 
 def new_attempt() -> str:
-    """Return a text for an attempt that no other one has."""
+    """Return a unique text for an attempt."""
     return secrets.token_hex(4)
 
 
 def order_path(directory: Path, job: Job, attempt: str) -> Path:
-    """Return where an order goes: ``<directory>/<step>/007.<attempt>.json``."""
+    """Return the path of an order: ``<directory>/<step>/007.<attempt>.json``."""
     return directory / f"{job.name}.{attempt}.json"
 
 
 def new_order(directory: Path, job: Job, **times: float) -> Order:
-    """Write the order of a new attempt at a job; see ``write_order``."""
+    """Write the order of a new attempt; see ``write_order``."""
     attempt = new_attempt()
     return write_order(job, attempt, order_path(directory, job, attempt), **times)
 
@@ -96,12 +96,12 @@ def write_order(
     stale_s: float = STALE_S,
     grace_s: float = GRACE_S,
 ) -> Order:
-    """Write an order, complete or not at all; return it.
+    """Write an order atomically, and return it.
 
     Raises
     ------
     PipelineError
-        If it cannot be written.
+        If the order cannot be written.
     """
     order = Order(job, attempt, path, beat_s, stale_s, grace_s)
     facts = {"attempt": attempt, "beat_s": beat_s, "stale_s": stale_s, "grace_s": grace_s, "job": job_facts(job)}
@@ -114,12 +114,12 @@ def write_order(
 
 
 def read_order(path: Path) -> Order:
-    """Return the order in a file.
+    """Read an order.
 
     Raises
     ------
     PipelineError
-        If there is none: it was withdrawn; or it is no order.
+        If the file is missing, because the order was withdrawn, or invalid.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -132,19 +132,19 @@ def read_order(path: Path) -> Order:
 
 
 def find_orders(directory: Path, job: Job) -> list[Order]:
-    """Return the orders of earlier attempts at a job of this name; other files are skipped."""
+    """Return the orders of earlier attempts at a job of this name; other files are ignored."""
     orders = []
     step, _, place = job.name.rpartition("/")
     for path in sorted((directory / step).glob(f"{place}.*.json")):
-        with contextlib.suppress(PipelineError):  # half a file of a full disk; or a description for a script
+        with contextlib.suppress(PipelineError):  # truncated on a full disk, or the job description of a script
             orders.append(read_order(path))
     return orders
 
 
 def order_fingerprint(job: Job) -> str:
-    """Return a text that two jobs share if one can stand for the other.
+    """Return a text that is equal for interchangeable jobs.
 
-    Names of directories for temporary files differ from run to run, and mean nothing; so does the language of a login.
+    Names of temporary directories and the locale are left out: they differ between runs without effect.
     """
     spoken = {name: value for name, value in job.env.items() if not LANGUAGE.match(name)}
     facts = json.dumps(job_facts(replace(job, env=spoken)), sort_keys=True)
@@ -158,7 +158,7 @@ def order_fingerprint(job: Job) -> str:
 
 
 def write_record(order: Order, result: JobResult) -> None:
-    """Write the result of an order; it is on the disk when this returns."""
+    """Write the result of an order, synced to disk."""
     facts = {"attempt": order.attempt, "result": _plain(result)}
     write_atomically(order.record, json.dumps(facts, indent=1))
     directory = os.open(order.record.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -169,7 +169,7 @@ def write_record(order: Order, result: JobResult) -> None:
 
 
 def read_record(order: Order) -> JobResult | None:
-    """Return the result of an order; None if there is none, or it is of another attempt."""
+    """Return the result of an order; None if missing, or of another attempt."""
     try:
         facts = json.loads(order.record.read_text(encoding="utf-8"))
         result = dict(facts["result"])
@@ -180,20 +180,20 @@ def read_record(order: Order) -> JobResult | None:
 
 
 def withdraw(*orders: Order) -> None:
-    """Give orders up: a guard that has not begun will not, and one that runs ends its job at its next beat."""
+    """Withdraw orders: a guard not yet started will not run them, a running one ends its job at its next heartbeat."""
     for order in orders:
         order.path.unlink(missing_ok=True)
 
 
 def discard(order: Order) -> None:
-    """Remove every file of an order whose result was taken, the order itself first."""
+    """Remove every file of an order with a collected result, the order itself first."""
     withdraw(order)
     for path in (order.record, order.output, order.script, *claims_of(order)):
         path.unlink(missing_ok=True)
 
 
 def claims_of(order: Order) -> list[Path]:
-    """Return the claims of an order, the valid one last; directories of many files are not read for it."""
+    """Return the claims of an order, the valid one last, without listing the directory."""
     claims: list[Path] = []
     while (path := order.claim(len(claims))).exists():
         claims.append(path)
@@ -201,29 +201,29 @@ def claims_of(order: Order) -> list[Path]:
 
 
 def discard_records(directory: Path) -> None:
-    """Remove the orders below a directory that have a record, so that nothing is taken for done."""
+    """Remove the orders with a record below a directory, so that no job counts as done."""
     for record in directory.rglob(f"*.*{RECORD}"):
         for path in [record.with_suffix(".json"), *record.parent.glob(f"{record.stem}.*")]:
             path.unlink(missing_ok=True)
 
 
 def guard_command(*arguments: str | Path) -> list[str]:
-    """Return the command that runs an order; this interpreter and this package must be there on the node as well."""
+    """Return the command to run an order; the node must have this interpreter and package at the same paths."""
     return [sys.executable, "-P", "-m", "lofarpipe.executors.remote.guard", *map(str, arguments)]
 
 
 def job_facts(job: Job) -> dict[str, Any]:
-    """Return a job as JSON can hold it."""
+    """Return a job in JSON types."""
     return _plain(job)
 
 
 def job_of(facts: Mapping[str, Any]) -> Job:
-    """Return the job that ``job_facts`` described.
+    """Return the job from the output of ``job_facts``.
 
     Raises
     ------
     TypeError, KeyError
-        If it is not one.
+        If it is invalid.
     """
     values = dict(facts)
     values["argv"] = tuple(values["argv"])

@@ -1,4 +1,4 @@
-"""Common parts of cluster queues: time limits, temporary refusals, variables of jobs elsewhere."""
+"""Common parts of cluster queues: time limits, temporary refusals, environments of remote jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lofarpipe.support.patterns import lazy_pattern
 
 _CLOCK = r"\d+(:\d+){0,2}"
-#: Queue -> pattern of its times, and the forms as people read them.
+#: Queue -> pattern of its time limits, and their description.
 FORMS = {
     "slurm": (
         lazy_pattern(rf"{_CLOCK}|\d+-{_CLOCK}|unlimited|infinite", re.IGNORECASE),
@@ -22,34 +22,34 @@ FORMS = {
 
 
 def walltime_problem(text: str, queue: str = "slurm") -> str:
-    """Return the expected form of a wrong time limit; "" if it is valid, or not set."""
+    """Return the expected form of an invalid time limit; "" if valid or unset."""
     pattern, needed = FORMS[queue]
     return "" if not text or pattern.fullmatch(text) else needed
 
 
-#: What a user sets for all submissions; anything else of this kind would change what we ask for.
+#: Variables that a user sets for all submissions; any others of this kind would change the runner's requests.
 USERS_DEFAULTS = ("ACCOUNT", "PARTITION", "QOS", "RESERVATION", "CONSTRAINT", "CLUSTERS")
 OF_SLURM_ITSELF = ("SLURM_CONF", "SLURM_JWT", "SLURM_CONF_SERVER")
-#: The controller is busy or being restarted: the same command works later.
+#: The controller is busy or restarting: the same command works later.
 PASSING = lazy_pattern(
     r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|Zero Bytes were|"
     r"slurmctld is in the process|temporarily (unable|unavailable)|Resource temporarily|submit limit",
     re.IGNORECASE,
 )
-#: Of one machine or terminal; on another they would be wrong.
+#: Variables of one machine or terminal, wrong on another.
 OF_A_SESSION = lazy_pattern(r"(SSH|XDG|DBUS|DASK|TERM|TMUX|STY|DISPLAY|WAYLAND|HOST|TMP|TEMP|PWD|OLDPWD|SHLVL|_$)")
 SECRET = lazy_pattern(r"TOKEN|SECRET|PASS|CREDENTIAL|_KEY|KEY_")
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variables for Slurm's commands and for jobs, also where this process is a job of Slurm's itself."""
+    """Return the environment for Slurm's commands and for jobs, also inside a Slurm job."""
     users = {f"SBATCH_{name}" for name in USERS_DEFAULTS}
     exceptions = {*OF_SLURM_ITSELF, *users}
     ours = {
         "CUDA_VISIBLE_DEVICES",
         "GPU_DEVICE_ORDINAL",
         "ROCR_VISIBLE_DEVICES",
-    }  # of this allocation, not of the job's
+    }  # variables of this allocation, not of the job's
     prefixes = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
     return {
         name: value
@@ -59,7 +59,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def portable_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return variables for jobs on machines that have another session of the user, or of the site: no secrets."""
+    """Return the environment for jobs in another session of the user or the site, without secrets."""
     return {
         name: value
         for name, value in clean_environment(environment).items()
