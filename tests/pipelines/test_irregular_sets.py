@@ -79,6 +79,6 @@ def test_plan_reports_repairs(run):
     quantities = plan["quantities"]
     assert (quantities["copied_sets"]["value"], quantities["averaged_sets"]["value"]) == (3, 2)
     said = " ".join(plan["warnings"])
-    for what in ("become flags", "rows are missing in some of the slots", "only field 0 is kept", "are averaged alone"):
+    for what in ("are flagged", "rows are missing in some of the slots", "only field 0 is kept", "are averaged alone"):
         assert what in said
         assert what in run[1].replace("\n", " ")

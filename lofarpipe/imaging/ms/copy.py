@@ -52,13 +52,13 @@ def why_copied(survey: SetSurvey) -> list[str]:
         reasons.append(f"{counted(layout.repeated, 'row')} repeat others: they are left out")
     missing = times.slots * layout.pairs - (layout.rows - layout.repeated)
     if missing:
-        reasons.append(f"{counted(missing, 'row')} are missing in some of the slots: flagged ones take their place")
+        reasons.append(f"{counted(missing, 'row')} are missing in some of the slots: replaced by flagged ones")
     if not (reasons or layout.same_order):
         reasons.append("the baselines are in another order in some slots: they are sorted")
     if not abs(times.first_interval_s - times.step_s) <= INTERVAL_TOLERANCE_S:  # INTERVAL may be NaN
         reasons.append(
-            f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: it is "
-            "that in all rows"
+            f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: set "
+            "to that in all rows"
         )
     return reasons + _why_values_change(survey)
 
@@ -70,17 +70,17 @@ def _why_values_change(survey: SetSurvey) -> list[str]:
         reasons.append("its frequencies do not rise: the channels are sorted")
     if usability.negative or usability.not_a_number:
         share = (usability.negative + usability.not_a_number) / usability.looked_at
-        reasons.append(f"{share:.2%} of its weights are negative, or they or UVW are not finite: these become flags")
+        reasons.append(f"{share:.2%} of its weights are negative, or they or UVW are not finite: these are flagged")
     if usability.odd_autocorrelations:
         reasons.append(
             f"weights of {counted(usability.odd_autocorrelations, 'autocorrelation')} are negative or not finite, and "
-            "Dysco has one scale for all of a slot: these become flags"
+            "Dysco has one scale for all of a slot: these are flagged"
         )
     if usability.half_weighted:
         share, hands = usability.half_weighted / usability.looked_at, survey.metadata.correlations[1:-1]
         reasons.append(
             f"{share:.2%} of its visibilities have no weight, or hardly any, in {' or '.join(hands)}, and Dysco "
-            "keeps one for all correlations: they get the weight of the others, and become 0"
+            "keeps one for all correlations: they get the weight of the others, and the value 0"
         )
     if "FLAG_CATEGORY" in survey.missing_columns:
         reasons.append("it has no FLAG_CATEGORY: an empty column is added")

@@ -138,7 +138,7 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
         factor = 10.0 ** -round(math.log10(weight))
         yield SetFinding(
             path,
-            f"its weights are about {weight:.2g}, and WSClean makes wrong images of such, whose sums are no floats; "
+            f"its weights are about {weight:.2g}, and sums of such weights overflow or underflow in WSClean; "
             f"multiply {survey.weight_column} by the same number in all sets, such as {factor:g}, so that they are "
             f"between {SMALLEST_WEIGHT:g} and {LARGEST_WEIGHT:g}",
             "scale of weights",
@@ -246,7 +246,7 @@ def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
     if not FIRST_MJD_S < times.first_s < LAST_MJD_S:
         yield SetFinding(
             survey.path,
-            f"its times begin at MJD {times.first_s / 86400:.3f}, when nobody observed; TIME is MJD in seconds: "
+            f"its times begin at MJD {times.first_s / 86400:.3f}, which is implausible; TIME is MJD in seconds: "
             "correct the column",
             "times",
         )

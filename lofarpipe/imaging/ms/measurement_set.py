@@ -420,7 +420,7 @@ def sample_visibilities(
         fraction = sum(rows for _, rows in slots) / int(table.nrows())
     joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     if len(joined["time_s"]) == 0:
-        raise MeasurementSetError(f"{path}: holds no cross-correlations in the rows looked at; nothing can be imaged")
+        raise MeasurementSetError(f"{path}: holds no cross-correlations in the sampled rows; nothing can be imaged")
     exposure_s = float(joined.pop("exposure_s").mean())
     return Sample(exposure_s=exposure_s, fraction=fraction, slots=len(np.unique(joined["time_s"])), **joined)
 

@@ -134,7 +134,7 @@ def read_samples(sets: Sequence[SetMetadata], max_rows: int = MAX_ROWS, data_col
     usable = [one for one in samples if not one.sample.flags.all()]
     if not usable:
         names = ", ".join(one.metadata.name for one in samples)
-        raise MeasurementSetError(f"{names}: all rows that were looked at are flagged; there is nothing to image")
+        raise MeasurementSetError(f"{names}: all sampled rows are flagged; there is nothing to image")
     return usable
 
 

@@ -98,7 +98,7 @@ def _uv_coverage(plan: ImagingPlan) -> Iterator[Quantity]:
     yield Quantity("flagged_fraction", round(sample.flagged_fraction, 5), "", source, "cross-correlations")
     yield Quantity("b_max_lambda", round(lengths.max_lambda, 1), "wavelengths", source, f"longest, {cut}")
     rms = f"weighted rms of the projected baselines {cut}"
-    uniform = f"{rms}; uniform weights, which are on the safe side of Briggs 0"
+    uniform = f"{rms}; uniform weights, conservative compared with Briggs 0"
     yield Quantity("b_rms_uniform_lambda", round(lengths.rms_uniform_lambda, 1), "wavelengths", source, uniform)
     briggs = f"{rms}; Briggs {options.robust:g}, density in cells of {sample.cell_factor} x those of the image"
     yield Quantity("b_rms_briggs_lambda", round(lengths.rms_briggs_lambda, 1), "wavelengths", source, briggs)
@@ -132,7 +132,7 @@ def _averaging(plan: ImagingPlan) -> Iterator[Quantity]:
         ("timestep", plan.steps.time, plan.timestep_s, "s"),
     ):
         yield _step(name, step)
-        yield Quantity(f"{name}_{unit.lower()}", width, unit, f"{name} * input width", "what the average step is given")
+        yield Quantity(f"{name}_{unit.lower()}", width, unit, f"{name} * input width", "input of the average step")
     bits = dict(sorted(plan.weight_bits))
     yield Quantity("weight_bits", ", ".join(map(str, bits)), "bits", "weights of the sets", "; ".join(bits.values()))
 

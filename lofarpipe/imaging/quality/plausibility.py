@@ -172,6 +172,6 @@ def image_warnings(
     if value["peak"] > highest_jy and (value["beam_major"] or 0) < WIDEST_BEAM_ARCSEC:
         warnings.append(
             f"the peak is {flux_text(value['peak'])}, and no source in this direction is brighter than "
-            f"{flux_text(highest_jy)}: the data are not in Jy, or some are of no sky; {remedy}, or flag them"
+            f"{flux_text(highest_jy)}: the data are not in Jy, or some are not of the sky; {remedy}, or flag them"
         )
     return warnings

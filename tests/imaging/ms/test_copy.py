@@ -75,7 +75,7 @@ def test_missing_rows_become_flagged_rows(path):
     """Their uvw is that of the slot before, turned on: DP3 averages uvw over flagged rows too."""
     expected, lost = columns(path), [3, 20, 21, 100, 179]
     keep_rows(path, np.delete(np.arange(ROWS), lost))
-    assert why(path) == ["5 rows are missing in some of the slots: flagged ones take their place"]
+    assert why(path) == ["5 rows are missing in some of the slots: replaced by flagged ones"]
     found = copied(path)
     assert_same(found, expected, "DATA", "FLAG", "UVW")
     assert np.abs(found["UVW"] - expected["UVW"]).max() < 1e-3
@@ -90,7 +90,7 @@ def test_missing_rows_become_flagged_rows(path):
 def test_interval_of_first_slot_is_repaired(path):
     expected = columns(path)
     change_column(path, "INTERVAL", lambda values: np.where(np.arange(ROWS) < SLOT, 5.0, values))
-    assert why(path) == ["INTERVAL of the first row is 5 s, and slots are 10 s apart: it is that in all rows"]
+    assert why(path) == ["INTERVAL of the first row is 5 s, and slots are 10 s apart: set to that in all rows"]
     assert_same(copied(path), expected)
 
 
@@ -117,7 +117,7 @@ def test_invalid_weights_become_flags(tmp_path, weight, with_spectrum):
     spoilt = np.arange(ROWS) % SLOT == 4
     shape = (-1, 1, 1) if with_spectrum else (-1, 1)
     change_column(path, name, lambda values: np.where(spoilt.reshape(shape), weight, values))
-    assert why(path) == ["10.00% of its weights are negative, or they or UVW are not finite: these become flags"]
+    assert why(path) == ["10.00% of its weights are negative, or they or UVW are not finite: these are flagged"]
     copy_set(path, f"{path}.copy")
     assert survey_set(f"{path}.copy").usability.usable == 12 * 9 * 3
     with ct.table(f"{path}.copy", ack=False) as table:

@@ -184,7 +184,7 @@ class TestEveryRow:
 def test_extreme_weights_are_refused(path, factor):
     change_column(path, "WEIGHT_SPECTRUM", lambda weights: weights * np.float32(factor))
     assert findings(path) == [
-        f"its weights are about {factor:.2g}, and WSClean makes wrong images of such, whose sums are no floats; "
+        f"its weights are about {factor:.2g}, and sums of such weights overflow or underflow in WSClean; "
         f"multiply WEIGHT_SPECTRUM by the same number in all sets, such as {1 / factor:g}, so that they are between "
         "1e-15 and 1e+20"
     ]
@@ -335,7 +335,7 @@ def test_subtable_without_columns_is_refused(path, table, columns):
 def test_impossible_times_are_refused(path):
     for column in ("TIME", "TIME_CENTROID"):
         change_column(path, column, lambda times_s: times_s - times_s[0] + 5.0)
-    assert "its times begin at MJD 0.000, when nobody observed; TIME is MJD in seconds: correct the column" in findings(
+    assert "its times begin at MJD 0.000, which is implausible; TIME is MJD in seconds: correct the column" in findings(
         path
     )
 

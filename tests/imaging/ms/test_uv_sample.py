@@ -142,7 +142,7 @@ def test_flagged_sets_are_dropped_or_refused(tmp_path):
     set_flags(sets[0].path, np.ones((390, 8), bool))
     assert [one.metadata.path for one in read_samples(sets)] == [sets[1].path]
     set_flags(sets[1].path, np.ones((390, 8), bool))
-    with pytest.raises(MeasurementSetError, match=r"SB000.MS, SB001.MS: all rows that were looked at are flagged"):
+    with pytest.raises(MeasurementSetError, match=r"SB000.MS, SB001.MS: all sampled rows are flagged"):
         read_samples(sets)
 
 
