@@ -45,26 +45,26 @@ def share_directory() -> Path:
 
 
 def parset_directories() -> list[Path]:
-    """Return where shipped parsets are: LOFAR's, and those of the other instruments."""
+    """Return the directories of shipped parsets, for LOFAR and for other instruments."""
     share = share_directory()
     return [share, share / "pipelines"]
 
 
 def beside(files: Sequence[Path], kind: str) -> list[Path]:
-    """Return the directories ``kind`` beside parsets, the last parset's first; the shipped one is not among them."""
+    """Return the directories ``kind`` beside parsets, the last parset's first, without the shipped one."""
     shipped = parset_directories()
     return [path.parent / kind for path in reversed(files) if path.parent.resolve() not in shipped]
 
 
 def find_file(name: str, directories: Iterable[Path], kind: str) -> Path:
-    """Return the file ``name``: as typed, else the first of ``directories`` that has it.
+    """Return the file ``name``: as typed, else in the first of ``directories`` with it.
 
     Raises
     ------
     PipelineError
-        If there is no such file; it names every place that was looked at.
+        If the file does not exist; the message lists the directories searched.
     """
-    # os.path, for pathlib raises errors for the home of nobody, and for what is too long to be a name.
+    # os.path, as pathlib raises errors for the home of an unknown user and for overlong names.
     looked = [Path(os.path.expanduser(name)), *(directory / name for directory in directories)]  # noqa: PTH111
     for path in looked:
         if is_file(path):
@@ -78,7 +78,7 @@ def find_file(name: str, directories: Iterable[Path], kind: str) -> Path:
 
 
 def _file_hint(typed: Path, names: Collection[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the file that is like a name, its extension apart, which many have."""
+    """Return ``"; did you mean 'x'?"`` for a similar file name, compared without the extension."""
     if same := sorted(name for name in names if Path(name).stem == typed.name):
         return f"; did you mean {same[0]!r}?"
     alike = {name for name in names if typed.suffix and Path(name).suffix == typed.suffix}
@@ -98,17 +98,17 @@ class Settings:
     job_directory: Path
     recipe_directories: tuple[Path, ...]
     max_per_node: int  # 0: as many as cores and memory allow
-    cores: int  # 0: all there are
-    memory_gb: float  # 0: all there is
-    lost_retries: int  # how often a job that was lost with its node is run again
+    cores: int  # 0: all cores
+    memory_gb: float  # 0: all memory
+    lost_retries: int  # retries of a job lost with its node
     log_file: Path
     statistics_file: Path
     lenient: bool  # findings of the check are warnings
-    inputs: Mapping[str, str]  # what input.output.<key> resolves to
+    inputs: Mapping[str, str]  # values of input.output.<key>
     sections: Mapping[str, Mapping[str, str]]  # the same, section by section
     tasks: Tasks = field(repr=False)
-    defaults: Mapping[str, str] = field(default_factory=dict, repr=False)  # [DEFAULT], which every section has as well
-    laid_over: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)  # sections that a front end sets
+    defaults: Mapping[str, str] = field(default_factory=dict, repr=False)  # [DEFAULT], inherited by all sections
+    laid_over: Mapping[str, Mapping[str, Entry]] = field(default_factory=dict)  # sections set by a front end
 
     def where(self, section: str, key: str = "") -> str:
         """Return the place of a key, or of its section: in the configuration, or in the file of a front end."""
@@ -130,7 +130,7 @@ class Settings:
         return self.job_directory / "parsets"
 
     def search_path(self, kind: str) -> list[Path]:
-        """Return the directories that may hold ``kind`` ("plugins", "scripts", "steps"), the site's first."""
+        """Return the directories of ``kind`` ("plugins", "scripts", "steps"), the site's first."""
         return [directory / kind for directory in (*self.recipe_directories, share_directory())]
 
 
@@ -145,12 +145,12 @@ class Tasks:
         return iter(self._parser.sections())
 
     def control_keys(self, task: str) -> dict[str, str]:
-        """Return the control keys that the task ``task`` sets.
+        """Return the control keys set by the task ``task``.
 
         Raises
         ------
         PipelineError
-            If there is no such task, or one of its values cannot be interpolated.
+            If the task is unknown, or a value cannot be interpolated.
         """
         if not self._parser.has_section(task):
             task_names = ", ".join(sorted(self._parser.sections()))
@@ -201,7 +201,7 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
     Raises
     ------
     CheckFailed
-        If a value of the configuration is wrong, or a directory that it names does not exist; all of them are named.
+        If the configuration has invalid values or missing directories; the message lists all.
     PipelineError
         If a configuration file is missing or malformed.
     """
@@ -212,16 +212,16 @@ def load_settings(parset: Path, overrides: Overrides) -> Settings:
 
 
 def job_directory_of(word: str, config: str | None = None) -> Path:
-    """Return the job directory that a word names: itself, or a parset, of whose run it is that.
+    """Return the job directory for a word: the directory itself, or the parset of a run.
 
     Parameters
     ----------
-    config: the configuration with which the parset was run; None for the one that a run takes by itself.
+    config: the configuration of the parset's run; None for a run's default.
 
     Raises
     ------
     PipelineError
-        If there is no such parset, or the configuration cannot be read.
+        If the parset is missing, or the configuration unreadable.
     """
     path = Path(word)
     if path.suffix != PARSET or path.is_dir():
@@ -230,9 +230,9 @@ def job_directory_of(word: str, config: str | None = None) -> Path:
 
 
 def read_settings(parset: Path, overrides: Overrides) -> tuple[Settings, list[Finding]]:
-    """Return the settings for one run of ``parset``, as far as they can be read, and all that is wrong with them.
+    """Return the readable settings for one run of ``parset``, and all findings.
 
-    Whoever runs something with settings that have findings runs something else than was asked for.
+    Settings with findings differ from the request, and must not be run.
 
     Raises
     ------
@@ -278,7 +278,7 @@ def find_config(typed: str | None) -> Path:
 def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
     defaults = file.items(DEFAULT)
     runtime, working = file.directory("runtime_directory"), file.directory("working_directory")
-    defaults |= file.items(DEFAULT)  # every section has one that was not set as well, and nobody is told of that
+    defaults |= file.items(DEFAULT)  # also inherited by every section, without a notice
     sections = file.sections()
     if typed := _typed_numbers(file, overrides):
         sections["remote"] = {**sections.get("remote", defaults), **typed}
@@ -317,7 +317,7 @@ def _settings(file: ConfigFile, overrides: Overrides) -> Settings:
 
 
 def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
-    """Return the keys of [remote] that the command line sets."""
+    """Return the keys of [remote] set on the command line."""
     typed = {"cores": overrides.cores, "memory_gb": overrides.memory_gb}
     numbers = {key: number for key, number in typed.items() if number is not None}
     for key, number in numbers.items():
@@ -328,9 +328,9 @@ def _typed_numbers(file: ConfigFile, overrides: Overrides) -> dict[str, str]:
 
 
 def _tasks(file: ConfigFile, defaults: Mapping[str, str], lenient: bool) -> Tasks:
-    """Return the shipped tasks and those of the site.
+    """Return the shipped tasks and the site's.
 
-    Keys of a task that the site does not set are as shipped. Not so in a lenient run, where it names the recipe: there
+    Task keys not set by the site are as shipped. Not so in a lenient run, if the site names the recipe: there
     the original had this task, and no other.
     """
     escaped = {key: value.replace("%", "%%") for key, value in defaults.items()}

@@ -8,19 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-SHORTEST_WORD = 5  # letters; of shorter words, such as mask and task, very many differ in one letter
+SHORTEST_WORD = 5  # letters; too many shorter words, such as mask and task, differ in one letter
 SEPARATORS = {"_", "-"}
 _LETTERS = re.compile(r"[A-Za-z]*")
-LONGEST_NAME = 200  # characters; nobody misspells a longer one, and comparing costs the square of the length
-MOST_COMPARED = 1000  # known names; of more, those that are about as long
-MOST_SUGGESTIONS = 20  # for one list of findings: whoever reads so many sees what is wrong
-MOST_LISTED = 100  # findings; a generated parset can have one in each of a million lines
-WARNING = "WARNING: "  # how scripts and checks mark a line that the user must see, and that is no error
+LONGEST_NAME = 200  # characters; the cost of a comparison is the square of the length
+MOST_COMPARED = 1000  # known names; beyond that, only names of similar length
+MOST_SUGGESTIONS = 20  # suggestions in one list of findings
+MOST_LISTED = 100  # findings shown; a generated parset can have one in each of a million lines
+WARNING = "WARNING: "  # prefix of warnings from scripts and checks
 MOST_NAMED = 30  # names in one message
 
 
 def misspelt(names: Iterable[str], valid_names: Iterable[str]) -> dict[str, str]:
-    """Return those of some names that are misspellings of known ones, each with the first one that was meant.
+    """Return misspelling -> first matching known name, for names that are misspelt.
 
     Two names with one slip between them are the same when each lacks one letter at most; so none is compared with all.
     A measure of likeness alone does not suffice: by difflib's ratio the two steps phase and phases (0.91) and average1
@@ -40,14 +40,14 @@ def misspelt(names: Iterable[str], valid_names: Iterable[str]) -> dict[str, str]
 
 
 def _shortened(name: str) -> set[str]:
-    """Return a name, and the same without each of its letters; nothing for one that nobody misspells."""
+    """Return a name, and its variants with one letter removed; empty for too long names."""
     if len(name) > LONGEST_NAME:
         return set()
     return {name, *(name[:place] + name[place + 1 :] for place in range(len(name)))}
 
 
 def is_slip(one: str, other: str) -> bool:
-    """Whether one name is the other with a slip of the pen."""
+    """Whether two names differ by one typing error."""
     start = _common(one, other)
     end = _common(one[start:][::-1], other[start:][::-1])
     rest, other_rest = one[start : len(one) - end], other[start : len(other) - end]
@@ -75,11 +75,11 @@ def _word(name: str, place: int) -> str:
 
 
 class PipelineError(Exception):
-    """Something that a user can understand and repair; its text is shown without a traceback."""
+    """An error that users can understand and repair, shown without a traceback."""
 
 
 class UsageError(PipelineError):
-    """A command line, or a file that stands for one, that is wrong in itself: nothing was looked at or touched yet."""
+    """An invalid command line, or a file in its place, found before anything is read or written."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Finding:
         return f"{self.where}: {self.what}"
 
 
-class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a check did not pass
+class CheckFailed(PipelineError):  # noqa: N818 - named after the event
     """The checks made before the first step found problems; ``findings`` holds them all."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
@@ -105,7 +105,7 @@ class CheckFailed(PipelineError):  # noqa: N818 - it names what happened: a chec
         super().__init__(self.findings)
 
     def __str__(self) -> str:
-        """Return one line per finding, of very many only the first ones, and a last line that counts them."""
+        """Return one line for each of the first findings, and a line with their number."""
         return "\n".join([*listed(self.findings), f"{counted(len(self.findings), 'problem')} found; nothing was run"])
 
 
@@ -118,14 +118,14 @@ def findings_of(err: PipelineError) -> list[Finding]:
 
 
 def listed(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
-    """Return the first findings, one line each, and how many more there are."""
+    """Return the first findings, one line each, and the number of further ones."""
     more = len(findings) - most
     lines = [str(finding) for finding in findings[:most]]
     return [*lines, f"... and {more} more"] if more > 0 else lines
 
 
 def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
-    """Return names as a message shows them: the first ones, and how many more there are."""
+    """Return names for a message: the first ones, and the number of further ones."""
     every = [*names]
     more = len(every) - most
     return ", ".join(every[:most]) + (f" ... and {more} more" if more > 0 else "")
@@ -142,7 +142,7 @@ def with_article(name: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or ``""`` where none is."""
+    """Return ``"; did you mean 'x'?"`` for the known name most similar to ``name``, or ``""``."""
     if len(name) > LONGEST_NAME:
         return ""
     import difflib  # of mistakes only
@@ -158,7 +158,7 @@ def _comparable(name: str, names: list[str]) -> list[str]:
 
 
 class Suggestions:
-    """Gives ``nearest`` names for a list of findings, as long as the list is one that people read."""
+    """Suggests ``nearest`` names for the first findings of a list."""
 
     def __init__(self) -> None:
         self._remaining = MOST_SUGGESTIONS

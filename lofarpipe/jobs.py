@@ -16,7 +16,7 @@ from typing import Protocol
 
 from lofarpipe.support.dataclass import dataclass
 
-# Lines in a job's log that are ours and not the program's begin with this.
+# Prefix of the executor's lines in a job's log.
 NOTE = "### "
 TAIL_BYTES = 65536
 NOT_STARTED = 0.0
@@ -25,7 +25,7 @@ SIGNALLED = 128
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of a machine for all its jobs together, or of the largest job that a node takes."""
+    """Resources of a machine for all its jobs, or of a node's largest job."""
 
     cores: int
     memory_gb: float  # 10^9 bytes
@@ -34,20 +34,20 @@ class Resources:
 
 @dataclass(frozen=True)
 class Staged:
-    """Outputs that are written below a temporary directory, and get their names when they are complete.
+    """Outputs written below a temporary directory, and renamed when complete.
 
     After exit code 0 everything in it is moved to where it goes; after any other end it is removed.
     """
 
-    argv: tuple[str, ...]  # what is run instead of the job's own: names of outputs are below ``directory``
+    argv: tuple[str, ...]  # replaces the job's argv: output names are below ``directory``
     directory: Path
     destination: Path
-    expected: str = ""  # for people: what must have been written after exit code 0; "": it may be nothing
-    renames: tuple[tuple[str, str], ...] = ()  # pattern and replacement of names; "": what it matches is dropped
-    landing: Path | None = None  # next to the destination: where outputs of another file system are copied first
+    expected: str = ""  # description of the files required after exit code 0; "": none
+    renames: tuple[tuple[str, str], ...] = ()  # pattern and replacement of names; "": matching files are dropped
+    landing: Path | None = None  # beside the destination: first copy of outputs from another file system
 
     def final_name(self, name: str) -> str:
-        """Return the name that an output gets; "" if it is dropped."""
+        """Return the final name of an output; "" if it is dropped."""
         for pattern, replacement in self.renames:
             if re.search(pattern, name):
                 return re.sub(pattern, replacement, name) if replacement else ""
@@ -63,22 +63,22 @@ class Job:
     workdir: Path
     log: Path
     cores: int = 1
-    memory_gb: float | None = None  # None: not limited by the job
+    memory_gb: float | None = None  # None: no limit
     gpus: int = 0
     env: Mapping[str, str] = field(default_factory=dict)  # added to the node's environment
     host: str = "localhost"
-    max_per_node: int = 0  # jobs of this step at the same time on one host; 0: no limit but the cores
+    max_per_node: int = 0  # concurrent jobs of this step on one host; 0: limited by cores only
     tempdir: Path | None = None  # made before the job, removed after it, however it ends
     label: str = ""  # the data product, for people
-    at_host: bool = False  # it wants to run on ``host``, where its data is; else that is a label
+    at_host: bool = False  # whether to run on ``host``, which has the data; else ``host`` is a label
     staged: Staged | None = None  # outputs are written under temporary names, and renamed when they are complete
     watch: Mapping[str, str] = field(default_factory=dict)  # when to give up: program, and its thresholds
     batch: Mapping[str, str] = field(default_factory=dict)  # for a queue: walltime, partition, account, options
     one_try: bool = False  # after SIGSEGV it is not run a second time
-    mark: str = ""  # of its inputs: what an earlier run ordered for others is not taken for this job's
+    mark: str = ""  # fingerprint of its inputs, to distinguish it from an earlier run's job of the same name
 
     def command_line(self) -> str:
-        """Return the command to type in any shell, an empty one too, to run this job again with all it was given."""
+        """Return the complete shell command to repeat this job, with its environment."""
         variables = [f"{key}={value}" for key, value in sorted(self.env.items())]
         command = shlex.join([*(["env", *variables] if variables else []), *self.argv])
         scratch = f"mkdir -p {shlex.quote(str(self.tempdir))} && " if self.tempdir else ""  # it went with the job
@@ -87,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStart:
-    """A job that has been started: where its processes are."""
+    """A started job, with the location of its processes."""
 
     name: str
     node: str  # the machine
@@ -96,7 +96,7 @@ class JobStart:
 
 
 def last_lines(log: Path, lines: int = 10) -> list[str]:
-    """Return the last lines that the program of a log wrote, without the notes of the executor; [] without a log."""
+    """Return the program's last lines in a log, without the executor's notes; [] without a log."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
@@ -121,12 +121,12 @@ class JobResult:
     argv: tuple[str, ...]
     host: str = "localhost"
     label: str = ""
-    node: str = ""  # the machine that it ran on; "": this one
-    memory_gb: float | None = None  # what it had been given, 10^9 bytes
-    problem: str = ""  # what is known beyond the exit code: lost with its node, stopped because of what its log said
-    is_lost: bool = False  # not the program failed, but what ran it: it may be run again
-    is_silent: bool = False  # it is known that the program wrote nothing, so that nobody need read its log
-    outputs: tuple[str, ...] = ()  # staged ones that have got their names: the paths that the job wrote
+    node: str = ""  # the machine of the run; "": this one
+    memory_gb: float | None = None  # memory limit, 10^9 bytes
+    problem: str = ""  # reason beyond the exit code: lost with its node, aborted because of its log
+    is_lost: bool = False  # the node or queue failed, not the program: a retry is possible
+    is_silent: bool = False  # the program wrote no output, so the log need not be read
+    outputs: tuple[str, ...] = ()  # final paths of staged outputs
 
     @property
     def ok(self) -> bool:
@@ -134,30 +134,30 @@ class JobResult:
         return self.exit_code == 0
 
     def reason(self) -> str:
-        """Return how the job ended in words, such as ``exited with 134 after 3 h 12 min``."""
+        """Describe the end of the job, such as ``exited with 134 after 3 h 12 min``."""
         if self.problem:
             return self.problem
         if self.start_s == NOT_STARTED:
             return "was not started"
         elapsed = f"after {duration_text(self.duration_s)}"
         if self.exit_code >= 0:
-            # As shells, mpirun and container engines report what a signal ended.
+            # Exit codes of shells, mpirun and container engines for a signal.
             number = self.exit_code - SIGNALLED if self.exit_code > SIGNALLED else 0
             meaning = f" ({self._signal_meaning(number)})" if number in set(signal.Signals) else ""
             return f"exited with {self.exit_code}{meaning} {elapsed}"
         return f"killed by signal {-self.exit_code} ({self._signal_meaning(-self.exit_code)}) {elapsed}"
 
     def tail(self, lines: int = 10) -> list[str]:
-        """Return the last lines that the program wrote, without the notes of the executor.
+        """Return the program's last lines, without the executor's notes.
 
         A log that does not exist or cannot be read gives an empty list.
         """
         return last_lines(self.log, lines)
 
     def output(self) -> Iterator[str]:
-        """Yield the lines that the program wrote, line ends included, without the notes of the executor.
+        """Yield the program's lines with line ends, without the executor's notes.
 
-        A log that does not exist gives none.
+        A missing log has no lines.
         """
         if self.is_silent:
             return
@@ -177,7 +177,7 @@ class JobResult:
 
 
 def _lines(log: str) -> Iterable[str]:
-    """Return the lines of a log, whatever ends them; one that is short, as most are, costs a single read."""
+    """Return the lines of a log, with any line ends; a short log costs a single read."""
     file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
         start = os.read(file, TAIL_BYTES)
@@ -191,7 +191,7 @@ def _lines(log: str) -> Iterable[str]:
 
 
 def _has_only_notes(log: bytes) -> bool:
-    """Whether every line is ours: most jobs of a few milliseconds write nothing, and there are very many of them."""
+    """Whether all lines are the executor's, as for most jobs of a few milliseconds."""
     mark = NOTE.encode()
     return log.startswith(mark) and log.count(b"\n" + mark) == log.count(b"\n", 0, -1) and b"\r" not in log
 
@@ -227,7 +227,7 @@ def result_of(
 
 
 def ended_result(job: Job, start_s: float = NOT_STARTED, node: str = "") -> JobResult:
-    """Return the result of a job that was ended on request, by default before it began."""
+    """Return the result of a job ended on request, by default before its start."""
     duration_s = max(0.0, time.time() - start_s) if start_s != NOT_STARTED else 0.0
     return result_of(job, -signal.SIGTERM, start_s, duration_s, node=node)
 
@@ -240,7 +240,7 @@ class Interrupted(BaseException):
     Attributes
     ----------
     signal: the number of the signal; the exit status of the engine is by custom 128 + this.
-    problem: description of jobs that may be alive; "" if all were ended.
+    problem: description of jobs that may still run; "" if all were ended.
     """
 
     def __init__(self, signal_number: int, problem: str = "") -> None:
@@ -258,25 +258,25 @@ class Executor(Protocol):
 
     Attributes
     ----------
-    notices: facts for users that are no failure, such as a wish that could not be met; whoever shows them
+    notices: messages for users that are no failures, such as an unmet request; the reader
         empties the list.
-    on_notice: called as soon as there is one, by the thread that called ``run``: what is waited for may take hours.
+    on_notice: called at once for each notice, by the thread in ``run``, as waiting may take hours.
     """
 
     notices: list[str]
     on_notice: Callable[[], None] | None
 
     def capacity(self, partition: str = "") -> Resources:
-        """Return the largest job that can be run, in a partition where there is a queue that has such.
+        """Return the size of the largest possible job, in a partition if the queue has any.
 
-        Raises PipelineError if it has no partition of that name.
+        Raises PipelineError for an unknown partition.
         """
         ...
 
     def run(
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
-        """Run all jobs; ``on_start`` hears of each that began, ``on_done`` gets each result as soon as it is there.
+        """Run all jobs; ``on_start`` is called at each start, ``on_done`` with each result at once.
 
         Raises PipelineError when a job can never run here, before any is started; Interrupted after SIGINT,
         SIGTERM or SIGHUP. An exception of ``on_done`` ends all jobs and passes through.

@@ -219,7 +219,7 @@ OF_THE_PIPELINE = {
     "field": "field",
     "data-column": "data_column",
 }
-OF_THE_PLAN = frozenset({"size", "channels-out"})  # values of maps, which the step itself looks at
+OF_THE_PLAN = frozenset({"size", "channels-out"})  # values from maps, checked by the step
 # Source: 3.1 by hand on 256 x 256 pixels in parts of 32, 64 and 128: fluxes 0.80 to 1.13 of those without parts.
 LEAST_SUBIMAGE = 1000  # pixels
 WITH_WORD = {"weight": "briggs "}  # before the value of the pipeline's option
@@ -230,7 +230,7 @@ _UV_RANGE = "the plan and the noise know of minlambda_highres and maxlambda_high
 _FRESH = "the averaged sets have DATA only, and nothing of an earlier run is read; remove it"
 _LOG = "faults and progress are read from WSClean's log; remove it"
 _NO_SKY = "the image would be of other visibilities than those of the sets; remove it"
-# Option -> why the image would not be that of the sets as its numbers have it, and what to do.
+# Option -> reason that the image would contradict its recorded numbers, and remedy.
 REFUSED = {
     **dict.fromkeys(("interval", "even-timesteps", "odd-timesteps", "channel-range", "spws"), f"{_SETS_BEFORE} these"),
     **dict.fromkeys(("minuvw-m", "maxuvw-m", "maxw"), _UV_RANGE),
@@ -242,13 +242,13 @@ REFUSED = {
     **dict.fromkeys(("quiet", "log-time"), _LOG),
     **dict.fromkeys((*MAKES_NO_IMAGE, "dry-run", "version"), "makes no image; remove it"),
 }
-# They change what visibilities weigh; the expected noise is that of Briggs' weights.
+# Options that change the weights; the expected noise assumes Briggs' weights.
 WEIGHTING = frozenset(
     ("taper-gaussian", "taper-tukey", "taper-inner-tukey", "taper-edge", "taper-edge-tukey", "super-weight")
 ) | {"visibility-weighting-mode", "use-weights-as-taper", "no-mf-weighting"}
-# Those that are looked at below, or by the step itself.
+# Options checked below, or by the step.
 CHECKED = frozenset({"pol", "intervals-out", "intervalsout", "no-fit-beam", "parallel-deconvolution", "fits-mask"})
-# They make neither other data nor other numbers: how it is computed and cleaned, and what is written beside the image.
+# Options without effect on data and numbers: computation, cleaning, extra output files.
 ALLOWED = frozenset(
     (
         *("j", "mem", "abs-mem", "parallel-gridding", "parallel-reordering", "no-work-on-master", "verbose", "v"),
@@ -281,7 +281,7 @@ def delivered_image_findings(options: Mapping[str, str]) -> list[str]:
     """Return why no image of Stokes I with a beam, that its numbers are of, would come of a pipeline; and warnings.
 
     ``options`` are those of the user, and the arguments of steps as ``<step>.argument.<key>``. The image is that of
-    the step which is given ``image_rootname`` as a name; where none is, it is asked for.
+    the step whose ``name`` is ``image_rootname``; without such a step all imaging steps are checked.
     """
     root, ending = options.get("image_rootname", ""), f".argument.{NAME}"
     root_names = {key.removesuffix(ending): text for key, text in options.items() if key.endswith(ending)}
@@ -290,7 +290,7 @@ def delivered_image_findings(options: Mapping[str, str]) -> list[str]:
 
 
 def imaging_arguments(options: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return option -> words of the step that makes the delivered image; empty where there is none."""
+    """Return option -> words of the step of the delivered image; empty without one."""
     root, ending = options.get("image_rootname", ""), f".argument.{NAME}"
     steps = [key.removesuffix(ending) for key, text in options.items() if key.endswith(ending) and text == root]
     return given_options(*_arguments(steps[0], options)) if steps else {}
@@ -334,7 +334,7 @@ def _problems(step: str, options: Mapping[str, str]) -> Iterator[str]:
 
 
 def _contradictions(set_options: Options, in_flags: Options, options: Mapping[str, str]) -> Iterator[str]:
-    """Yield the options that the pipeline has one for, where they are other than that."""
+    """Yield the options that differ from the corresponding pipeline option."""
     for name, pipeline_option in OF_THE_PIPELINE.items():
         if pipeline_option not in options or name not in set_options:
             continue

@@ -34,18 +34,18 @@ _ITERATION = lazy_pattern(rf"^(?:\([0-9]+\) )?Iteration ([0-9]+)[^:]*: ?{FLUX}",
 
 
 def flux_jy(number: str, prefix: str) -> float:
-    """Return a flux density as WSClean writes it, such as ``189.51 mJy``, in Jy; NaN for ``-nan``.
+    """Convert a flux density of WSClean's log, such as ``189.51 mJy``, to Jy; NaN for ``-nan``.
 
     Raises
     ------
     ValueError
-        If ``number`` is none.
+        If ``number`` is not a number.
     """
     return float(number) * PREFIXES[prefix]
 
 
 def peak_in(line: str) -> float | None:
-    """Return the peak of the residual image that a line names, Jy; None if it names none."""
+    """Return the residual peak in a line, Jy, or None."""
     match = _PEAK.match(line)
     if match:
         return flux_jy(match[1], match[2])
@@ -68,7 +68,7 @@ PHASES = {
 
 
 def progress_in(line: str, progress: Progress) -> Progress | None:
-    """Return the progress of WSClean after a line; None if the line has none."""
+    """Return the progress of WSClean after a line; None for other lines."""
     if match := _DECONVOLVING.match(line):
         return _deconvolving(int(match[1]), None)
     if match := _PHASE.match(line):
@@ -80,7 +80,7 @@ def progress_in(line: str, progress: Progress) -> Progress | None:
         return _deconvolving(progress.major_iteration, peak_jy)
     if match := _MAJOR_ITERATIONS.match(line):
         return replace(progress, text=f"{match[1]} major iterations done", fraction=None, is_final=False)
-    # Of the lines in between the text says already what is done.
+    # Lines in between add nothing to the text.
     return progress if _PERFORMED.match(line) or _ROWS.match(line) else None
 
 
@@ -96,16 +96,16 @@ def _peak_text(peak_jy: float | None) -> str:
 # ---- whether it comes to anything
 
 MAX_RISE = 2.0
-# Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; what is beyond is no source of a field.
+# Cas A and Cyg A have 2e4 to 4e4 Jy at the lowest frequencies of LOFAR; no source of a field is brighter.
 MAX_PEAK_JY = 1e5
 ROSE = "residual image rose"
 DIVERGED = "the deconvolution diverged"
 BAD_DATA = (
     "the data are not in Jy, or some have values that no source has: calibrate or flag them, or correct data_column"
 )
-# A minor iteration that is above both, where the first peak was below the first, has diverged.
+# A minor iteration above both, if the first peak was below the first, means a divergence.
 KILO_JY, FAR = 1e3, 2.0
-RISING_ITERATIONS = 2  # one rise happens in good deconvolutions: a new mask, another scale
+RISING_ITERATIONS = 2  # a single rise is normal: a new mask, another scale
 
 _NOISE = lazy_pattern(rf"^Estimated standard deviation of background noise: {FLUX}", re.I)
 _LOCAL_NOISE = "Lowest RMS in image:"
@@ -120,16 +120,14 @@ class Deconvolution:
     names none. There the noise decides.
     """
 
-    max_rise: float = MAX_RISE  # by which the peak may rise over two major iterations, or over the first peak; 0: any
+    max_rise: float = MAX_RISE  # largest rise factor over two major iterations, or over the first peak; 0: any
     max_peak_jy: float = MAX_PEAK_JY  # the highest peak, Jy; 0: any
     major: int = 0
     peaks: dict[int, float] = field(default_factory=dict)  # major iteration -> |peak|, Jy
     noises: dict[int, float] = field(default_factory=dict)  # major iteration -> noise, Jy
     first_jy: float = math.nan  # the first peak of the run
     noise_tells: bool = False
-    is_dirty: bool = (
-        False  # from the beginning of the first iteration to its first peak, which is that of the dirty image
-    )
+    is_dirty: bool = False  # between the start of the first iteration and its first peak, of the dirty image
 
     def read(self, line: str) -> str | None:
         """Return the reason in a line to abort."""
@@ -155,7 +153,7 @@ class Deconvolution:
         self.major = major
 
     def _minor(self, line: str, peak_jy: float) -> str | None:
-        """Return that a minor iteration is far above the first peak; a bright source is there from the beginning."""
+        """Return a problem if a minor iteration is far above the first peak, which includes bright sources."""
         if math.isnan(self.first_jy):
             self.first_jy = peak_jy
         far_jy = max(KILO_JY, FAR * self.first_jy)
@@ -166,7 +164,7 @@ class Deconvolution:
 
     def _noise(self, noise_jy: float) -> str | None:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
-            return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # the log says what that means
+            return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # advice: from the log
         if self.is_dirty and self._is_beyond(noise_jy):
             return self._dirty("noise", noise_jy)
         self.noises.setdefault(self.major, noise_jy)
@@ -194,7 +192,7 @@ class Deconvolution:
         return self._rise("peak", self.peaks)
 
     def _rise(self, quantity: str, values: Mapping[int, float]) -> str | None:
-        """Return how a value rose, if over two major iterations, or beyond that of the dirty image."""
+        """Return a problem if a value rose over two major iterations, or above the dirty image's."""
         majors, numbers = list(values), list(values.values())
         starts = [0] if numbers else []
         last = numbers[-1 - RISING_ITERATIONS :]
@@ -251,9 +249,9 @@ _NOISE_TEXT = lazy_pattern(r"^Estimated standard deviation of background noise: 
 
 
 def find_refusal(log_text: str) -> str | None:
-    """Return the failure in a log, with the remedy, also where WSClean exited with 0; None without.
+    """Return the failure in a log, with the remedy, even if WSClean exited with 0; None without one.
 
-    An exception is one. So is an image of nothing, which WSClean makes without complaint: no visibility was gridded,
+    Failures are exceptions, and empty images, which WSClean writes without an error: no visibility was gridded,
     or all were NaN, so that the noise of the first image is 0.
     """
     return explained("WSClean", log_text, MESSAGES) or _empty_image(log_text)
@@ -267,7 +265,7 @@ def _empty_image(log_text: str) -> str | None:
             "-minuv-l and -maxuv-l; correct the uv range, the column or the flags"
         )
     peak = _UNDEFINED_PEAK.search(log_text)
-    if peak and DIVERGED not in log_text:  # who stopped it has written that there, and told
+    if peak and DIVERGED not in log_text:  # the reason of an abort is in the log, and reported already
         return f"WSClean's deconvolution diverged: the peak of its residual is {peak[1]} Jy; lower mgain"
     noise = _NOISE_TEXT.search(log_text)
     if noise and not _is_positive(noise[1]):

@@ -1,4 +1,4 @@
-"""WSClean's options as its help documents them: flags and values, lists of numbers, files, options that need others."""
+"""WSClean's options by its help: flags and values, lists of numbers, files, required combinations."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lofarpipe.programs.argv import PATHS
 from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of
 
-# What a flag may be set to as a keyword: given, or not given.
+# Keyword values of flags: set, or not set.
 BOOLEANS = {"True": True, "true": True, "False": False, "false": False}
-NOT_GIVEN = "none"  # a keyword that is this is left out
+NOT_GIVEN = "none"  # keywords with this value are left out
 _FLAG = lazy_pattern(r"--?([A-Za-z][\w-]*)")
 _NUMBER = lazy_pattern(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def flag_name(argument: str) -> str:
-    """Return the option that an argument is, without its dashes; empty for a value or a file."""
+    """Return an option's name, without dashes; "" for a value or a file."""
     match = _FLAG.fullmatch(argument)
     return match[1] if match else ""
 
 
 def words(key: str, value: str) -> list[str]:
-    """Return the words of a keyword's value, of which a list text has one for each element, and a path one."""
+    """Return the words of a keyword's value: one per list element, a single one for a path."""
     if key in PATHS:
         return [value] if value else []
     is_list = value.startswith("[") and value.endswith("]")
@@ -34,14 +34,14 @@ def words(key: str, value: str) -> list[str]:
 
 
 def given_keywords(keywords: Mapping[str, str]) -> dict[str, str]:
-    """Return the keywords without those that are none."""
+    """Return the keywords, without those of value none."""
     return {key: value for key, value in keywords.items() if value != NOT_GIVEN}
 
 
 def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
     """Return option -> the words after it; those of the last flag may be measurement sets.
 
-    A keyword that is True has none, and one that is False is not given, among the positionals either.
+    A keyword with the value True has no words; a keyword of False is dropped, also from the positionals.
     """
     keywords = given_keywords(keywords)
     options = {key: words(key, value) for key, value in keywords.items() if value not in BOOLEANS}
@@ -72,7 +72,7 @@ def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Ite
 
 
 def number(text: str) -> float | None:
-    """Return the number at the start of a word such as ``7.5asec``; None if there is none."""
+    """Return the number at the start of a word such as ``7.5asec``, or None."""
     match = _NUMBER.match(text)
     return float(match[0]) if match else None
 
@@ -87,27 +87,27 @@ FILES = {
     **dict.fromkeys(("restore", "restore-list"), 2),
 }
 OVER_THE_IMAGE = ("fits-mask", "force-spectrum")  # FITS files as large as the image
-# Options whose value is the start of the names of images that WSClean reads, and how these names go on.
+# Options for the name prefix of input images -> pattern of the suffixes.
 PREFIXES = {"reuse-psf": "*-psf.fits", "reuse-dirty": "*-dirty.fits"}
 SPECTRAL_FITS = frozenset({"fit-spectral-pol", "fit-spectral-log-pol"})
 JOINT_POLARIZATIONS = frozenset({"join-polarizations", "joinpolarizations", "link-polarizations"})
 JOINED_CHANNELS = frozenset({"join-channels", "joinchannels"})
-LOCAL_RMS = frozenset({"local-rms", "local-rms-window", "local-rms-method"})  # each of them switches it on
+LOCAL_RMS = frozenset({"local-rms", "local-rms-window", "local-rms-method"})  # each one switches local rms on
 DEFAULT_PADDING = 1.2
 SMALLEST_GRID = 40  # pixels, padded
 MAKES_NO_IMAGE = frozenset({"predict", "restore", "restore-list", "make-psf-only"})
-OTHER_BEAMS = frozenset({"beam-size", "beam-shape", "theoretic-beam", "no-fit-beam"})  # than that of the PSF
+OTHER_BEAMS = frozenset({"beam-size", "beam-shape", "theoretic-beam", "no-fit-beam"})  # not fitted to the PSF
 
 Options = Mapping[str, Sequence[str]]
-ValueCounts = Mapping[str, int]  # how many values each option takes, as WSClean's help says; a flag takes 0
+ValueCounts = Mapping[str, int]  # option -> number of values by WSClean's help; 0 for a flag
 
 
 def settle_flags(
     keywords: Mapping[str, str], positionals: Sequence[str], value_counts: ValueCounts
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the keywords that have values, and the positionals with the flags that are True and without those False.
+    """Return the keywords with values, and the positionals with True flags and without False ones.
 
-    An option that the help does not list counts as a flag if its text is True or False.
+    An option not in the help counts as a flag if its text is True or False.
     """
     keywords = given_keywords(keywords)
     flags = {name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not value_counts.get(name)}
@@ -125,12 +125,12 @@ def opposite(name: str) -> str:
 def value_findings(
     keywords: Mapping[str, str], positionals: Sequence[str], value_counts: ValueCounts
 ) -> dict[str, str]:
-    """Return option -> finding for each flag that has a value, and each option that has too few or too many."""
+    """Return option -> finding for flags with a value, and options with too few or too many values."""
     findings = {name: _count_finding(name, words(name, text), value_counts) for name, text in keywords.items()}
     in_flags = given_options({}, positionals)
     for place, (name, following) in enumerate(in_flags.items()):
         needed = _needed(name, following, value_counts)
-        is_last = place == len(in_flags) - 1  # what follows its values are measurement sets
+        is_last = place == len(in_flags) - 1  # its values are followed by measurement sets
         findings[name] = _count_finding(name, following[:needed] if is_last else following, value_counts)
     lists = [name for name in NUMBER_LISTS if keywords.get(name) and not findings[name]]
     findings |= {name: _list_finding(name, keywords[name]) for name in lists}
@@ -139,7 +139,7 @@ def value_findings(
 
 
 def _needed(name: str, values: Sequence[str], value_counts: ValueCounts) -> int | None:
-    """Return how many values an option takes; None where that is not known."""
+    """Return the number of an option's values; None if unknown."""
     if name == "weight" and values:
         return WEIGHTS.get(values[0].lower())
     return value_counts.get(name)
@@ -169,7 +169,7 @@ def _list_finding(name: str, text: str) -> str:
 
 
 def _stray_finding(positionals: Sequence[str]) -> dict[str, str]:
-    """Return the first flag behind something that is none: there WSClean takes the rest for measurement sets."""
+    """Return the first flag after a non-option, where WSClean takes the rest for measurement sets."""
     names = list(map(flag_name, positionals))
     if not names or names[0] or not any(names):
         return {}
@@ -180,9 +180,9 @@ def _stray_finding(positionals: Sequence[str]) -> dict[str, str]:
 
 
 def combination_findings(options: Options) -> list[str]:
-    """Return which options want others that are not there.
+    """Return findings for options that require missing ones.
 
-    Source: WSClean 3.1, which reports it when it has opened the measurement sets.
+    Source: WSClean 3.1, which reports it after opening the measurement sets.
     """
     findings = []
     fits = sorted(SPECTRAL_FITS & set(options))
@@ -215,7 +215,7 @@ def _polarization_findings(options: Options) -> list[str]:
 
 
 def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> tuple[list[str], list[str]]:
-    """Return the flags without which a build would fail or make an image without a beam, and a notice for each."""
+    """Return the flags that a build needs to avoid a failure or an image without a beam, with notices."""
     added = []
     cleans = bool(first_number(options, "niter"))
     wants_beam = "niter" in options or "fit-beam" in options
@@ -228,7 +228,7 @@ def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> t
         added.append(
             ("-join-polarizations", f"pol is {','.join(names)}, which WSClean with {reason} cleans jointly only")
         )
-    # Source: 3.1, 48 sizes: with one side within 32 pixels, and another that is gridded coarser, it ends by a signal.
+    # Source: 3.1, 48 sizes: with one side within 32 pixels, and the other gridded coarser, it is killed by a signal.
     size = [number(text) or 0.0 for text in options.get("size", ())[:2]]
     padding = first_number(options, "padding") or DEFAULT_PADDING
     if len(size) == 2 and min(size) * padding < SMALLEST_GRID and "small-inversion" not in options:
@@ -241,20 +241,20 @@ def added_flags(options: Options, version: tuple[int, ...], with_idg: bool) -> t
 
 
 def first_number(options: Options, name: str, default: float = 0.0) -> float:
-    """Return the number that an option was given, or a default."""
+    """Return the number of an option, or a default."""
     value = number("".join(options.get(name, ())[:1]))
     return default if value is None else value
 
 
 def polarization_names(options: Options) -> list[str]:
-    """Return the polarizations that are imaged, such as [I, Q, U, V]; the default is I."""
+    """Return the imaged polarizations, such as [I, Q, U, V]; the default is I."""
     return _split(options.get("pol", ())[:1]) or ["I"]
 
 
 def unknown_polarizations(options: Options) -> str:
-    """Return the finding about polarizations that there are not; of a lone one WSClean makes no image, and ends with 0.
+    """Return a finding for unknown polarizations; for a single one WSClean makes no image, and exits with 0.
 
-    "" where all of them are known.
+    "" if all are known.
     """
     text = "".join(options.get("pol", ["I"])[:1])
     if text and not re.sub("|".join(POLARISATIONS), "", text.upper()).strip(", "):
@@ -268,7 +268,7 @@ def _split(items: Iterable[str]) -> list[str]:
 
 
 def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:
-    """Return (name, finding) for each file that the options name and WSClean would not find in ``workdir``."""
+    """Return (name, finding) for each input file of the options that is missing from ``workdir``."""
     return [
         (name, f"-{option}: there is no {workdir / name}{pattern}; name one that exists, or remove it")
         for option, name, pattern in _named_files(options)
@@ -277,7 +277,7 @@ def missing_files(options: Options, workdir: Path) -> list[tuple[str, str]]:
 
 
 def _named_files(options: Options) -> Iterator[tuple[str, str, str]]:
-    """Yield (option, name, pattern of the rest of the name) for the files that the options name."""
+    """Yield (option, name, pattern of the name's suffix) for the input files of the options."""
     for option, count in FILES.items():
         for text in options.get(option, ())[:count]:
             names = text.split(",") if option == "apply-facet-solutions" else [text]
@@ -287,5 +287,5 @@ def _named_files(options: Options) -> Iterator[tuple[str, str, str]]:
 
 
 def _exists(path: Path, pattern: str) -> bool:
-    """Whether a file exists, or one whose name goes on with a pattern."""
+    """Whether a file exists, or one with a matching suffix."""
     return any(path.parent.glob(glob.escape(path.name) + pattern)) if pattern else path.exists()

@@ -11,7 +11,7 @@ These are possible names; the actual outputs of a job are known when it has ende
     images = select(products, "image")  # of the whole band first, then by channel
     select(products, "beam", channel=3)
 
-Nobody looks for files that have such names: they may be of an earlier run.
+The directory is not searched for such names, as files may be of an earlier run.
 
 Sources: https://wsclean.readthedocs.io (making image cubes, snapshot imaging, primary beam correction, component
 list); the files that WSClean 3.1 wrote, without and with IDG and EveryBeam (tests/programs/wsclean/test_outputs.py).
@@ -45,7 +45,7 @@ from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import files_of
 
 DEFAULT_ROOT = "wsclean"
-JONES_ELEMENTS = 16  # of the Mueller matrix that -apply-primary-beam writes, one image each
+JONES_ELEMENTS = 16  # elements of the Mueller matrix of -apply-primary-beam, one image each
 # Each kind of image with its beam-corrected version.
 CORRECTED_KINDS = {name: f"{name}-pb" for name in ("image", "model", "residual", "psf", "sources")}
 OF_A_POLARISATION = (
@@ -68,15 +68,15 @@ _NAME = lazy_pattern(
 
 @dataclass(frozen=True)
 class Product:
-    """One file that WSClean writes.
+    """One output file of WSClean.
 
     Attributes
     ----------
     kind: image, dirty, model, residual, psf, beam, weights, sources ...; with ``-pb`` where the beam is divided out.
-    channel: number of the output channel; None for all of the band: the MFS image, or the only one.
-    interval: number of the output interval; None where there is but one.
-    stokes: polarisation in the name, such as Q, XX or XYi; "" where one polarisation is imaged, or for all of them.
-    element: of a beam that is a matrix, which element of it.
+    channel: number of the output channel; None for the whole band: the MFS image, or the only one.
+    interval: number of the output interval; None for a single one.
+    stokes: polarisation in the name, such as Q, XX or XYi; "" for a single polarisation, or for all.
+    element: element of a matrix beam.
     """
 
     path: str
@@ -95,7 +95,7 @@ def command_products(argv: Sequence[str]) -> tuple[Product, ...]:
 def option_products(given_words: Options) -> tuple[Product, ...]:
     """Return the possible outputs of WSClean with some options (`given_options`): option -> the words after it.
 
-    Not the ``-aterm-*`` images of -save-aterms, of which the number follows from the data.
+    Without the ``-aterm-*`` images of -save-aterms, whose number depends on the data.
     """
     options = {OTHER_SPELLINGS.get(name, name): words for name, words in given_words.items()}
     if WRITES_NO_IMAGES & options.keys():
@@ -140,8 +140,8 @@ def other_names(letter: str, without_psf: bool) -> list[str]:
 
     Parameters
     ----------
-    letter: polarisation that the names of images get, where WSClean images one and does not name it; "" for none.
-    without_psf: whether those of the point spread function are dropped.
+    letter: polarisation to add to image names, if WSClean images a single, unnamed one; "" for none.
+    without_psf: whether to drop images of the point spread function.
     """
     psf = [r"-psf\.fits$=>"] if without_psf else []
     images = [rf"^(.*?)(-[0-9][0-9][0-9][0-9]|-{MFS})?-([a-z]+)\.fits$=>\1\2-{letter}-\3.fits"] if letter else []
@@ -149,9 +149,9 @@ def other_names(letter: str, without_psf: bool) -> list[str]:
 
 
 def select(products: Iterable[Product], kind: str, **attributes: int | str | None) -> list[Product]:
-    """Return the products of one kind, those of the whole band first, then by channel; ``channel=3``, ``stokes="Q"``.
+    """Return the products of one kind, whole band first, then by channel; filters: ``channel=3``, ``stokes="Q"``.
 
-    Of the whole band are those with ``channel=None``.
+    ``channel=None`` selects the whole band.
     """
     matching = [
         one
@@ -162,20 +162,20 @@ def select(products: Iterable[Product], kind: str, **attributes: int | str | Non
 
 
 def band_images(root: str, files: str | Sequence[str]) -> list[str]:
-    """Return the images of the whole band among the files of a root name, those of all polarisations."""
+    """Return the images of the whole band, in all polarisations, among the files of a root name."""
     products = read_products(root, files_of(files) if isinstance(files, str) else files)
     return [one.path for one in select(products, "image", channel=None, interval=None)]
 
 
 def channel_images(root: str, files: str | Sequence[str] = "", kind: str = "image") -> list[str]:
-    """Return the images of channels by their numbers, those of all polarisations; the only one of a run without.
+    """Return the channel images by number, in all polarisations; for a run without channels its only image.
 
-    ``files`` are those that the runs of this root name wrote, a list or its text; without them those that are there.
+    ``files`` are the outputs of this root name's runs, a list or its text; by default all existing files.
 
     Raises
     ------
     PipelineError
-        If there are none.
+        If there are no images.
     """
     paths = files_of(files) if isinstance(files, str) else list(files)
     if not paths:
@@ -232,7 +232,7 @@ def _kinds(options: Options) -> list[str]:
 
 
 def _of_kind(kind: str, polarisations: Sequence[str], options: Options) -> Iterator[tuple[str, str, int | None]]:
-    """Yield the end of the name, the polarisation and the element of the files of one kind."""
+    """Yield (name suffix, polarisation, element) for the files of one kind."""
     if kind in OF_A_POLARISATION or kind in OF_THE_FIRST_POLARISATION:
         several = len(polarisations) > 1
         for stokes in polarisations if kind in OF_A_POLARISATION else polarisations[:1]:
@@ -244,7 +244,7 @@ def _of_kind(kind: str, polarisations: Sequence[str], options: Options) -> Itera
 
 
 def _channels(options: Options) -> list[str]:
-    """Return the parts of names for each output channel, and for all of them."""
+    """Return the name parts of each output channel, and of the whole band."""
     numbers = _numbers(options, "channels-out")
     return [""] if numbers == [None] else [*(f"-{channel:04d}" for channel in numbers), f"-{MFS}"]
 
@@ -255,7 +255,7 @@ def _numbers(options: Options, name: str) -> Sequence[int | None]:
 
 
 def _polarisations(options: Options) -> list[str]:
-    """Return the polarisations in names of images: of XY and YX there is a real and an imaginary one."""
+    """Return the polarisations in image names: XY and YX have a real and an imaginary image."""
     names = list(dict.fromkeys(polarization_names(options)))
     both = {"XY", "YX"} <= set(names)
     return ["XYi" if both and name == "YX" else name for name in names]
@@ -267,9 +267,9 @@ SMALL = b"\1\0"
 
 
 def blank_images(paths: Iterable[Path]) -> list[str]:
-    """Return the names of the images of a run of WSClean if none of them has a finite pixel; else none.
+    """Return the image names of a run of WSClean if all images are blank; else an empty list.
 
-    Where there are images of the whole band they alone count: a channel in which all is flagged is blank, too.
+    If there are images of the whole band, only these count, as a fully flagged channel is blank, too.
     """
     images = [path for path in paths if path.name.endswith(FLAT)]
     images = [path for path in images if f"-{MFS}-" in path.name] or images
@@ -277,7 +277,7 @@ def blank_images(paths: Iterable[Path]) -> list[str]:
 
 
 def is_blank(path: Path) -> bool:
-    """Return whether a FITS image of floating-point numbers has pixels, and no finite one; False for any other file."""
+    """Return whether a floating-point FITS image has only non-finite pixels; False for any other file."""
     try:
         with path.open("rb") as stream:
             kind, count = _layout(stream)
@@ -287,14 +287,14 @@ def is_blank(path: Path) -> bool:
 
 
 def _layout(stream: BinaryIO) -> tuple[str, int]:
-    """Return the type and the number of the pixels, and leave the stream at the first one."""
+    """Return type and number of the pixels, with the stream at the first one."""
     header = read_header(stream)
     axes = [int(header.number(f"NAXIS{axis}")) for axis in range(1, int(header.number("NAXIS")) + 1)]
     return TYPES[int(header.number("BITPIX"))], math.prod(axes) if axes else 0
 
 
 def _chunks(stream: BinaryIO, kind: str, count: int) -> Iterator[array[float]]:
-    """Yield the pixels, those of the middle first."""
+    """Yield the pixels, the middle ones first."""
     size = array(kind).itemsize
     start, middle, end = stream.tell(), stream.tell() + count // 2 * size, stream.tell() + count * size
     for first, last in ((middle, end), (start, middle)):
@@ -307,7 +307,7 @@ def _chunks(stream: BinaryIO, kind: str, count: int) -> Iterator[array[float]]:
 def _pixels(content: bytes, kind: str) -> array[float]:
     pixels: array[float] = array(kind)
     size = pixels.itemsize
-    if content == content[:size] * (len(content) // size):  # as blank images are: one pixel says it
+    if content == content[:size] * (len(content) // size):  # equal pixels, as in blank images: one suffices
         content = content[:size]
     pixels.frombytes(content[: len(content) // size * size])
     if array("H", SMALL)[0] == SMALL[0]:  # FITS has the high byte first
@@ -319,7 +319,7 @@ def _has_number(pixels: array[float]) -> bool:
     return any(map(math.isfinite, pixels))
 
 
-# With these, images of the same name are read that an earlier run made.
+# Options that read an earlier run's images of the same name.
 READS_IMAGES = frozenset({"continue", "predict", "restore", "restore-list", "reuse-primary-beam"})
 WITHOUT_SETS = frozenset({"restore", "restore-list"})
 WRITES_NOTHING = "dry-run"
@@ -328,7 +328,7 @@ PIXEL_BYTES = 4
 
 
 def image_name_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | None:  # noqa: ARG001 - as for other programs
-    """Return the argument that names the images; None if there is none, or if images of this name are read."""
+    """Return the argument for the name of the images; None without one, or if images of this name are read."""
     flags = [flag_name(argument) for argument in argv]
     places = [index + 1 for index, flag in enumerate(flags) if flag == "name"]
     if READS_IMAGES & set(flags) or len(places) != 1 or places[0] >= len(argv) or flags[places[0]]:
@@ -337,9 +337,9 @@ def image_name_argument(argv: Sequence[str], workdir: Path) -> OutputArgument | 
 
 
 def written_sets(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
-    """Return the measurement sets into which a call writes: model visibilities, or imaging weights.
+    """Return the measurement sets changed by a call, with model visibilities or imaging weights.
 
-    WSClean fills MODEL_DATA after cleaning unless ``-no-update-model-required`` is there, and with ``-predict`` always.
+    WSClean fills MODEL_DATA after cleaning unless ``-no-update-model-required`` is set, and with ``-predict`` always.
     """
     options = given_options(keywords, positionals)
     if WITHOUT_SETS & set(options):
@@ -356,9 +356,9 @@ def input_sets(positionals: Sequence[str], workdir: Path = Path()) -> list[str]:
 
 
 def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> float | None:
-    """Return the bytes of the images, those included that WSClean removes at its end; None if they have no size.
+    """Return the bytes of the images, including temporary ones; None without a size.
 
-    Models, residuals and psfs of several channels or polarisations are there twice for a while; with IDG there is one
+    Models, residuals and psfs of several channels or polarisations exist twice for a while; with IDG there is one
     image of the beam, or of the psf, more for each channel. Source: the files of WSClean 3.1 during runs with 1, 2
     and 4 channels, I and IQUV, with wgridder, IDG and -apply-primary-beam.
     """
@@ -379,7 +379,7 @@ def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> floa
 
 
 def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path) -> float | None:
-    """Return the bytes of the reordered visibilities in the temporary directory; None where unknown."""
+    """Return the bytes of the reordered visibilities in the temporary directory; None if unknown."""
     options = given_options(keywords, positionals)
     several = first_number(options, "channels-out", 1) > 1 or len(polarization_names(options)) > 1
     if "no-reorder" in options or not (several or "reorder" in options):
@@ -394,5 +394,5 @@ def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], wor
 
 
 def gpu_count(options: Options) -> int:
-    """Return how many graphics processors the options ask for: IDG takes one, unless it runs on the CPU."""
+    """Return the number of graphics processors requested: 1 for IDG, unless it runs on the CPU."""
     return int("".join(options.get("idg-mode", ())[:1]) in ("hybrid", "gpu"))

@@ -55,7 +55,7 @@ from lofarpipe.support.disk import Need
 
 # With these it goes on with the model in the measurement set; else it writes the same again.
 GOES_ON = ("-continue", "-subtract-model")
-MEMORY_SHARE = 0.9  # of what the job was given: -abs-mem is approximate, and does not count code and libraries
+MEMORY_SHARE = 0.9  # fraction of the job's memory: -abs-mem is approximate, and does not count code and libraries
 SMALLEST_MEMORY_GB = 0.1
 WITH_BEAM = frozenset({*BEAM_FLAGS, "apply-primary-beam"})
 TIME_OPTIONS = {"interval", "intervals-out", "even-timesteps", "odd-timesteps"}
@@ -68,11 +68,11 @@ def adapt(
     build: WSCleanBuild,
     cores: int,
     memory_gb: float | None,
-    gpus: int = 0,  # noqa: ARG001 - a device is refused or found by `check`; nothing in the arguments follows from it
+    gpus: int = 0,  # noqa: ARG001 - only `check` looks for a device; the arguments do not depend on it
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Return keywords and positionals as a build wants them for a job, and notices for the user.
 
-    Flags that are True become bare ones, those that are False go, and options that others need are added.
+    True flags become bare ones, False flags are dropped, and required options are added.
     ``gridder`` (or a flag such as ``-use-idg``) is resolved and spelled for the version; ``idg-mode`` stays only with
     IDG; IDG chosen by ``gridder`` corrects for the beam where EveryBeam is in, unless ``grid-with-beam`` is False.
     ``-j`` and ``-abs-mem`` follow from ``cores`` and ``memory_gb`` unless they, or ``-mem``, are given.
@@ -101,7 +101,7 @@ def adapt(
 
 
 def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> tuple[str, str, list[str]]:
-    """Return why WSClean could not make the beam it would be asked for, the gridder, and notices of both."""
+    """Return the reason that WSClean cannot make the requested beam, the gridder, and notices of both."""
     obstacle = _beam_obstacle(options, positionals, build)
     gridder, notices = choose_gridder(options, build, obstacle)
     if obstacle and not notices:
@@ -110,9 +110,9 @@ def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBui
 
 
 def beam_notices(options: Options, sets: Sequence[str], executable: Path, column: str = "") -> list[str]:
-    """Return the text about the beam of these sets: EveryBeam is asked whether it knows their telescope.
+    """Return a text about the beam of these sets, by a test whether EveryBeam knows their telescope.
 
-    ``column`` is that of the visibilities, where it is not the one of the options.
+    ``column`` is the column of visibilities, if not set in the options.
     """
     build = describe_build(executable)
     options = {**options, "data-column": [column]} if column else options
@@ -121,7 +121,7 @@ def beam_notices(options: Options, sets: Sequence[str], executable: Path, column
 
 
 def _beam_obstacle(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> str:
-    """Return why WSClean could not make the beam that it would be asked for; "" if it can, or is asked for none."""
+    """Return the reason that WSClean cannot make the requested beam; "" if it can, or none is requested."""
     idg = resolve_gridder(requested_gridder(options), build) == "idg" and build.has_idg
     asks_for_beam = {"apply-primary-beam", "grid-with-beam"} & set(options) or ("gridder" in options and idg)
     if not asks_for_beam or "aterm-config" in options:
@@ -134,7 +134,7 @@ def _beam_obstacle(options: Options, positionals: Sequence[str], build: WSCleanB
 def _without_joining(
     keywords: Mapping[str, str], positionals: Sequence[str]
 ) -> tuple[dict[str, str], list[str], list[str]]:
-    """Return keywords, positionals and notices; one channel cannot be joined: WSClean stops where it is asked to."""
+    """Return keywords, positionals and notices, without joining a single channel, which WSClean refuses."""
     if keywords.get("channels-out", "1") != "1" or "-join-channels" not in positionals:
         return dict(keywords), list(positionals), []
     notice = "there is one output channel, and none to join"
@@ -179,11 +179,11 @@ class WSClean(Program):
     def check(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], machine: Resources
     ) -> list[str]:
-        """Return every refusal of this build that can be foreseen."""
+        """Return all predictable refusals of this build."""
         return check_arguments(dict(keywords), list(flags), describe_build(executable), machine.gpus)
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
-        """Return masks, solutions and the like that are not there."""
+        """Return missing masks, solutions and the like."""
         return missing_files(given_options(keywords, flags), workdir)
 
     def accepts(self, executable: Path, name: str) -> bool:
@@ -200,7 +200,7 @@ class WSClean(Program):
     def allotted(
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str], share: Resources
     ) -> tuple[Keywords, list[str], list[str]]:
-        """Return the arguments with ``-j`` and ``-abs-mem``; flags that are True are bare ones."""
+        """Return the arguments with ``-j`` and ``-abs-mem``; True flags are bare ones."""
         valued, rest = settle_flags(keywords, flags, describe_build(executable).value_counts)
         options = given_options(keywords, flags)
         return {**valued, **_share(options, share.cores, share.memory_gb)}, rest, []
@@ -235,11 +235,11 @@ class WSClean(Program):
         return f"every pixel of {min(names)}{more} is NaN; look at the weights and the visibilities, or lower mgain"
 
     def complaint(self, log_text: str) -> str | None:
-        """Return the known reason for which WSClean ended."""
+        """Return the known reason of WSClean's failure."""
         return find_refusal(log_text)
 
     def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
-        """Return ``-j``, and one graphics processor for IDG on one."""
+        """Return the cores of ``-j``, and one graphics processor for IDG on a GPU."""
         options = given_options(keywords, flags)
         gpus = gpu_count(options)
         if gpus and not uses_idg(options, describe_build(executable)):
@@ -247,7 +247,7 @@ class WSClean(Program):
         return decimal_count("".join(options.get("j", ())[:1])), gpus
 
     def most_gpus(self, keywords: Mapping[str, str]) -> int:
-        """Return one for IDG, if it is there."""
+        """Return 1 for IDG, assuming a build with it, else 0."""
         return gpu_count(given_options(keywords, []))
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
@@ -263,11 +263,11 @@ class WSClean(Program):
         return not TIME_OPTIONS & given_options({}, argv).keys()
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the measurement sets whose model or weights are written."""
+        """Return the measurement sets changed by a new model or weights."""
         return written_sets(keywords, flags, workdir)
 
     def harmed_inputs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
-        """Return the sets whose model is gone on with; another run writes the same model again."""
+        """Return the sets whose model is continued; otherwise a repetition writes the same model again."""
         return self.in_place(keywords, flags, workdir) if any(flag in flags for flag in GOES_ON) else []
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:

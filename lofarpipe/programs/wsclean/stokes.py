@@ -15,10 +15,10 @@ STOKES = "IQUV"
 AUTO = "auto"
 SIGMA = " sigma"
 MASK_SIGMA, THRESHOLD_SIGMA = 5.0, 1.0
-# Box of the beam fit in theoretical beams: the main lobe, not the foot that a PSF without long baselines has.
+# Box of the beam fit in theoretical beams: the main lobe, not the pedestal of a PSF without long baselines.
 BEAM_BOX = "1.5"
 FIT_TERMS = "2"  # of the spectrum of total intensity
-TOTAL, POLARISED = "_I", "_QUV"  # of the band: what follows the root in the names of both runs
+TOTAL, POLARISED = "_I", "_QUV"  # suffixes of the root name of both runs of the band
 KINDS = ("psf", "residual", "model", "dirty")  # beside the image
 
 
@@ -70,7 +70,7 @@ class ChannelRequest:
 def channel_arguments(
     imaging: StokesImaging, request: ChannelRequest, name: Path, scratch: Path
 ) -> tuple[dict[str, str], list[str]]:
-    """Return keywords and flags of the run that makes one channel in all Stokes parameters."""
+    """Return keywords and flags to image one channel in all Stokes parameters."""
     keywords = {
         "name": str(name),
         "temp-dir": str(scratch),
@@ -108,14 +108,14 @@ def band_words(imaging: StokesImaging, band: BandRequest, in_total: bool) -> lis
 
 
 def stokes_images(root: str, paths: Sequence[str], kind: str = "image") -> dict[str, str]:
-    """Return Stokes parameter -> image of the whole band among the files that a run wrote; of one parameter it is I."""
+    """Return Stokes parameter -> image of the whole band among a run's files; a single parameter is I."""
     return {
         one.stokes or "I": one.path for one in select(read_products(root, paths), kind, channel=None, interval=None)
     }
 
 
 def images_by_stokes(name: Path, kind: str = "image") -> dict[str, str]:
-    """Return Stokes parameter -> image, of a run with one output channel."""
+    """Return Stokes parameter -> image for a run with one output channel."""
     return stokes_images(str(name), [str(path) for path in name.parent.glob(f"{name.name}-*.fits")], kind)
 
 

@@ -1,4 +1,4 @@
-"""The maps of a full-Stokes pipeline: one entry for each image of the band, batch of channels, and cube."""
+"""The maps of a full-Stokes pipeline: one entry per band image, batch of channels, and cube."""
 
 from __future__ import annotations
 
