@@ -13,10 +13,10 @@ from lofarpipe.programs.container import container_for, launcher
 
 STEPS = ("image_i", "image_polarisation")
 NOT_GIVEN = ("none", "False")
-GIVEN = "find_beams.output."  # a value that the first step gives
-OTHER_NAMES = {"gridder"}  # of which the program has its own spelling
+GIVEN = "find_beams.output."  # prefix of references to the first step's outputs
+OTHER_NAMES = {"gridder"}  # spelled differently by some versions of the program
 FOLDERS = ("datadir", "temp_dir_wsclean", "temp_dir_images")
-#: Options without effect where another is off, with the values that say nothing.
+#: Options without effect if another one is off, with their neutral values.
 DEPENDENT = {
     "local_rms_window": ("local_rms", "none"),
     "multiscale_scale_bias": ("multiscale", "none"),
@@ -25,14 +25,14 @@ DEPENDENT = {
 
 
 def check(options, site):
-    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+    """Return one line per problem found before the first job; warnings are marked.
 
     Parameters
     ----------
     options : mapping
         The user options of the pipeline as text, and the arguments of its steps; those of a wrong value are not there.
     site : mapping
-        ``method``: where jobs run. On other machines than this one temporary folders are theirs, and not looked at.
+        ``method``: the executor. Temporary folders of other machines are not checked.
     """
     findings = [
         *_option_findings(options),
@@ -70,7 +70,7 @@ def _option_findings(options):
 
 
 def _idle_options(options):
-    """Yield a warning for each option that was set, and that no run of WSClean is given."""
+    """Yield a warning for each option set, but not used by any run of WSClean."""
     for name, (switch, silent) in DEPENDENT.items():
         if options.get(switch) == "False" and (value := options.get(name, silent)) != silent:
             yield f"{WARNING}{name}: is {value}, and has no effect without {switch}; set {switch} as well"
@@ -81,7 +81,7 @@ def _idle_options(options):
 
 
 def _second_run(options):
-    """Return what the second run of WSClean is given; nothing where an option is wrong or not there."""
+    """Return the options of the second run of WSClean; empty if one is invalid or missing."""
     try:
         return BeamOptions.read(options).of_second_run()
     except (PipelineError, KeyError, ValueError):
@@ -96,7 +96,7 @@ def _decimal(options, name):
 
 
 def _folder_findings(options, site):
-    """Yield where nothing could be written; nothing is made."""
+    """Yield findings for directories that cannot be written, without creating any."""
     for name in FOLDERS:
         folder = options.get(name, "none")
         if folder == "none" or (name != "datadir" and site.get("method", "local") != "local"):
@@ -141,7 +141,7 @@ def _set_findings(options):
 
 
 def _grid_findings(sets, options):
-    """Yield sets whose channels are divided otherwise than those of the first."""
+    """Yield findings for sets with a channel layout different from the first."""
     if options.get("channel_grid") != "True" or int(options.get("nchan", 1)) < 2:
         return
     grids = {}
@@ -154,7 +154,7 @@ def _grid_findings(sets, options):
 
 
 def _wsclean(options):
-    """Return why WSClean could not be run, or not with its options; which one is taken, where that is no choice."""
+    """Return findings for a WSClean that is unusable or lacks options, and a notice of a forced choice."""
     if not {"local_wsclean", "hosted_wsclean", "mpi"} <= options.keys():
         return []
     from lofarpipe.programs.wsclean.build import describe_build

@@ -21,14 +21,14 @@ from lofarpipe.support.parset import split_list
 
 
 def check(options, site):
-    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+    """Return one line per problem found before the first job; warnings are marked.
 
     Parameters
     ----------
     options : mapping
         The user options of the pipeline as text.
     site : mapping
-        What the site offers.
+        Properties of the site.
     """
     if not options.get("project"):
         return ["project: is empty; name the directory that holds the sessions, with -s project=/data/ata"]
@@ -66,7 +66,7 @@ def check(options, site):
 
 
 def _refusals(calls):
-    """Return what calls refuse."""
+    """Return the errors of calls."""
     findings = []
     for call in calls:
         try:

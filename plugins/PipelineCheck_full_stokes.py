@@ -7,20 +7,20 @@ from pathlib import Path
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.support.disk import existing
 
-PLANE_BYTES, PLANES_OF_AN_IMAGE = 4, 12  # arrays of an image of four Stokes parameters that the imager holds
+PLANE_BYTES, PLANES_OF_AN_IMAGE = 4, 12  # arrays in the imager's memory for an image of four Stokes parameters
 GB = 1e9
 DIRECTORIES = ("outdir", "scratch_dir", "io_slots_dir")
 
 
 def check(options, site):
-    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+    """Return one line per problem found before the first job; warnings are marked.
 
     Parameters
     ----------
     options : mapping
         The user options of the pipeline, as text.
     site : mapping
-        ``method``: where jobs run; on other machines than this one their scratch directory is not looked at.
+        ``method``: the executor; scratch directories of other machines are not checked.
     """
     from lofarpipe.imaging.plan.stokes_options import StokesOptions, read_stokes_options
 
@@ -38,7 +38,7 @@ def check(options, site):
 
 
 def _plan(settings):
-    """Return the plan of the set, None if there is none, and why."""
+    """Return the plan of the set, or None and the reason."""
     from lofarpipe.imaging.ms.band import read_band
     from lofarpipe.imaging.plan.stokes_plan import plan_images
 
@@ -49,7 +49,7 @@ def _plan(settings):
 
 
 def _directory_findings(options, site):
-    """Return which directories could not be written."""
+    """Return findings for directories that cannot be written."""
     directories = {
         name: Path(options[name]) for name in DIRECTORIES if options.get(name) and ".output." not in options[name]
     }
@@ -89,7 +89,7 @@ def _product_findings(plan):
 
 
 def _memory_findings(plan, site):
-    """Return that the images are larger than the memory of a job on this machine."""
+    """Return a finding for images larger than a job's memory on this machine."""
     memory_gb = float(site.get("memory_gb") or 0)
     needed_gb = plan.options.imsize**2 * PLANE_BYTES * PLANES_OF_AN_IMAGE / GB
     if site.get("method", "local") != "local" or not memory_gb or needed_gb <= memory_gb:

@@ -22,7 +22,7 @@ GB = 1e9  # decimal
 AVERAGING_STEPS = ("average", "dpppconcat", "average_dpppconcat")
 SMALLEST_CELL_DEG = 1e-6
 AVERAGED = "the averaged sets"
-GRID_BYTES = 8  # of a complex number of the gridder's plane, the least that an image takes of memory
+GRID_BYTES = 8  # of a complex number of the gridder's plane, the least memory of an image per pixel
 # Open in DP3 6.6 for each set, raw or compressed by Dysco: 31 or 32, counted in /proc with 1 to 244 sets; and others.
 FILES_OF_A_SET, OTHER_FILES = 32, 100
 OUTPUTS_OF_USER = ("image_rootname", "images_metadata_file")
@@ -33,12 +33,12 @@ NO_INPUT = (
 
 
 def check(options, site):
-    """Return one line for each problem that can be known before the first job; a warning is marked as such.
+    """Return one line per problem found before the first job; warnings are marked.
 
     Parameters
     ----------
     options : mapping
-        The user options of the pipeline as text; those that a pipeline does not have are not checked. And the
+        The user options of the pipeline as text; missing ones are not checked. And the
         arguments of its steps, by names such as ``clean.argument.niter``.
     site : mapping
         ``working_directory``, ``job_directory``, ``cores``, ``memory_gb`` and ``gpus`` as text; ``method``: where jobs
@@ -81,7 +81,7 @@ def check(options, site):
 
 
 def _number(options, name, default=math.nan):
-    """Return the number that an option holds; ``default`` where it is absent or holds none (its domain says so)."""
+    """Return the number of an option; ``default`` if it is absent or not a number (reported by its domain)."""
     try:
         return float(options.get(name, default))
     except ValueError:
@@ -89,7 +89,7 @@ def _number(options, name, default=math.nan):
 
 
 def _option_findings(options):
-    """Return what options say against each other."""
+    """Return contradictions between options."""
     findings = []
     stretch = _number(options, "axis_stretch", 1.0)
     if options.get("gridder") == "idg" and stretch != 1.0:
@@ -132,7 +132,7 @@ def _option_findings(options):
 
 
 def _selection_findings(options):
-    """Return where DP3 would average part of the sets only; what else there is of the image is of all of them."""
+    """Return findings for DP3 steps on part of the data only, as other numbers are of all data."""
     keys = [f"{step}.argument.{key}" for step in AVERAGING_STEPS for key in SELECTIONS]
     return [
         f"{key}: exposure, noise and metadata are those of all data of the sets; make sets of that part with DP3 "
@@ -150,7 +150,7 @@ def _sip_findings(options):
         return []
     identifiers = [text for text in split_list(options.get("sip_product_identifiers", "")) if text]
     images = max(1, len(expand_outputs(options.get("image_output_filenames", ""))))
-    if not identifiers or len(identifiers) == images:  # the step itself asks for those that are missing altogether
+    if not identifiers or len(identifiers) == images:  # missing options are reported by the step itself
         return []
     return [
         f"sip_product_identifiers: has {len(identifiers)}, and image_output_filenames delivers {images}; give one for "
@@ -159,7 +159,7 @@ def _sip_findings(options):
 
 
 def _reference_findings(options):
-    """Return why the image could not be compared with what the user names; hours later nobody wants to hear it."""
+    """Return the reason that the image cannot be compared with the user's reference, before hours of work."""
     from importlib.util import find_spec
 
     from lofarpipe.imaging.quality.reference import AUTO, INSTALL_LSMTOOL, NONE
@@ -181,7 +181,7 @@ def _shortest(options):
 
 
 def _output_findings(options, site):
-    """Return where nothing could be written; what lies below a directory of the site is not told of beside that."""
+    """Return findings for unwritable places, without those below an already reported directory of the site."""
     of_site = {name: Path(site[name], "file") for name in DIRECTORIES_OF_SITE if site.get(name)}
     wrong = {name: _write_findings(name, path) for name, path in of_site.items()}
     unwritable = {of_site[name].parent.absolute() for name, lines in wrong.items() if lines}
@@ -195,7 +195,7 @@ def _named_directories(site):
 
 
 def _outputs(options):
-    """Yield (option, path) for all that the options name and the pipeline is going to write."""
+    """Yield (option, path) for each output path in the options."""
     for name in OUTPUTS_OF_USER:
         if options.get(name) and ".output." not in options[name]:
             yield name, Path(options[name])
@@ -211,7 +211,7 @@ def expand_outputs(list_text):
 
 
 def _write_findings(name, path, is_directory=False):
-    """Return why a file could not be made there, or in the directory; nothing is left behind."""
+    """Return the reason that a file cannot be created there; the test leaves no file."""
     if str(path).startswith("~"):
         return [f"{name}: ~ is not replaced in {path}; write {os.path.expanduser(path)}"]  # noqa: PTH111 - of nobody
     path = Path(path).absolute()
@@ -229,7 +229,7 @@ def _write_findings(name, path, is_directory=False):
 
 
 def _quote_findings(directory):
-    """Return that DP3 could not write there. Source: tried with DP3 6.6."""
+    """Return a finding for a directory that DP3 cannot write to. Source: tried with DP3 6.6."""
     if _is_no_text(directory):
         return [f"working_directory: DP3 cannot write to {directory!a}, whose name is not UTF-8; use another name"]
     return [
@@ -249,12 +249,12 @@ def _is_no_text(name):
 
 
 def _existing(directory):
-    """Return the directory itself, or the nearest one above it that exists."""
+    """Return the directory, or its nearest existing parent."""
     return next(path for path in (directory, *directory.parents) if os.path.lexists(path))
 
 
 def _check_inputs(options):
-    """Return surveys of the measurement sets, and what is wrong with them."""
+    """Return surveys of the measurement sets, and their problems."""
     if "data_input_filenames" not in options:
         return [], []
     text = options["data_input_filenames"]
@@ -276,7 +276,7 @@ def _check_inputs(options):
 
 
 def _scale_warnings(surveys, options):
-    """Return what speaks against the column that is to be imaged, as warnings."""
+    """Return warnings about the column to image."""
     from lofarpipe.imaging.ms.inputs import told_once
     from lofarpipe.imaging.quality.plausibility import set_warnings
 
@@ -284,7 +284,7 @@ def _scale_warnings(surveys, options):
 
 
 def _overwritten(options, site):
-    """Return what would be overwritten by the names of what the pipeline writes."""
+    """Return findings for files that outputs of the pipeline would overwrite."""
     sets = []
     with contextlib.suppress(PipelineError):  # said where the sets are looked at
         sets = expand_inputs(options.get("data_input_filenames", "[]"), Path.cwd())
@@ -293,7 +293,7 @@ def _overwritten(options, site):
 
 
 def _field_findings(surveys, options):
-    """Return what of the options does not fit the baselines of the sets, or the size of the sky."""
+    """Return options that do not fit the baselines of the sets, or exceed the sky."""
     from lofarpipe.imaging.plan.checks import size_finding, uv_range_finding
 
     cellsize_deg = _number(options, "cellsize_highres_deg")
@@ -304,7 +304,7 @@ def _field_findings(surveys, options):
 
 
 def _cell_warnings(surveys, options):
-    """Return that pixels are too wide for the baselines, as a warning: a coarse image may be what is wanted."""
+    """Return a warning of pixels too wide for the baselines, as a coarse image may be intended."""
     from lofarpipe.imaging.plan.checks import cell_warning
 
     cellsize_deg, longest = _number(options, "cellsize_highres_deg"), _number(options, "maxlambda_highres", math.inf)
@@ -398,7 +398,7 @@ def _plan_findings(sets, options):
 
 
 def _mask_findings(sets, options):
-    """Return which mask is of another size than the image; that one is there is looked at with the step."""
+    """Return a finding for a mask of another size than the image; a missing mask is reported with the step."""
     arguments = imaging_arguments(options)
     masks = {name: "".join(arguments.get(name, ())) for name in OVER_THE_IMAGE}
     masks = {name: path for name, path in masks.items() if Path(path).is_absolute() and is_file(path)}
@@ -424,7 +424,7 @@ def _beam_warnings(surveys, options):
         notices = beam_notices(arguments, unsure[:1], find("wsclean"), options.get("data_column", ""))
         return [f"{WARNING}gridder: {line}" for line in notices]
     except PipelineError:
-        return []  # said with the step
+        return []  # reported with the step
 
 
 def _has_own_imager(options):
@@ -434,7 +434,7 @@ def _has_own_imager(options):
     try:
         return choose_imager(options.get("imager", "wsclean")).program == PROGRAMS[OWN]
     except PipelineError:
-        return False  # said with the option
+        return False  # reported with the option
 
 
 def _too_small(name, directory, needed_bytes, content):

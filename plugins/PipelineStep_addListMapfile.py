@@ -1,4 +1,4 @@
-"""Map of a list of files: one entry for each."""
+"""Map of a list of files, one entry per file."""
 
 import re
 from pathlib import Path
@@ -15,15 +15,15 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="False", check_ms_column="", **kwargs):
-    """Write a map with one entry for each file.
+    """Write a map with one entry per file.
 
     Parameters
     ----------
     hosts : text of a list
         Hosts, given to the files in turn.
     files : text of a list
-        Paths, or patterns such as ``/data/L*_SB*.MS``; relative ones start in the current directory. A word without a
-        slash that names nothing there stays as it is: it may be a value. Or the name of a map: the files in it.
+        Paths, or glob patterns such as ``/data/L*_SB*.MS``, relative to the current directory. A word without a
+        slash that matches no file is kept as a value. Or the name of a map, for its files.
     mapfile_dir, filename : str
         Where the map is written.
     check_files_exist : {"True", "False", "1", "0"}
@@ -53,20 +53,20 @@ def plugin_main(args, hosts, files, mapfile_dir, filename, check_files_exist="Fa
 
 
 def plugin_check(args, check_files_exist="False", **kwargs):
-    """Return what can be said against the arguments before anything runs; others than these are passed over then."""
+    """Return the problems of these arguments before the run; other arguments are ignored."""
     names = {"check_files_exist", "check_ms_column", "filename", "files", "hosts", "mapfile_dir"}
     unknown = [f"plugin addListMapfile: {problem}" for problem in compare_names(set(kwargs), names, set(), False)]
     return unknown + flag_findings("check_files_exist", check_files_exist)
 
 
 def plugin_looks_at(files, **kwargs):
-    """Return the directories in which the files decide what the map is: those of patterns."""
+    """Return the directories of patterns, whose files determine the map."""
     names = [] if _files_in_map(files) else split_list(files)
     return [re.split(r"[*?\[]", name)[0].rpartition("/")[0] or "." for name in names if re.search(r"[*?\[]", name)]
 
 
 def _files_in_map(name):
-    """The files in a map, or none if there is no map of this name."""
+    """The files in a map; empty if there is no map of this name."""
     if name.startswith("[") or not is_file(name):
         return []
     try:

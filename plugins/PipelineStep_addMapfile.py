@@ -36,7 +36,7 @@ def plugin_main(args, mapfile_dir, filename, **kwargs):
 
 
 def plugin_check(args, **kwargs):
-    """Return what can be said against the method before anything runs."""
+    """Return the problems of the method before the run."""
     method = args[0] if args else ""
     if method in METHODS:
         return []
@@ -45,12 +45,12 @@ def plugin_check(args, **kwargs):
 
 
 def plugin_looks_at(folder="", **kwargs):
-    """Return the directories in which the files decide what the map is."""
+    """Return the directories whose files determine the map."""
     return [folder] if folder else []
 
 
 def all_to_one(kwargs):
-    """One entry with what all entries hold, as ``[/a.MS,/b.MS]``."""
+    """One entry with the files of all entries, as ``[/a.MS,/b.MS]``."""
     texts = [product.file for product in DataMap.load(kwargs["mapfile_in"]).data if not product.skip]
     return [_localhost(f"[{','.join(texts)}]")]
 
@@ -65,27 +65,27 @@ def split_list(kwargs):
 
 
 def list_ms(kwargs):
-    """One entry with all that is in a folder, each followed by a blank."""
+    """One entry with all files of a folder, each followed by a space."""
     return [_localhost("".join(f"{name} " for name in _folder(kwargs["folder"].rstrip("/"))))]
 
 
 def python_list_ms(kwargs):
-    """One entry with all that is in a folder, as ``[/a.MS,/b.MS]``."""
+    """One entry with all files of a folder, as ``[/a.MS,/b.MS]``."""
     return [_localhost(f"[{','.join(_folder(kwargs['folder'].rstrip('/')))}]")]
 
 
 def from_folder(kwargs):
-    """One entry for each file in a folder."""
+    """One entry per file of a folder."""
     return [_localhost(name) for name in _folder(kwargs["folder"])]
 
 
 def from_parset(kwargs):
-    """The data products that a parset lists."""
+    """The data products listed in a parset."""
     return products_of_parset(kwargs["parset"], kwargs["identifier"])
 
 
 def empty(kwargs):
-    """No entry: a map to which a later step adds."""
+    """No entries: a map to be filled by later steps."""
     return []
 
 
@@ -104,7 +104,7 @@ def _folder(folder):
         raise PipelineError(f"folder {folder}: cannot be read: {err.strerror}") from err
 
 
-METHODS = {  # what makes the entries, and the arguments that it needs
+METHODS = {  # method -> function for the entries, required arguments
     "mapfile_all_to_one": (all_to_one, ("mapfile_in",)),
     "mapfile_split_list": (split_list, ("mapfile_in", "listsize")),
     "mapfile_list_ms": (list_ms, ("folder",)),

@@ -32,7 +32,7 @@ def plugin_main(
     Parameters
     ----------
     project, runs : str, text of a list
-        Directory that holds the sessions, and patterns of their names.
+        Directory of the sessions, and patterns of their names.
     outdir : str
         Where the products go, in a directory for each session.
     mapfile_dir, filename : str
@@ -40,7 +40,7 @@ def plugin_main(
     tunings, fluxcal, phasecal, target, fluxcal_scans : str
         As the options of pipelines/ata.parset.
     strategy : str
-        File of an AOFlagger strategy, or the name of one that comes with DP3.
+        File of an AOFlagger strategy, or the name of one shipped with DP3.
 
     Returns
     -------
@@ -64,5 +64,5 @@ def session_options(tunings, fluxcal, phasecal, target, fluxcal_scans):
 
 
 def plugin_looks_at(project, **kwargs):
-    """Return the directory in which the files decide what the maps are."""
+    """Return the directory whose files determine the maps."""
     return [project]

@@ -1,4 +1,4 @@
-"""Maps of a round of self-calibration of ATA targets, and whether another one follows."""
+"""Maps of one self-calibration round of ATA targets, and whether another round follows."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ def plugin_main(args, sessions, averaged, calibrated, counter, most, mapfile_dir
     Parameters
     ----------
     sessions, averaged, calibrated : str
-        Maps of the sessions, and of averaged and calibrated sets, of which skipped ones are left out.
+        Maps of the sessions, and of averaged and calibrated sets, without skipped ones.
     counter, most : str
-        Number of the round, and how many there are; in round 0 nothing is solved.
+        Number of the round, and number of rounds; round 0 has no solve.
 
     Returns
     -------

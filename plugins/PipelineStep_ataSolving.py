@@ -15,7 +15,7 @@ def plugin_main(args, sessions, averaged, mapfile_dir, filename, **kwargs):
     Parameters
     ----------
     sessions, averaged : str
-        Maps of the sessions, and of the averaged sets; those of the latter that are skipped are left out.
+        Maps of the sessions, and of the averaged sets, without skipped ones.
     mapfile_dir, filename : str
         Where the maps are written, and the stem of their names.
 

@@ -17,9 +17,9 @@ def plugin_main(args, mapfile_in, join_files=None, add_name="", newname=None, **
     mapfile_in : str
         The map. It is overwritten unless ``newname`` is given.
     join_files : str
-        Path that is joined to each file, as that of a table in it.
+        Path to join to each file, such as a table's name.
     add_name : str
-        Text that is then appended to each file.
+        Text to append to each file afterwards.
     newname : str
         Name of the new map, in the directory of ``mapfile_in``.
     """
@@ -27,7 +27,7 @@ def plugin_main(args, mapfile_in, join_files=None, add_name="", newname=None, **
     if not changed:
         return {}
     for product in changed.data:
-        # Not pathlib: what is typed, //, is kept, and a join with nothing ends in a slash.
+        # Not pathlib, which drops // and the final slash of an empty join.
         joined = product.file if join_files is None else os.path.join(product.file, join_files)  # noqa: PTH118
         product.file = joined + add_name
     mapfile = str(Path(mapfile_in).parent / newname) if newname is not None else mapfile_in

@@ -1,4 +1,4 @@
-"""Map with one entry that holds all files, or one entry for each group or number of files."""
+"""Map with one entry for all files, or one entry per group or number of files."""
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct, save_map
@@ -24,16 +24,16 @@ def plugin_main(
     Parameters
     ----------
     mapfile_in : str
-        The map whose files are joined.
+        The map of files to join.
     mapfile_dir, filename : str
         Where the map is written.
     groups : str
-        A map with one list of files per group: one entry is written for each of these groups instead of one for all.
+        A map with one list of files per group, to write one entry per group.
     members : str
         A map of the files that ``groups`` names, in the order of ``mapfile_in``: needed with ``groups`` where
         ``mapfile_in`` holds files made from those.
     nitems_to_compress : str
-        So many files are joined to one entry; all, if it is not above 0. Not to be given with ``groups``.
+        Number of files per entry; 0 or less for all. Excludes ``groups``.
     list_format : {"True", "False", "1", "0"}
         Whether an entry is a list, ``[/a.MS,/b.MS]``, or names with blanks between them, ``/a.MS /b.MS``.
 
@@ -63,7 +63,7 @@ def plugin_main(
 
 
 def plugin_check(args, list_format="True", **kwargs):
-    """Return what can be said against the arguments before anything runs."""
+    """Return the problems of the arguments before the run."""
     return flag_findings("list_format", list_format)
 
 

@@ -26,13 +26,13 @@ def plugin_main(
     hosts : text of a list
         Hosts of the entries, given to the names in turn.
     input_file : str
-        The file, or a map (``.mapfile``) with one entry that names it.
+        The file, or a map (``.mapfile``) with one entry for it.
     output_files : text of a list
         The names to deliver under; empty leaves the file where it is.
     use_symlinks : {"True", "False", "1", "0"}
         Whether the second and later names are links to the first, or copies.
     input_mapfile : str
-        A map with one entry that names the file, instead of ``input_file``.
+        A map with one entry for the file, instead of ``input_file``.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def plugin_main(
     _refuse(_problems(names) + flag_findings("use_symlinks", use_symlinks))
     for place, name in enumerate(names):
         if _same_place(name, source):
-            continue  # it is there already
+            continue  # the file is in place already
         if place and FLAGS[use_symlinks.upper()]:
             advice = "use_symlinks = False makes copies"
             _put(name, lambda unfinished: unfinished.symlink_to(names[0]), f"linked to {names[0]}", advice)
@@ -56,7 +56,7 @@ def plugin_main(
 def plugin_dry_run(
     args, mapfile_dir, filename, hosts, output_files, input_file="", use_symlinks="True", input_mapfile="", **kwargs
 ):
-    """Return what ``plugin_main`` gives, and copy nothing; the file need not be there yet."""
+    """Return the outputs of ``plugin_main`` without copying; the file may not exist yet."""
     names = [Path(name).absolute() for name in _names(output_files)]
     _refuse(_problems(names) + flag_findings("use_symlinks", use_symlinks))
     return _write_map(names or [_named_file(input_file, input_mapfile)], hosts, mapfile_dir, filename)
@@ -69,7 +69,7 @@ def _write_map(names, hosts, mapfile_dir, filename):
 
 
 def plugin_check(args, output_files="", use_symlinks="True", input_file=None, input_mapfile=None, **kwargs):
-    """Return what can be said against the names before anything runs, one sentence each."""
+    """Return the problems of the names before the run, one sentence each."""
     names = [Path(name).absolute() for name in _names(output_files)]
     if input_file and input_mapfile:
         return ["input_file and input_mapfile are given; one of them names the file"]
@@ -86,13 +86,13 @@ def _refuse(problems):
 
 
 def _problems(names):
-    """What is wrong with the names: twice the same, a directory, or where nothing can be written."""
+    """Problems of the names: duplicates, directories, unwritable places."""
     twice = [f"output_files: {name} is there twice; give each name once" for name, n in Counter(names).items() if n > 1]
     return twice + [problem for name in dict.fromkeys(names) if (problem := _problem(name))]
 
 
 def _problems_with_home(names):
-    """Which names begin with ~, that only shells replace."""
+    """Problems of names with ~, which only shells replace."""
     return [
         f"output_files: ~ is not replaced in {name}; write {os.path.expanduser(name)}"  # noqa: PTH111 - of nobody
         for name in names
@@ -112,7 +112,7 @@ def _problem(name):
 
 
 def _the_file(input_file, input_mapfile):
-    """The file itself, from its name or from a map of one."""
+    """The file, by its name or by a map with one entry."""
     source = Path(_named_file(input_file, input_mapfile)).absolute()
     if not source.is_file():
         reason = "is a directory; only a file can be copied" if source.is_dir() else "no such file"
@@ -121,7 +121,7 @@ def _the_file(input_file, input_mapfile):
 
 
 def _named_file(input_file, input_mapfile):
-    """The name of the one file that is meant."""
+    """The name of the file to copy."""
     if not (input_file or input_mapfile):
         raise PipelineError("input_file is missing; name the file, or with input_mapfile a map that names it")
     mapfile = input_mapfile or (input_file if input_file.endswith(".mapfile") else "")
@@ -136,13 +136,13 @@ def _named_file(input_file, input_mapfile):
 
 
 def _same_place(name, source):
-    """Whether two names are one directory entry; a link to a file is another entry than the file."""
+    """Whether two names are one directory entry; a link and its target are two."""
     return name.parent.resolve() / name.name == source.parent.resolve() / source.name
 
 
 def _put(name, make, verb, advice):
-    """Make a file or link; it appears under its name only when complete, in the place of an older one."""
-    unfinished = name.with_name(f".{name.name}.part")  # the next try replaces what a killed one left
+    """Make a file or link atomically, replacing an older one."""
+    unfinished = name.with_name(f".{name.name}.part")  # a retry replaces the file of a killed run
     try:
         name.parent.mkdir(parents=True, exist_ok=True)
         unfinished.unlink(missing_ok=True)  # a link would be followed

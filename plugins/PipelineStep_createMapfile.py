@@ -36,19 +36,19 @@ def plugin_main(args, mapfile_dir, filename, method="", **kwargs):
 
 
 def plugin_check(args, method="", **kwargs):
-    """Return what can be said against the arguments before anything runs."""
+    """Return the problems of the arguments before the run."""
     if method in METHODS:
         return []
     return [f"method is '{method}'; one of {', '.join(METHODS)} is needed{nearest(method, METHODS)}"]
 
 
 def plugin_looks_at(folder="", **kwargs):
-    """Return the directories in which the files decide what the map is."""
+    """Return the directories whose files determine the map."""
     return [folder] if folder else []
 
 
 def from_folder(kwargs):
-    """One entry for each file in ``folder`` that matches ``pattern`` (or does not, with ``exclude_pattern``)."""
+    """One entry per file in ``folder`` matching ``pattern`` (not matching it, with ``exclude_pattern``)."""
     folder, suffix = kwargs["folder"], kwargs.get("add_suffix", "")
     if not folder:
         return []  # the original looks nowhere then
@@ -70,7 +70,7 @@ def _chooser(pattern, exclude):
 
 
 def all_to_one(kwargs):
-    """One entry per host that lists all its files."""
+    """One entry per host, with all its files."""
     return [_entry(host, files) for host, files in _by_host(kwargs["mapfile_in"]).items()]
 
 
@@ -92,12 +92,12 @@ def add_suffix(kwargs):
 
 
 def from_parset(kwargs):
-    """The data products that a parset lists."""
+    """The data products listed in a parset."""
     return products_of_parset(kwargs["parset"], kwargs["identifier"])
 
 
 def dummy(kwargs):
-    """So many entries that name nothing."""
+    """A number of empty entries."""
     return [DataProduct("localhost", "dummy", False) for _ in range(_positive("number", kwargs["number"]))]
 
 
@@ -108,7 +108,7 @@ def _positive(name, text):
 
 
 def _entry(host, files):
-    """A product whose file is a list: scripts read it as Python prints one."""
+    """A product with a list as its file, in Python's notation, for scripts."""
     product = DataProduct(host, "", False)
     product.file = files
     return product
@@ -122,7 +122,7 @@ def _by_host(mapfile):
     return files
 
 
-METHODS = {  # what makes the entries, and the arguments that it needs
+METHODS = {  # method -> function for the entries, required arguments
     "mapfile_from_folder": (from_folder, ("folder",)),
     "mapfile_all_to_one": (all_to_one, ("mapfile_in",)),
     "mapfile_split_list": (split_list, ("mapfile_in", "listsize")),

@@ -1,4 +1,4 @@
-"""One product for all entries of another map: a step wants as many of each as it has jobs."""
+"""One product repeated for all entries of another map, for steps with one entry per job."""
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct, save_map
@@ -8,15 +8,15 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_in, mapfile_dir, filename, mapfile_to_match="", mapfile_ref="", **kwargs):
-    """Write the first file of a map as often as another map has entries, with the hosts of those.
+    """Write the first file of a map once per entry of another map, with the other map's hosts.
 
     Parameters
     ----------
     mapfile_in : str
         Map with the file.
     mapfile_to_match, mapfile_ref : str
-        The map that decides on number, hosts and skip; both names were in use, one of them is needed. What is skipped
-        there is skipped here, and not left out, so that the entries belong together by position.
+        The map that sets number, hosts and skip; one of both historical names is required. Its skipped entries
+        are skipped here, not left out, to keep the positions.
     mapfile_dir, filename : str
         Where the new map is written.
 

@@ -30,7 +30,7 @@ def plugin_main(args, mapfile_dir, msdir, datadir, temp_dir_wsclean, local_wscle
     -------
     dict
         ``mapfile``: the sets; ``images_i.mapfile`` and ``images_polarisation.mapfile``: the roots of the names of the
-        images of each run, all of which are skipped where there is no such run; the others are values of options of
+        images of each run, with all entries skipped for a missing run; the others are option values of
         the second run. A lone letter beside I gets that into the names of its images, and has no psf: that of I is as
         good.
     """

@@ -12,13 +12,13 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_dir, hosts, sets, names, channels="", scratch="", words="", headers="", **kwargs):
-    """Write one map for each list, with an entry for each group.
+    """Write one map per list, with one entry per group.
 
     Parameters
     ----------
     hosts, sets, names, channels, scratch, words, headers : text of a list
-        For each group: its host, the list of its sets, the beginning of its images' names, and what else its command
-        needs, the last one a list as well. Those that are empty make no map. A character may be ``%`` and its code in
+        For each group: host, list of sets, root of image names, and further values of its command,
+        the last one also a list. Empty lists make no map. Characters may be written as ``%`` and their code in
         two digits, as in URLs.
 
     Returns

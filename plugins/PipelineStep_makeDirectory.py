@@ -8,7 +8,7 @@ OUTPUTS = ()
 
 
 def plugin_main(args, directory, **kwargs):
-    """Make a directory, and those above it, unless it is there; there is no output.
+    """Create a directory and its parents, unless it exists; no outputs.
 
     Parameters
     ----------

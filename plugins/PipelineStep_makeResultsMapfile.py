@@ -1,4 +1,4 @@
-"""Where the files of a map go: the same names in another directory."""
+"""Map of the same file names in another directory."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 def plugin_main(
     args, mapfile_in, target_dir, mapfile_dir, filename, make_target_dir="False", new_suffix=None, **kwargs
 ):
-    """Write a map of the names that files would have in another directory; an empty map gives no output.
+    """Write a map of the files' names in another directory; no outputs for an empty map.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def plugin_main(
 
 
 def plugin_dry_run(args, **kwargs):
-    """Return what ``plugin_main`` gives, and make no directory."""
+    """Return the outputs of ``plugin_main`` without creating the directory."""
     problems = plugin_check(args, **kwargs)
     if problems:
         raise PipelineError(problems[0])
@@ -56,7 +56,7 @@ def plugin_dry_run(args, **kwargs):
 
 
 def plugin_check(args, make_target_dir="False", **kwargs):
-    """Return what can be said against the arguments before anything runs."""
+    """Return the problems of the arguments before the run."""
     return flag_findings("make_target_dir", make_target_dir)
 
 
@@ -64,7 +64,7 @@ def _moved(file, target_dir, new_suffix, mapfile):
     name = file.rpartition("/")[2]
     if not name:
         raise PipelineError(f"{mapfile}: '{file}' ends in no name; take the slash off its end")
-    moved = os.path.join(target_dir, name)  # noqa: PTH118 - what is typed, //, is kept
+    moved = os.path.join(target_dir, name)  # noqa: PTH118 - keeps // as typed
     return os.path.splitext(moved)[0] + new_suffix if new_suffix is not None else moved  # noqa: PTH122
 
 

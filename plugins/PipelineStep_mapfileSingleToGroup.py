@@ -14,9 +14,9 @@ def plugin_main(args, mapfile_in, mapfile_groups, mapfile_dir, filename, **kwarg
     Parameters
     ----------
     mapfile_in : str
-        Map with one product for each group, such as its sky model.
+        Map with one product per group, such as its sky model.
     mapfile_groups : str
-        Map with one list of files for each group.
+        Map with one list of files per group.
     mapfile_dir, filename : str
         Where the new map is written. An entry is skipped if the product or its group is.
 

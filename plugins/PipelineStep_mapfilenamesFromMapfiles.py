@@ -1,4 +1,4 @@
-"""Names of mapfiles that a script returned -> values that the next steps can refer to."""
+"""Turn mapfile names returned by a script into values for the next steps."""
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap
@@ -13,10 +13,10 @@ def plugin_outputs(**kwargs):
 
 
 def plugin_main(args, **kwargs):
-    """Read, for each argument ``mapfile_<name>``, the one file name in that map, and return it as ``<name>``.
+    """Return ``<name>``: the single file name in the map of each argument ``mapfile_<name>``.
 
-    A script's dictionary reaches the runner as one map per key; where a value was itself the path of a map, this
-    makes it usable as one.
+    A script's dictionary reaches the runner as one map per key; for values that are paths of maps, this plugin
+    makes them usable as maps.
     """
     return {key.removeprefix(PREFIX): _only_file(path) for key, path in kwargs.items() if key.startswith(PREFIX)}
 

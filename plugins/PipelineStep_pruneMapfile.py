@@ -1,4 +1,4 @@
-"""A map without the entries that hold no file."""
+"""A map without entries of a missing file."""
 
 from lofarpipe.support.data_map import DataMap, save_map
 
@@ -7,7 +7,7 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_main(args, mapfile_in, prune_str, mapfile_dir, filename, **kwargs):
-    """Write a map without the entries whose file begins with a text, such as ``None``.
+    """Write a map without entries whose file starts with a text, such as ``None``.
 
     Parameters
     ----------

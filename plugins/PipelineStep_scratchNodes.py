@@ -12,7 +12,7 @@ DRY_RUN_WRITES = ("mapfile_dir",)
 
 
 def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
-    """Return what ``plugin_main`` gives, with a comment on each thing that the clean-up would find on this machine now.
+    """Return the outputs of ``plugin_main``, with comments on the present files for the clean-up on this machine.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
 
 
 def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
-    """Write the map from the notes of the jobs below ``work``; of this machine where no other has one.
+    """Write the map from the jobs' notes below ``work``; by default this machine.
 
     Parameters
     ----------
     work : str
-        The directory of the run in which each node has left a note.
+        The directory of the run with a note of each node.
     scratch_dir : str
         The scratch directory of this machine.
     """

@@ -1,4 +1,4 @@
-"""Maps of the beams of which all runs of an imager have made their images: roots of names, images, common beams."""
+"""Maps of the completely imaged beams: root names, images, common beams."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ BEAM = ".common_beam.json"
 
 
 def plugin_main(args, roots, products, mapfile_dir, directory, **kwargs):
-    """Write the maps; where a run of a beam is missing that should be there, its entries are skipped.
+    """Write the maps; entries of a beam with a missing run are skipped.
 
     Parameters
     ----------
     roots, products : text of a list
-        For each run a map of the roots of names, and one of the lists of files that its jobs wrote.
+        For each run a map of root names, and a map of its jobs' lists of files.
     directory : path
         Where the files with the common beams go.
 
@@ -51,14 +51,14 @@ def _names(text):
 
 
 class _Run:
-    """One run of each beam: the roots of its names, and what was written."""
+    """One run of each beam: root names and output files."""
 
     def __init__(self, roots, products):
         self.roots = DataMap.load(roots).data
         self._lists = [files_of(entry.file) for entry in DataMap.load(products).data if not entry.skip]
 
     def files(self, place):
-        """Return what the run of a beam wrote; none if there is no such run, and None if it failed."""
+        """Return the output files of a beam's run; empty without such a run, None if it failed."""
         root = self.roots[place]
         if root.skip:
             return []

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Refuse to calibrate an ATA session whose calibrators have no data, and write their sky models."""
+"""Refuse an ATA session without calibrator data, and write the calibrators' sky models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds an image to limits of noise, sources and fluxes: what it does not keep is a warning, or a failure."""
+"""Check an image against limits of noise, sources and fluxes, with warnings or a failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(
     Raises
     ------
     PipelineError
-        If ``action`` is ``fail`` and there is one, or quality.json cannot be read.
+        If ``action`` is ``fail`` and a limit is exceeded, or quality.json cannot be read.
     """
     limits = {
         "max_noise_ratio": max_noise_ratio,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Remove what a run has left in the scratch directory of this node, and write down what was found."""
+"""Remove stale files of a run from this node's scratch directory, and record them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def main(
 
     Parameters
     ----------
-    run: job directory of the run; only what has its marker is removed, and nothing of a running job.
-    list_only: write down what there is, and remove nothing.
-    strict: fail where something that belongs to no running job cannot be removed; else that is a warning.
+    run: job directory of the run; only directories with its marker are removed, none of a running job.
+    list_only: record the files without removing them.
+    strict: fail if a directory without a running job cannot be removed; otherwise warn.
 
     Raises
     ------

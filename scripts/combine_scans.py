@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put the averaged sets of an ATA session into one: a window for each tuning, a field for each source."""
+"""Combine the averaged sets of an ATA session: one window per tuning, one field per source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OUTPUTS = ("ms",)
 
 
 def main(session: str, sets_mapfile: str) -> dict[str, str]:
-    """Return the set, which is called after the first target.
+    """Return the combined set, named after the first target.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def main(session: str, sets_mapfile: str) -> dict[str, str]:
     Raises
     ------
     PipelineError
-        If there is nothing to put together.
+        If there are no sets to combine.
     """
     from lofarpipe.imaging.ata.calibrators import AVERAGED, present_sets
     from lofarpipe.imaging.ata.combine import combine_sets

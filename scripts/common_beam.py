@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find the smallest beam into which those of all channel images of an observation fit, all polarisations together."""
+"""Find the smallest common beam of all channel images of an observation, in all polarisations."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def main(
     Parameters
     ----------
     image_root
-        The root of the names of the images: what the imager got as its name, with the folder where they are.
+        Root name of the images: the imager's name argument, with the folder.
     beam_file
         Where the beam is written.
     images
-        Files of that root: a list or its text. Only images of channels count. Without it, all that are there.
+        Files of that root: a list or its text, of which only channel images count. Default: all existing files.
     cutoff_arcsec
-        Images whose beam is larger do not count, and are blank in the cubes; ``none`` for no cutoff.
+        Images with a larger beam are ignored, and blank in the cubes; ``none`` for no cutoff.
 
     Raises
     ------
     PipelineError
-        If there are no images, one cannot be read, or no beam is left.
+        If there are no images, one is unreadable, or no beam remains.
     """
     from lofarpipe.imaging.cubes.channels import find_common_beam, write_common_beam
     from lofarpipe.programs.wsclean.outputs import channel_images

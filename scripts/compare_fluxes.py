@@ -29,12 +29,12 @@ def main(
     effective_frequency: str = "",
     spectral_index: str = str(DEFAULT_INDEX),
 ) -> dict[str, str]:
-    """Write ``comparison_file``, or remove it where there is no reference; returns its name as ``comparison``.
+    """Write ``comparison_file``, or remove it without a reference; returns its name as ``comparison``.
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``quality_file`` has its noise.
-    ``reference_skymodel`` is a sky model, the truth.json of a simulation, ``auto`` for the one beside the sets of
-    ``ms_recorded``, or ``none``. ``effective_frequency`` is the map of the frequency at which each source was measured,
-    and ``spectral_index`` what carried its flux to the frequency of the image.
+    ``reference_skymodel`` is a sky model, the truth.json of a simulation, ``auto`` for the file beside the sets of
+    ``ms_recorded``, or ``none``. ``effective_frequency`` is the map of each source's frequency of measurement,
+    and ``spectral_index`` the index for the conversion of its flux to the frequency of the image.
     """
     reference = find_reference(reference_skymodel, files_of(ms_recorded))
     compared = None
@@ -54,7 +54,7 @@ def _rms_jy(quality_file: Path) -> float:
 
 
 def _expected(reference: Path, corrected: SkyImage, effective_frequency: str, spectral_index: str) -> Expected:
-    """Return what the image is to show of the reference."""
+    """Return the part of the reference within the image."""
     if not effective_frequency:
         return Expected(read_reference(reference, corrected.frequency_hz))
     index = read_index(spectral_index, corrected.celestial, (corrected.plane.shape[0], corrected.plane.shape[1]))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare an image with the truth that was simulated: a table of fluxes and positions, and the rms.
+"""Compare an image with the simulated truth: a table of fluxes and positions, and the rms.
 
 compare_with_truth.py IMAGE_PB TRUTH [--flat FLAT_IMAGE]
 """

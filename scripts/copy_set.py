@@ -14,7 +14,7 @@ OUTPUTS = ("copy",)
 def main(ms_input: str, ms_output: str, field: str = "auto") -> dict[str, str]:
     """Write ``ms_output``, and return its name as ``copy``.
 
-    ``field`` is the number or name of the one that is kept, where ``ms_input`` holds several.
+    ``field`` is the number or name of the field to keep, if ``ms_input`` has several.
 
     Raises
     ------

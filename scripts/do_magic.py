@@ -33,7 +33,7 @@ OUTPUTS = (
     "copies_mapfile",
     "plan",
 )
-# It only plans: a dry run calls it, with other places for all that it writes.
+# Plans only, so a dry run calls it too, with other output paths.
 DRY_RUN_WRITES = ("mapfile_dir", "plan_file")
 
 
@@ -62,14 +62,14 @@ def main(
         Where copies of sets are planned that DP3 cannot read as they are, or would average wrongly; ``copies`` in
         ``mapfile_dir`` by default. They are made by copy_set.py.
     imager
-        What makes the image: auto, own or wsclean; which one that is on this machine stands in the plan.
+        The imager: auto, own or wsclean; the plan has the choice on this machine.
     options
         Options of the imaging plan, as numbers or text: see `lofarpipe.imaging.plan.options.PlanOptions`.
 
     Raises
     ------
     PipelineError
-        If an option or a set is bad; the message says which, and what to do.
+        If an option or a set is invalid; the message names it, and the remedy.
     """
     from lofarpipe.imaging.ms.names import named_sets
     from lofarpipe.imaging.plan.options import parse_options

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the numbers of all images and the record of the clean-up; remove channel images that are not to be kept."""
+"""Write the numbers of all images and the clean-up record; remove channel images unless they are to be kept."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def main(images: str) -> dict[str, str]:
     Raises
     ------
     PipelineError
-        If nothing is in the middle of an image.
+        If an image has no source in the middle.
     """
     from lofarpipe.imaging.ata.images import fit_calibrator, write_fit
     from lofarpipe.support.utilities import files_of

@@ -15,16 +15,16 @@ OUTPUTS = ("ms", "angle_deg")
 def main(
     ms_input: str, data_column: str = "CORRECTED_DATA", skip: str = "False", restore: str = "False"
 ) -> dict[str, str]:
-    """Change one measurement set; return its name and the receptor angle by ``OUTPUTS``.
+    """Fix one measurement set; return its name and the receptor angle by ``OUTPUTS``.
 
     Parameters
     ----------
     ms_input
-        Measurement set of one beam. DATA is never written.
+        Measurement set of one beam. DATA is not changed.
     data_column
         The column that gets the corrected correlations.
     skip
-        True: only check that the column is there.
+        True: only check that the column exists.
     restore
         True: put directions and offsets back instead.
 

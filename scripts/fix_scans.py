@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Number the scans of a measurement set: from 0, one more where the field changes or time jumps."""
+"""Number the scans of a measurement set from 0, by changes of field and jumps in time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OUTPUTS = ("changed",)
 
 
 def main(ms: str) -> dict[str, str]:
-    """Return how many rows have another number now."""
+    """Return the number of changed rows."""
     from lofarpipe.imaging.ata.combine import fix_scans
 
     return {"changed": str(fix_scans(ms))}

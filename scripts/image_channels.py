@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lofarpipe.imaging.scripts import as_boolean, as_number
 
-OUTPUTS = ("images",)  # how many are new, kept and blank
+OUTPUTS = ("images",)  # numbers of new, kept and blank images
 
 
 def main(
@@ -29,15 +29,15 @@ def main(
 
     Parameters
     ----------
-    run: job directory of the run, to which scratch directories belong.
+    run: job directory of the run, for the marker of scratch directories.
     work: where records of channels and nodes go, seen by all jobs.
-    memory_gb: of this job; 0 for a share of the machine as large as that of its cores.
+    memory_gb: memory of this job; 0 for a share proportional to its cores.
     slots_dir, io_slots: directory of the throttle, and how many jobs may read at the same time.
 
     Raises
     ------
     PipelineError
-        If the batch cannot be made; the message says where its data are kept.
+        If the batch fails; the message names the directory of its data.
     """
     from lofarpipe.jobs import Resources
     from lofarpipe.programs.channel_batch import BatchSettings, ChannelBatch
@@ -60,7 +60,7 @@ def main(
 
 
 def _share_gb(cores: int) -> float:
-    """Return the memory of this job, 10^9 bytes: what the queue gave it, else as much as goes with its cores here."""
+    """Return the memory of this job, 10^9 bytes: the queue's limit, else a share proportional to its cores."""
     if os.environ.get("SLURM_MEM_PER_NODE", "").isdecimal():
         return int(os.environ["SLURM_MEM_PER_NODE"]) * 2**20 / 1e9
     memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9

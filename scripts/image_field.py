@@ -17,7 +17,7 @@ ROBUST = {"calibrator": 0.0, "target": 0.5}
 def main(
     session: str, field: str, ms: str, sets_mapfile: str, kind: str, cell_rule: str = "beam", masks: str = "threshold"
 ) -> dict[str, str]:
-    """Write the images of every band, and return the list of the last ones.
+    """Write the images of every band, and return the list of the last band's images.
 
     Parameters
     ----------

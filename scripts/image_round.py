@@ -38,7 +38,7 @@ def main(
     from lofarpipe.programs.wsclean.imager import field_imager
     from lofarpipe.support.data_map import DataMap
 
-    del solved_mapfile, images_mapfile  # the sets of a round have names of their own; the maps tell that they are new
+    del solved_mapfile, images_mapfile  # each round has its own set names, so new sets show in the maps
     described = load_session(session, sets_mapfile)
     present = {product.file for product in DataMap.load(calibrated_mapfile).data if not product.skip}
     recorded = image_round(

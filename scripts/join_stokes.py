@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write one image in I, Q, U and V from a run for total intensity and one for the polarised ones."""
+"""Write one image in I, Q, U and V from separate runs for I and for Q, U, V."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(total: str, polarised: str, robust: str, root: str, plan: str, keep_all
     Raises
     ------
     PipelineError
-        If one is missing, or there is an image of other settings, which may not be overwritten.
+        If an image is missing, or an image of other settings exists and may not be overwritten.
     """
     from lofarpipe.programs.stokes_products import read_plan, write_band_image
     from lofarpipe.support.utilities import files_of

@@ -15,13 +15,13 @@ def main(
     reference_antenna: str = "auto",
     reference_antennas: str = "[]",
 ) -> dict[str, str]:
-    """Write G0, K0 and B0 of every tuning, and return the file that names the reference antenna.
+    """Write G0, K0 and B0 of every tuning, and return the file with the reference antenna.
 
     Parameters
     ----------
     session: its file.
-    sets_mapfile, solved_mapfile: maps of the averaged sets, and of the solutions that DP3 made of them.
-    reference_antenna, reference_antennas: the one that is wanted, or auto, and those that may take its place.
+    sets_mapfile, solved_mapfile: maps of the averaged sets, and of their solutions by DP3.
+    reference_antenna, reference_antennas: the requested antenna or auto, and its substitutes.
 
     Raises
     ------

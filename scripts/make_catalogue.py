@@ -13,7 +13,7 @@ def main(images: str, finder: str = "pybdsf") -> dict[str, str]:
 
     Parameters
     ----------
-    finder: pybdsf, or islands: those above the local noise, measured with the shape of the beam.
+    finder: pybdsf, or islands above the local noise, measured with the shape of the beam.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convolve the channel images of one beam of an array feed to their common beam, into a cube for each polarisation."""
+"""Convolve the channel images of one array-feed beam to their common beam, into one cube per polarisation."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def main(
     beam_file
         The common beam, as common_beam.py wrote it.
     images
-        Files of that root: a list or its text. Only those of channels count. Without it, all that are there.
+        Files of that root: a list or its text, of which only channel images count. Default: all existing files.
     output_dir
-        Where cubes and weights are written: that of the images by default.
+        Output directory of cubes and weights; default: the images' directory.
     ms_input
-        The measurement set, whose receptor angle the cubes have in their headers.
+        The measurement set, for the receptor angle in the cubes' headers.
     angle_deg
-        This angle itself, degrees; without either, the headers have none.
+        The receptor angle, degrees; without either, the headers have none.
     residuals
         True: cubes of the residuals too.
     facts_dir
@@ -86,7 +86,7 @@ def _print_cube(facts: CubeFacts, beam: str) -> None:
 
 
 def _angle_deg(ms_input: str, angle_deg: str | float) -> float | None:
-    """Return the receptor angle of the cubes; None for none."""
+    """Return the receptor angle of the cubes, or None."""
     if str(angle_deg):
         return as_number("angle_deg", angle_deg)
     if not ms_input:

@@ -22,15 +22,15 @@ def main(
     Parameters
     ----------
     session: its file.
-    sets_mapfile, solved_mapfile: maps of the averaged sets, and of the solutions that DP3 made of them.
-    reference_antenna: as the user asked for it.
+    sets_mapfile, solved_mapfile: maps of the averaged sets, and of their solutions by DP3.
+    reference_antenna: the user's choice.
     interpolation: of gains between scans of the phase calibrator: linear or nearest.
     backend: that solved, for the summary.
 
     Raises
     ------
     PipelineError
-        If the flux of the phase calibrator cannot be found.
+        If the flux of the phase calibrator cannot be determined.
     """
     from lofarpipe.imaging.ata.calibrators import Tables
     from lofarpipe.imaging.ata.plots import plot_solutions

@@ -14,7 +14,7 @@ def main(products: str, root: str, sigma: str = "8") -> dict[str, str]:
     Raises
     ------
     PipelineError
-        If there is none.
+        If there is no such image.
     """
     from pathlib import Path
 

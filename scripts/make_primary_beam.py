@@ -27,22 +27,22 @@ def main(
     Parameters
     ----------
     ms_input
-        All measurement sets that WSClean imaged: a list, its text, the name of a mapfile, or one set.
+        All measurement sets imaged by WSClean: a list, its text, the name of a mapfile, or one set.
     image_root
-        What WSClean got as ``-name``.
+        WSClean's ``-name``.
     robust, minuv_lambda, maxuv_lambda, padding
-        What WSClean got as ``-weight briggs``, ``-minuv-l``, ``-maxuv-l``, ``-padding``.
+        WSClean's ``-weight briggs``, ``-minuv-l``, ``-maxuv-l``, ``-padding``.
     station_diameter_m
-        For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; 0 to use what the sets say.
+        For sets without a beam model and with a wrong ANTENNA.DISH_DIAMETER; 0 for the value in the sets.
     spectral_index
-        Of the sources, for which the fluxes hold at the frequency in the header: a number, or a FITS map of it.
+        Spectral index of the sources, for fluxes at the frequency in the header: a number, or a FITS map.
     products
-        The files that WSClean wrote, as the sets; without them those of the command in the image's header are taken.
+        The files written by WSClean, in the forms of the sets; default: by the command in the image's header.
 
     Raises
     ------
     PipelineError
-        If an option, a set or an image is bad; the message says which, and what to do.
+        If an option, a set or an image is invalid; the message names it, and the remedy.
     """
     from lofarpipe.errors import PipelineError
     from lofarpipe.imaging.ms.measurement_set import read_metadata

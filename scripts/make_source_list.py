@@ -27,7 +27,7 @@ def main(
 ) -> dict[str, str]:
     """Write ``outfile``; returns its name as ``source_list`` and the ``number`` of sources.
 
-    Sources are found in ``image_flat`` (flat noise) and measured in ``image`` (corrected for the primary beam).
+    Sources are detected in ``image_flat`` (flat noise) and measured in ``image`` (corrected for the primary beam).
     """
     options = FindingOptions(
         threshold_island=as_number("threshisl", threshisl, 0),

@@ -14,7 +14,7 @@ def main(job: str, plan: str, work: str, **maps: str) -> dict[str, str]:  # noqa
     Raises
     ------
     PipelineError
-        If an image is missing without a reason, none is there at all, or the cube cannot be written.
+        If an image is missing without a recorded reason, all are missing, or the cube cannot be written.
     """
     from lofarpipe.programs.stokes_products import read_plan, write_cube_product
 

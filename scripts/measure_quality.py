@@ -49,10 +49,10 @@ def main(
 
     ``image`` has flat noise, ``image_pb`` is the same corrected for the primary beam, ``ms_input`` is one
     measurement set or a list text, ``commands_file`` holds the commands of the run, of which those up to
-    ``last_step`` count. ``robust`` to ``padding`` are what WSClean was given. ``ms_recorded`` are the sets before
+    ``last_step`` count. ``robust`` to ``padding`` are WSClean's options. ``ms_recorded`` are the sets before
     averaging; flagged fraction and integration time are those of the ones that ``ms_input`` was made of, of their
     ``data_column`` and ``field``.
-    With ``niter`` 0 the image is a dirty one. What speaks against its numbers is a warning.
+    With ``niter`` 0 the image is dirty. Implausible numbers cause a warning.
     """
     commands = command_lines(commands_file, last_step) if commands_file else []
     flat, corrected = read_sky_image(image), read_sky_image(image_pb)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write all windows of a measurement set into one window of a new set."""
+"""Merge all windows of a measurement set into one window of a new set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def main(vis: str, plan: str, run: str, scratch_dir: str) -> dict[str, str]:
 
     Parameters
     ----------
-    run: job directory of the run, to which the directory on scratch belongs.
+    run: job directory of the run, for the marker of the scratch directory.
 
     Raises
     ------
     PipelineError
-        If it is there already, or a window cannot be read.
+        If the new set exists already, or a window cannot be read.
     """
     from pathlib import Path
 

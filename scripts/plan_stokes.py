@@ -31,7 +31,7 @@ OUTPUTS = (
     "cubes",
 )
 
-# It only plans: a dry run calls it, with other places for all that it writes.
+# Plans only, so a dry run calls it too, with other output paths.
 DRY_RUN_WRITES = ("mapfile_dir", "plan_file")
 
 
@@ -46,7 +46,7 @@ def main(
     Raises
     ------
     CheckFailed
-        If options or the set are wrong; with all that is.
+        If options or the set are invalid; the message lists all problems.
     """
     from lofarpipe.imaging.ms.band import read_band
     from lofarpipe.imaging.plan.stokes_options import read_stokes_options

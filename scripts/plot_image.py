@@ -17,8 +17,8 @@ SMALLEST_RMS = 1e-12
 def main(image: str, outfile: str, rms: str = "") -> dict[str, str]:
     """Write ``outfile``, a PNG, and return its name as ``plot``.
 
-    ``rms`` (Jy/beam) sets the grey scale; empty takes what measure_quality.py wrote into the header, or, where it has
-    not been there, measures the middle of this image.
+    ``rms`` (Jy/beam) sets the grey scale; empty takes the value of measure_quality.py in the header, or, if it
+    is missing, measures the middle of this image.
     """
     plot_image(read_sky_image(image), outfile, as_number("rms", rms, SMALLEST_RMS) if rms else None)
     return {"plot": outfile}

@@ -18,8 +18,8 @@ def main(
 ) -> dict[str, str]:
     """Write ``outfile``, a PNG, and return its name as ``plot``.
 
-    ``ms_input`` is one measurement set or a list text; the last two are the uv range that was imaged, which is drawn
-    large. An empty text or 0 is no limit. ``field`` is the number or name of the one that was imaged.
+    ``ms_input`` is one measurement set or a list text; the last two are the imaged uv range, which is drawn
+    large. An empty text or 0 is no limit. ``field`` is the number or name of the imaged field.
     """
     minuv_klambda = as_number("minuv_lambda", minuv_lambda or "0", 0) / 1e3
     maxuv_klambda = as_number("maxuv_lambda", maxuv_lambda or "0", 0) / 1e3

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write one tuning of a scan of the Allen Telescope Array, uvh5 files of correlator nodes, as a measurement set."""
+"""Convert one tuning of a scan of the Allen Telescope Array from uvh5 files to a measurement set."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ OUTPUTS = ("notes",)
 
 
 def main(folder: str, tuning: str, ms: str, copy_to: str = "", needed_for: str = "") -> dict[str, str]:
-    """Write ``ms`` and, beside it, what was found and changed, whose name is returned.
+    """Write ``ms`` and a report of findings and changes beside it; return the report's name.
 
     Parameters
     ----------
-    copy_to: directory to which the files are copied before they are read; "" reads them where they are.
-    needed_for: options of the steps that need the set: when they change, it is made again, for it was removed.
+    copy_to: directory for copies of the files before reading; "" for no copies.
+    needed_for: options of the later steps; a change makes the (removed) set again.
 
     Raises
     ------

@@ -14,16 +14,16 @@ KINDS = ("dirty", "image", "model", "psf", "residual")
 
 
 def main(image_root: str, images: str | list[str], cubes: str = "") -> dict[str, str]:  # noqa: ARG001 - made before
-    """Remove the files; return how many there were as ``removed``.
+    """Remove the files; return their number as ``removed``.
 
     Parameters
     ----------
     image_root
         The root of the names of the images.
     images
-        The files that the imager wrote under that root: a list or its text.
+        The imager's files of that root: a list or its text.
     cubes
-        What had to be made before; it is not looked at.
+        Outputs required before the removal; not used.
     """
     from lofarpipe.programs.base import MFS
     from lofarpipe.programs.wsclean.outputs import read_products

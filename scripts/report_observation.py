@@ -17,8 +17,8 @@ def main(
     Parameters
     ----------
     session, sets_mapfile: file of the session, and map of its averaged sets.
-    job_directory: of the run, whose report shows the page too.
-    summary_mapfile, images_mapfile: maps of calibration.json and of the images, which it shows.
+    job_directory: job directory of the run, whose report includes the page.
+    summary_mapfile, images_mapfile: maps of calibration.json and of the images to show.
     """
     from lofarpipe.imaging.ata.observation import write_report
     from lofarpipe.imaging.ata.session import load_session

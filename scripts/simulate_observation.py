@@ -26,7 +26,7 @@ from lofarpipe.support.usage import Reader
 OUTPUTS = ("truth", "skymodel", "sets")
 LAST_LINES = 5
 
-MEANINGS = {  # of the settings, for --help; one for each
+MEANINGS = {  # meanings of the settings, for --help
     "seed": "number that everything left to chance follows from: the same seed gives the same observation",
     "nstations": "station fields, 2 to 62, picked evenly from the core to the remote ones",
     "antenna_set": "HBA_DUAL_INNER (all stations alike) or HBA_DUAL (remote ones with all their tiles)",
@@ -53,7 +53,7 @@ def run_programs(commands: Sequence[Sequence[str]]) -> None:
     Raises
     ------
     PipelineError
-        If one fails; it shows the last lines that the program said.
+        If one fails; the message has the last lines of its output.
     """
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(_run_program, commands))
@@ -70,7 +70,7 @@ def _run_program(argv: Sequence[str]) -> None:
 def main(outdir: str, beam: str | bool = True, **settings: Any) -> Mapping[str, str]:
     """Make an observation in a directory; returns the paths of ``truth``, ``skymodel``, and ``sets`` as a list.
 
-    ``settings`` are the fields of ObservationSettings, numbers or text; what is not given keeps its default.
+    ``settings`` are fields of ObservationSettings, numbers or text; others keep their defaults.
 
     Raises
     ------

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Smooth the images of a batch of channels, or one image of the band, to the common beam."""
+"""Smooth a batch of channel images, or one image of the band, to the common beam."""
 
 from __future__ import annotations
 
 
 def main(job: str, plan: str, **maps: str) -> dict[str, str]:  # noqa: ARG001 - maps of steps that come before
-    """Smooth what ``job`` names: ``<batch>_...``, or ``mfs_<robust>_...``.
+    """Smooth the images of ``job``: ``<batch>_...``, or ``mfs_<robust>_...``.
 
     Raises
     ------

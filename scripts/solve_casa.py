@@ -17,14 +17,14 @@ def main(
     polarisation: str = "[]",
     casa_python: str = "",
 ) -> dict[str, str]:
-    """Keep CASA's tables beside the H5parm files, and return the solutions of all scans, and those of the bandpass.
+    """Keep CASA's tables beside the H5parm files; return the solutions of all scans and of the bandpass.
 
     Parameters
     ----------
     session, sets_mapfile: file of the session, and map of the averaged sets.
-    reference_antenna, reference_antennas: the one that is wanted, or auto, and those that may take its place.
+    reference_antenna, reference_antennas: the requested antenna or auto, and its substitutes.
     polarisation: of the flux calibrator: fraction and position angle, degrees; [] takes it as unpolarised.
-    casa_python: the Python that has casatasks; "" for the one that runs.
+    casa_python: the Python with casatasks; "" for the current one.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put the calibrated sets of a field of an ATA session into one, without autocorrelations."""
+"""Combine the calibrated sets of a field of an ATA session, without autocorrelations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def main(session: str, field: str, ms: str, combined_mapfile: str, sets_mapfile:
     Parameters
     ----------
     session: file of the session.
-    combined_mapfile, sets_mapfile: maps of combined sets, and of calibrated ones; skipped ones are left out.
+    combined_mapfile, sets_mapfile: maps of combined and calibrated sets; skipped ones are left out.
 
     Raises
     ------
     PipelineError
-        If there is nothing of the field, or autocorrelations are left.
+        If the field has no data, or autocorrelations remain.
     """
     from lofarpipe.imaging.ata.calibrators import CALIBRATED
     from lofarpipe.imaging.ata.combine import combine_sets, copy_scan_numbers, only_cross

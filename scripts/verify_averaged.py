@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verify an averaged measurement set against the full one it was made of, and remove that."""
+"""Verify an averaged measurement set against its full-resolution input, and remove the latter."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def main(averaged: str, full: str, channels: str, times: str, keep_full: str = "
 
     Parameters
     ----------
-    channels, times: how many were averaged into one.
-    keep_full: False removes the full set, once the averaged one was found complete.
+    channels, times: averaging factors.
+    keep_full: False removes the full set after a successful verification.
 
     Raises
     ------
     PipelineError
-        If rows, channels or integrations are missing; then nothing is removed.
+        If rows, channels or integrations are missing; the full set is kept.
     """
     from lofarpipe.imaging.ata.averaged import facts_path, remove_set, verify_averaged
     from lofarpipe.imaging.ata.uvh5 import load_notes
