@@ -1,4 +1,4 @@
-"""Jobs as arrays of Slurm's, on nodes that see the same files."""
+"""Jobs as Slurm arrays, on nodes with a shared file system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def section_type() -> type:
 
 
 def make(settings: Settings) -> Executor:
-    """Return an executor; Slurm is not asked anything yet."""
+    """Return an executor, without a call to Slurm."""
     from lofarpipe.executors.factory import orders_directory, section_options
     from lofarpipe.executors.slurm.client import SlurmOptions
     from lofarpipe.executors.slurm.executor import SlurmExecutor
@@ -32,12 +32,12 @@ def make(settings: Settings) -> Executor:
 
 
 def end_earlier(orders: Path) -> None:
-    """End the jobs of earlier runs that are in Slurm's queue.
+    """End jobs of earlier runs in Slurm's queue.
 
     Raises
     ------
     PipelineError
-        If there may be some, and Slurm does not answer.
+        If such jobs are possible, and Slurm does not answer.
     """
     from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, adopt
     from lofarpipe.executors.slurm.client import SlurmClient, SlurmOptions, SlurmRefused

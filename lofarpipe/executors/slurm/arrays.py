@@ -1,4 +1,4 @@
-"""Division of jobs into arrays of Slurm, and the resources requested for them."""
+"""Division of jobs into Slurm arrays, and their resource requests."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
-ARRAYS = "slurm"  # directory of the files of arrays, below that of the orders
-END_LIMIT_S = 600.0  # KillWait, an epilog, a node that does not answer at once
+ARRAYS = "slurm"  # directory of array files, below that of the orders
+END_LIMIT_S = 600.0  # covers KillWait, an epilog, a slow node
 ASK_S, FORCE_AFTER_S = 0.5, 60.0
 SILENT = "Slurm does not say that they have ended"
-NAMED = 20  # in a message
+NAMED = 20  # job ids in a message
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array that was submitted, now or by an earlier run; ``id`` is "" if Slurm does not know it."""
+    """An array submitted by this or an earlier run; ``id`` is "" if Slurm does not know it."""
 
     stem: Path
     id: str
     orders: tuple[Path, ...]
 
     def task(self, index: int) -> str:
-        """Return the identifier of a task in Slurm."""
+        """Return the Slurm id of a task."""
         return f"{self.id}_{index}"
 
     def output_of(self, index: int) -> str:
-        """Return the output of a task outside the log of its job."""
+        """Return the file for output of a task outside its job's log."""
         with contextlib.suppress(OSError):
             return Path(f"{self.stem}.{index}.out").read_text(encoding="utf-8", errors="replace")
         return ""
 
     def forget(self) -> None:
-        """Remove the files of the array, none of whose tasks is of use any more."""
+        """Remove the files of an obsolete array."""
         for path in self.stem.parent.glob(f"{self.stem.name}.*"):
             path.unlink(missing_ok=True)
 
 
 class SlurmQueue:
-    """Slurm, as far as the arrays of one job directory go."""
+    """Slurm arrays of one job directory."""
 
     def __init__(self, directory: Path, options: SlurmOptions, client: SlurmClient) -> None:
         self.directory = directory
@@ -81,7 +81,7 @@ class SlurmQueue:
             self.directory.mkdir(parents=True, exist_ok=True)
             script = script_text(Path(f"{stem}.list"), environment, self._options.prologue)
             write_atomically(Path(f"{stem}.sh"), script)
-            # Before it is submitted: what was not written down could not be found again.
+            # Recorded before the submission: an unrecorded array could not be found again.
             write_atomically(Path(f"{stem}.list"), json.dumps([str(order.path) for order in orders]))
         except OSError as err:
             raise PipelineError(f"{stem}: cannot be written: {err.strerror}; check the directory") from err
@@ -90,7 +90,7 @@ class SlurmQueue:
         return Array(stem, number, tuple(order.path for order in orders))
 
     def _name(self, order: Path, stem: Path) -> str:
-        """Return the name of an array in the queue: of the site, of the step, and its own."""
+        """Return the name of an array in the queue: site prefix, step, and a unique part."""
         prefix = f"{self._options.name_prefix}." if self._options.name_prefix else ""
         return f"{prefix}{order.parent.name}.{stem.name}"
 
@@ -103,14 +103,14 @@ class SlurmQueue:
             Array(stem, "", ()).forget()
             raise
         except SlurmBusy:
-            # It may have been taken all the same, and only the answer was lost.
+            # It may have been accepted, with only the reply lost.
             number = self._number_of(name)
             if number:
                 return number
             Array(stem, "", ()).forget()
             raise
         except SlurmRefused as err:
-            Path(f"{stem}.list").unlink(missing_ok=True)  # the script stays, to be tried by hand
+            Path(f"{stem}.list").unlink(missing_ok=True)  # the script is kept for a manual try
             raise SlurmRefused(
                 f"sbatch refused {job}: {err}; script: {stem}.sh; "
                 "correct [slurm] of pipeline.cfg, or partition, account, walltime and batch_options of the step"
@@ -132,7 +132,7 @@ class SlurmQueue:
     def _earlier(self, stem: Path) -> Array:
         try:
             orders = tuple(map(Path, json.loads(Path(f"{stem}.list").read_text(encoding="utf-8"))))
-        except (OSError, ValueError):  # written before anything is submitted, so nothing was
+        except (OSError, ValueError):  # written before the submission, so nothing was submitted
             return Array(stem, "", ())
         try:
             number = str(json.loads(Path(f"{stem}.id").read_text(encoding="utf-8"))["id"])
@@ -141,16 +141,16 @@ class SlurmQueue:
         return Array(stem, number, orders)
 
 
-#: What a job may ask of the queue (``Job.batch``), and the option of sbatch that says so.
+#: Key of ``Job.batch`` -> option of sbatch.
 BATCH_OPTIONS = {"partition": "--partition", "account": "--account", "walltime": "--time"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """Request to sbatch, the same for all jobs of an array."""
+    """Request to sbatch, common to all jobs of an array."""
 
     cores: int
-    memory_mib: int  # 0: what the site gives
+    memory_mib: int  # 0: the site's default
     gpus: int
     host: str  # "": any
     batch: tuple[tuple[str, str], ...]
@@ -163,8 +163,8 @@ def request_of(job: Job, node: Resources, hosts: Iterable[str], options: SlurmOp
 
     Parameters
     ----------
-    node: the largest node of the partition; a job that wants more cores gets all of them.
-    hosts: nodes that Slurm knows; a job that wants to be elsewhere runs anywhere.
+    node: the largest node of the partition; a larger request for cores gets all of them.
+    hosts: nodes known to Slurm; a job bound to another host runs anywhere.
 
     Source: sbatch(1); measured with Slurm 22.05.
     """
@@ -179,7 +179,7 @@ def request_of(job: Job, node: Resources, hosts: Iterable[str], options: SlurmOp
 
 
 def node_of(job: Job, hosts: Iterable[str]) -> str:
-    """Return Slurm's name for the host at which a job wants to run; "" if it does not, or Slurm does not know it."""
+    """Return Slurm's name of the host requested by a job; "" without a request, or if Slurm does not know the host."""
     if not job.at_host:
         return ""
     node_names = set(hosts)
@@ -187,7 +187,7 @@ def node_of(job: Job, hosts: Iterable[str]) -> str:
 
 
 def grouped(requests: Sequence[Request], largest: int) -> list[tuple[Request, list[int]]]:
-    """Return (request, places of the jobs that share it), no group larger than ``largest``, in the order of jobs."""
+    """Return (request, indices of its jobs), in groups of at most ``largest``, in the order of jobs."""
     groups: dict[Request, list[int]] = {}
     for place, request in enumerate(requests):
         groups.setdefault(request, []).append(place)
@@ -203,14 +203,14 @@ def sbatch_arguments(
 ) -> list[str]:
     """Return the arguments of sbatch, the script last.
 
-    The options of the site and of the step come after ours, so that they win; a step's come last.
+    Options of the site, then of the step, follow the runner's, and so have priority.
 
     Parameters
     ----------
-    name: of the job in the queue.
-    count: of tasks.
-    throttle: of these run at the same time at most; 0: no limit.
-    stem: ``<stem>.sh`` is the script, and each task writes output outside its log to ``<stem>.<index>.out``.
+    name: name of the job in the queue.
+    count: number of tasks.
+    throttle: maximum number of concurrent tasks; 0: no limit.
+    stem: ``<stem>.sh`` is the script, ``<stem>.<index>.out`` the output of a task outside its job's log.
     """
     site = {"partition": options.partition, "account": options.account, "walltime": options.walltime}
     requests = {**site, **{key: value for key, value in request.batch if value}}
@@ -225,7 +225,7 @@ def sbatch_arguments(
         *([f"--gres={options.gres}:{request.gpus}"] if request.gpus else []),
         *([f"--nodelist={request.host}"] if request.host else []),
         *chosen,
-        "--no-requeue",  # whether a lost job runs again is for the pipeline to say
+        "--no-requeue",  # the pipeline decides whether a lost job runs again
         "--export=ALL",
         "--open-mode=append",
         f"--chdir={stem.parent}",
@@ -237,9 +237,9 @@ def sbatch_arguments(
 
 
 def script_text(orders: Path, environment: Mapping[str, str], prologue: str = "") -> str:
-    """Return the script of an array: it becomes the guard of the order that the task has in a list.
+    """Return the script of an array: each task becomes the guard of its order in a list.
 
-    Lines before the job are for bash: ``module`` is a function of it on most clusters.
+    The prologue needs bash: ``module`` is a bash function on most clusters.
     """
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items()))
     shell, lines = ("/usr/bin/env bash", f"{prologue}\n") if prologue else ("/bin/sh", "")
@@ -251,16 +251,16 @@ def script_text(orders: Path, environment: Mapping[str, str], prologue: str = ""
 
 @dataclass
 class Task:
-    """A job, its order, and its place in an array."""
+    """A job with its order and its index in an array."""
 
-    place: int  # among the jobs of the run
+    place: int  # index among the jobs of the run
     order: Order
     array: Array
     index: int
     has_started: bool = False
-    missing_s: float | None = None  # monotonic clock: since then it is neither in the queue nor has a record
-    interrupted: JobResult | None = None  # what its guard recorded; Slurm knows why
-    hopeless: int = 0  # how often Slurm said that it will never run
+    missing_s: float | None = None  # monotonic clock: since then neither in the queue nor recorded
+    interrupted: JobResult | None = None  # recorded by its guard; Slurm knows the reason
+    hopeless: int = 0  # number of reports by Slurm that it will never run
 
     @property
     def id(self) -> str:
@@ -269,10 +269,10 @@ class Task:
 
 
 def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[Task]:
-    """Return tasks of an earlier run, done or still in the queue, with the same orders as ``jobs``.
+    """Adopt tasks of an earlier run, done or in the queue, with the same orders as ``jobs``.
 
-    All others are ended first, and their orders removed. A job that failed is not taken over: whoever starts the
-    pipeline again has mended something.
+    All other tasks are ended first, and their orders removed. A failed job is not adopted: its cause
+    may have been corrected since.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[T
 def _order(path: Path) -> Order | None:
     try:
         return read_order(path)
-    except PipelineError:  # its result was taken
+    except PipelineError:  # its result was collected
         return None
 
 
@@ -326,22 +326,22 @@ def end(
     must_stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """End tasks, and return when none is alive.
+    """End tasks, and wait until all are dead.
 
-    Where Slurm does not answer, the orders are withdrawn at once: guards end their jobs by themselves within seconds,
-    and tasks that begin later find nothing to do.
+    If Slurm does not answer, the orders are withdrawn at once: guards end their jobs within seconds,
+    and tasks starting later find no order.
 
     Parameters
     ----------
-    orders: of the tasks.
-    whole_arrays: whether no other task of their arrays is to be spared.
-    must_stop: whether nobody wants to wait for the end any longer.
-    note: gets the reason of a delay.
+    orders: orders of the tasks.
+    whole_arrays: whether to cancel whole arrays.
+    must_stop: whether to stop waiting.
+    note: callback for the reason of a delay.
 
     Raises
     ------
     PipelineError
-        If that cannot be brought about in time.
+        If tasks are not known to be dead in time.
     """
     remaining = set(tasks)
     start_s = time.monotonic()
@@ -353,7 +353,7 @@ def end(
             remaining &= set(client.queued(task.partition("_")[0] for task in remaining))
             problem = SILENT
         except SlurmRefused as err:
-            if problem == SILENT:  # once: Slurm names the jobs in another order each time
+            if problem == SILENT:  # reported once: Slurm's order of the jobs varies
                 note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
             problem = str(err)
             withdraw(*orders)

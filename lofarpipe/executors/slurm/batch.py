@@ -1,4 +1,4 @@
-"""The jobs of one ``run`` on Slurm, from their submission to their results."""
+"""The jobs of one ``run`` on Slurm, from submission to results."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from lofarpipe.support.dataclass import dataclass
 
 FIRST_LOOK_S, FIRST_QUESTION_S = 0.2, 2.0
 GROWTH = 1.5
-LOOKING_SHARE = 20  # of the time, one part of this many goes into looking for records
-FULL_PAUSE_S = 3.0  # the queue counts jobs for a while after their end
+LOOKING_SHARE = 20  # 1/20 of the time is spent on looking for records
+FULL_PAUSE_S = 3.0  # jobs count for a while after their end
 BUSY_PAUSE_S, BUSY_LIMIT_S = 15.0, 3600.0
-PROBE_S = 60.0  # between two tries whether more jobs are taken than last time
-HOPELESS = 2  # a reason may be out of date once
+PROBE_S = 60.0  # interval of tries to submit more jobs than last time
+HOPELESS = 2  # required reports: a single one may be out of date
 
 
 @dataclass
 class SubmitLimit:
-    """The number of this run's jobs that may be in the queue at the same time.
+    """Limit on this run's jobs in the queue.
 
     Attributes
     ----------
-    jobs: that number; 0: none is known.
-    is_fixed: whether it was configured; one learnt from refusals is tried again now and then, for the jobs of others
-        that count too may have left.
+    jobs: the limit; 0: unknown.
+    is_fixed: whether it was configured; a limit learnt from refusals is probed now and then, as other users' jobs
+        that count too may have ended.
     """
 
     jobs: int = 0
@@ -55,9 +55,9 @@ class SubmitLimit:
     _next_probe: float = 0.0
 
     def room(self, present: int, requested: int) -> int:
-        """Return how many of the ``requested`` jobs to submit now while ``present`` are in the queue; 0: wait.
+        """Return how many of the ``requested`` jobs to submit now, with ``present`` in the queue; 0: wait.
 
-        Few large arrays are better than many small ones: half of the limit has to be free, unless fewer are wanted.
+        For few large arrays instead of many small ones, half of the limit has to be free, unless fewer are requested.
         """
         if not self.jobs:
             return requested
@@ -68,17 +68,17 @@ class SubmitLimit:
         return min(requested, free) if free >= min(requested, max(1, self.jobs // 2)) else 0
 
     def note_taken(self, total: int) -> None:
-        """Take into account that as many jobs are in the queue."""
+        """Record the number of jobs in the queue."""
         self._most_taken = max(self._most_taken, total)
 
     def note_refusal(self, present: int, refused: int, limit: int = 0) -> None:
-        """Take into account that an array was too large beside those that are present.
+        """Update the limit after the refusal of an array.
 
         Parameters
         ----------
-        limit: state by Slurm's accounting; 0: none.
+        limit: limit according to Slurm's accounting; 0: none.
         """
-        if present + refused <= self._most_taken:  # that many were in the queue before: others count, or just ended
+        if present + refused <= self._most_taken:  # accepted before: other users' jobs, or jobs just ended, count too
             return
         self.jobs = limit if 0 < limit < present + refused else max(1, present + refused // 2)
         self.is_fixed = False
@@ -87,15 +87,15 @@ class SubmitLimit:
 
 @dataclass
 class Submission:
-    """Jobs that one array is to run."""
+    """The jobs of one array before submission."""
 
     request: Request
-    orders: Sequence[tuple[int, Order]]  # with their places
+    orders: Sequence[tuple[int, Order]]  # (index, order)
 
 
 @dataclass
 class Batch:
-    """Everything about one ``run``."""
+    """The state of one ``run``."""
 
     queue: SlurmQueue
     client: SlurmClient
@@ -105,10 +105,10 @@ class Batch:
     must_end: Callable[[], bool]
     on_done: DoneCallback | None
     on_start: StartCallback | None
-    note: Callable[[str], None]  # tells users
+    note: Callable[[str], None]  # callback for notices
     waiting: list[Submission]
-    limit: SubmitLimit = field(default_factory=SubmitLimit)  # of the run, which learns it
-    tasks: dict[int, Task] = field(default_factory=dict)  # in the queue, as far as is known
+    limit: SubmitLimit = field(default_factory=SubmitLimit)  # learnt during the run
+    tasks: dict[int, Task] = field(default_factory=dict)  # tasks in the queue, as last reported
     results: dict[int, JobResult] = field(default_factory=dict)
     _next_look: float = 0.0
     _look_s: float = FIRST_LOOK_S
@@ -116,11 +116,11 @@ class Batch:
     _question_s: float = FIRST_QUESTION_S
     _next_submission: float = 0.0
     _busy_since: float | None = None
-    _is_told: bool = False  # that Slurm takes no more jobs
-    _is_silent: bool = False  # Slurm did not answer the last question
+    _is_told: bool = False  # whether the full queue was reported
+    _is_silent: bool = False  # whether Slurm did not answer the last query
 
     def work(self) -> None:
-        """Submit, look and ask until every job has a result, or an end was asked for."""
+        """Submit jobs, read records and query the queue until all jobs are done or the run is to end."""
         self._next_question = time.monotonic() + self._question_s
         try:
             while (self.waiting or self.tasks) and not self.must_end():
@@ -139,7 +139,7 @@ class Batch:
     # Submission
 
     def _submit(self) -> None:
-        """Submit the next array, if the limits let it in."""
+        """Submit the next array, if the limits allow."""
         submission = self.waiting[0]
         count, throttle = self.limit.room(len(self.tasks), len(submission.orders)), self._throttle()
         if not count or throttle is None:
@@ -163,19 +163,19 @@ class Batch:
         self._next_look = 0.0
 
     def _throttle(self) -> int | None:
-        """Return how many of an array may run at the same time, 0 for all; None if it has to wait."""
+        """Return the number of tasks of an array allowed to run at the same time, 0 for all; None: wait."""
         limit, present = self.options.array_limit, len(self.tasks)
         if present and limit and 2 * present > limit:
             return None
         return limit - present if limit else 0
 
     def _is_full(self, request: Request, count: int, err: SlurmFull) -> None:
-        """Try a smaller array, or wait for the end of jobs.
+        """Continue with a smaller array, or wait for jobs to end.
 
         Raises
         ------
         SlurmRefused
-            If not a single job is taken, and none is in the queue that could end.
+            If not a single job is accepted, with none in the queue that could end.
         """
         present = len(self.tasks)
         if count == 1 and not present:
@@ -208,7 +208,7 @@ class Batch:
     # Files
 
     def _look(self) -> None:
-        """Read the claims and records that have come; look less often while nothing comes."""
+        """Read new claims and records; poll less often while there are none."""
         start_s = time.monotonic()
         former_count = len(self.tasks)
         names = {name for folder in {task.order.path.parent for task in self.tasks.values()} for name in _names(folder)}
@@ -244,8 +244,8 @@ class Batch:
             if self.on_done is not None:
                 self.on_done(result)
         finally:
-            # Only now: whoever was told has written it down. Nothing may take it for a new result later, and a guard
-            # that lives after all, cut off from us, ends its job.
+            # Discarded only after the result is recorded. It must not be read as a new result later, and a guard
+            # still alive without contact ends its job.
             discard(task.order)
         if not any(other.array == task.array for other in self.tasks.values()):
             task.array.forget()
@@ -253,7 +253,7 @@ class Batch:
     # The queue
 
     def _ask(self) -> None:
-        """Ask Slurm for all jobs at once, ever less often; find those that are gone."""
+        """Query Slurm for all jobs at once, at growing intervals; find vanished ones."""
         self._question_s = min(self._question_s * GROWTH, self.options.queue_poll_s)
         self._next_question = time.monotonic() + self._question_s
         try:
@@ -278,7 +278,7 @@ class Batch:
             self._conclude(gone)
 
     def _finish_requeued(self, task: Task, result: JobResult) -> None:
-        """Cancel a job that Slurm requeued: the pipeline decides whether it runs again."""
+        """Cancel a requeued job: the pipeline decides whether it runs again."""
         is_interrupted = functools.partial(bool, self.watch.received)
         end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=is_interrupted, note=self.note)
         self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
@@ -298,7 +298,7 @@ class Batch:
             )
 
     def _conclude(self, gone: Sequence[Task]) -> None:
-        """Give a result to jobs that have left the queue: their record if it came late, else the state in Slurm."""
+        """Finish jobs that have left the queue, with a late record or their state in Slurm."""
         self._look()
         gone = [task for task in gone if task.place in self.tasks]
         try:
@@ -312,20 +312,20 @@ class Batch:
             output = task.array.output_of(task.index)
             end_in_slurm = ends.get(task.id)
             result = _concluded(task, end_in_slurm, output)
-            write_end(result.log, result.reason())  # its guard could not say it, or did not know why
+            write_end(result.log, result.reason())  # not written by the guard, or without the reason
             self._finish(task, result)
 
     # The end
 
     def _end_all(self) -> None:
-        """Cancel the jobs in the queue; normally there are none."""
+        """Cancel the jobs still in the queue, normally none."""
         for submission in self.waiting:
             for _, order in submission.orders:
                 discard(order)
         remaining = list(self.tasks.values())
         if not remaining:
             return
-        for task in remaining if self._is_silent else []:  # to ask it takes time, in which jobs would go on
+        for task in remaining if self._is_silent else []:  # withdrawn at once, as queries to a silent Slurm take time
             withdraw(task.order)
         signals = len(self.watch.received)
         end(
@@ -347,7 +347,7 @@ class Batch:
 
 
 def _concluded(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobResult:
-    """Return the result of a job that has left the queue, and of which Slurm remembers ``end_in_slurm``."""
+    """Return the result of a job that has left the queue, with its end ``end_in_slurm`` in Slurm's memory."""
     if task.interrupted is not None:
         return refined(task.order, task.interrupted, end_in_slurm, output)
     claim = read_claim(task.order)
@@ -358,8 +358,8 @@ def _concluded(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobRes
 
 
 def _names(directory: os.PathLike[str]) -> list[str]:
-    """Return the names in a directory; opening it makes NFS ask the server."""
+    """Return the names in a directory; opening it makes NFS query the server."""
     try:
-        return os.listdir(directory)  # noqa: PTH208 - of many names
+        return os.listdir(directory)  # noqa: PTH208 - many names
     except OSError:
         return []

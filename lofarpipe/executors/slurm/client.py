@@ -1,4 +1,4 @@
-"""Slurm's commands: how they are called, and the meaning of their answers; and [slurm] of pipeline.cfg."""
+"""Slurm's commands: calls and parsing of their output; and section [slurm] of pipeline.cfg."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from lofarpipe.support.patterns import lazy_pattern
 
 @dataclass(frozen=True)
 class SlurmOptions:
-    """Options of section [slurm]; each field is a key.
+    """Section [slurm] of pipeline.cfg; each field is a key.
 
     Attributes
     ----------
-    partition, account, walltime: for ``sbatch --partition``, ``--account``, ``--time``; a step's own win.
+    partition, account, walltime: for ``sbatch --partition``, ``--account``, ``--time``; a step's own have priority.
     extra: further options of sbatch.
-    name_prefix: start of the names of jobs in the queue.
-    prologue: lines of bash that each job runs first, such as ``module load singularity``.
-    gres: name of graphics cards: gpu, or gpu:a100.
-    array_limit: jobs of one step that run at the same time, over all nodes; 0: no limit.
-    max_submitted: jobs that are in the queue at the same time; 0: no limit.
-    max_array_size: tasks of one array; 0: as Slurm is configured.
+    name_prefix: prefix of job names in the queue.
+    prologue: bash lines run before each job, such as ``module load singularity``.
+    gres: Slurm's name of the GPUs: gpu, or gpu:a100.
+    array_limit: maximum number of running jobs of one step, over all nodes; 0: no limit.
+    max_submitted: maximum number of jobs in the queue; 0: no limit.
+    max_array_size: maximum number of tasks of one array; 0: Slurm's own limit.
     request_memory: whether jobs request their memory.
-    cores, memory_gb, gpus: the largest job that a node takes; 0: as the largest node of the partition.
-    poll_s: longest time between two looks for records, s.
-    queue_poll_s: longest time between two questions to squeue, s.
-    vanished_s: a job that is neither in the queue nor has a record is given up after this time, s.
+    cores, memory_gb, gpus: the largest job of a node; 0: as the largest node of the partition.
+    poll_s: longest interval of checks for records, s.
+    queue_poll_s: longest interval of squeue calls, s.
+    vanished_s: time until a job without a record and a place in the queue counts as lost, s.
     """
 
     partition: str = ""
@@ -68,22 +68,22 @@ class SlurmOptions:
 
 
 QOS_OPTION = lazy_pattern(r"(?:--qos|-q)[= ]?(\S+)")
-DEFAULT_QOS = "normal"  # of Slurm, where an association has none
+DEFAULT_QOS = "normal"  # Slurm's, for an association without one
 
 
 def asked_qos(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return the quality of service that options of sbatch ask for; "" if none."""
+    """Return the quality of service in options of sbatch, or ""."""
     matches = QOS_OPTION.findall(" ".join(words))
     return matches[-1] if matches else environment.get("SBATCH_QOS", "")
 
 
 def association_limit(answer: str, account: str, qos: str) -> tuple[int, str]:
-    """Return the limit of the user's association, 0 for none, and the quality of service that holds.
+    """Return the limit of the user's association, 0 for none, and the effective quality of service.
 
     Parameters
     ----------
-    answer: of ``sacctmgr -nP show assoc format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs``.
-    account: that jobs are charged to; "": not known, and the most generous association counts.
+    answer: output of ``sacctmgr -nP show assoc format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs``.
+    account: account of the jobs; "": unknown, so the largest limit of any association counts.
     """
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
     rows = [row for row in rows if not account or row[0] == account]
@@ -94,24 +94,24 @@ def association_limit(answer: str, account: str, qos: str) -> tuple[int, str]:
 
 
 def qos_limit(answer: str, names: Sequence[str]) -> int:
-    """Return the least limit of some qualities of service, 0 for none.
+    """Return the smallest limit of some qualities of service, 0 for none.
 
     Parameters
     ----------
-    answer: of ``sacctmgr -nP show qos format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs``.
+    answer: output of ``sacctmgr -nP show qos format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs``.
     """
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
     return _least([number for row in rows if row[0] in names for number in row[1:]])
 
 
 def partition_qos(answer: str) -> str:
-    """Return the quality of service of a partition, from ``scontrol show partition``; "" if it has none."""
+    """Return the quality of service of a partition, from ``scontrol show partition``, or ""."""
     match = re.search(r"\bQoS=(\S+)", answer)
     return match[1] if match and match[1] != "N/A" else ""
 
 
 def least_limit(*limits: int) -> int:
-    """Return the least of some limits, of which 0 is none."""
+    """Return the smallest of some limits; 0 means no limit."""
     return min((limit for limit in limits if limit), default=0)
 
 
@@ -129,18 +129,18 @@ def patiently(
     must_end: Callable[[], bool],
     note: Callable[[str], None],
 ) -> Answer:
-    """Return the result of ``ask``; it is called again, for an hour, while Slurm does not answer.
+    """Return the result of ``ask``, with retries for an hour while Slurm does not answer.
 
     Parameters
     ----------
-    wait: lets some seconds pass.
-    must_end: whether there is a reason not to wait any longer.
-    note: gets a text while the call waits.
+    wait: pauses for some seconds.
+    must_end: whether to stop waiting.
+    note: callback for a notice during the wait.
 
     Raises
     ------
     SlurmBusy
-        If Slurm did not answer all the time.
+        If Slurm did not answer within that time.
     """
     start_s = time.monotonic()
     while True:
@@ -150,7 +150,7 @@ def patiently(
             if must_end() or time.monotonic() - start_s > LIMIT_S:
                 raise
             note(f"Slurm does not answer, and is asked again: {err}")
-        end = time.monotonic() + PAUSE_S  # a single wait may end early, as when a child does
+        end = time.monotonic() + PAUSE_S  # a single wait may end early, e.g. at the end of a child
         while (left_s := end - time.monotonic()) > 0 and not must_end():
             wait(left_s)
 
@@ -165,7 +165,7 @@ LOST = {
 OUT_OF_MEMORY, TIMEOUT, CANCELLED = "OUT_OF_MEMORY", "TIMEOUT", "CANCELLED"
 TOO_MUCH_MEMORY = lazy_pattern(r"exceeded job memory limit|oom[-_ ]kill", re.IGNORECASE)
 USED_BYTES = lazy_pattern(r"exceeded memory limit \((\d+) > \d+\)")
-#: Reasons of pending jobs that do not pass without somebody changing the request.
+#: Reasons of pending jobs that persist until the request is changed.
 NEVER = lazy_pattern(
     r"PartitionConfig|BadConstraints|Partition(Node|Time)Limit|Account(NotAllowed)|InvalidAccount|InvalidQOS|"
     r"QOSNotAllowed|DependencyNeverSatisfied|(Assoc|QOS)Max\w*Per(Job|Node)\w*"
@@ -173,18 +173,18 @@ NEVER = lazy_pattern(
 
 
 def runs_never(state: str, reason: str) -> bool:
-    """Whether a job that waits would wait for ever."""
+    """Whether a pending job can never start."""
     return state == "PENDING" and NEVER.search(reason) is not None
 
 
 def unrecorded(order: Order, end: EndedJob | None, node: str, output: str) -> JobResult:
-    """Return the result of a job that has left the queue without a record; it is never done.
+    """Return the result of a job that left the queue without a record; always a failure.
 
     Parameters
     ----------
-    end: end of the task in Slurm's memory; None without.
-    node: where its guard was; "" if there was none.
-    output: of the task, outside the job's log.
+    end: end of the task in Slurm's memory, if known.
+    node: node of its guard; "" without a guard.
+    output: output of the task outside the job's log.
     """
     end = end or EndedJob("")
     state, number = end.state, end.signal
@@ -207,7 +207,7 @@ def unrecorded(order: Order, end: EndedJob | None, node: str, output: str) -> Jo
 
 
 def refined(order: Order, result: JobResult, end: EndedJob | None, output: str) -> JobResult:
-    """Return the result of a job that was interrupted, with the reason that Slurm gives."""
+    """Return the result of an interrupted job, with Slurm's reason."""
     state = end.state if end else ""
     where = f" on {result.node}" if result.node else ""
     exit_code, problem = _known_cause(order, state, where, output)
@@ -217,7 +217,7 @@ def refined(order: Order, result: JobResult, end: EndedJob | None, output: str) 
 
 
 def _known_cause(order: Order, state: str, where: str, output: str) -> tuple[int, str]:
-    """Return exit code and reason where a job has itself, or a person, to blame; else 0 and ""."""
+    """Return exit code and reason of an end caused by the job or a person; else 0 and ""."""
     job = order.job
     if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(output)):
         limit = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
@@ -233,39 +233,39 @@ def _known_cause(order: Order, state: str, where: str, output: str) -> tuple[int
 
 
 TIMEOUT_S = 120.0
-ACCOUNTING_TIMEOUT_S = 20.0  # its database may be away for long
-CANCEL_TIMEOUT_S = 20.0  # somebody waits for the end, and a job that is not told by Slurm is told by us
+ACCOUNTING_TIMEOUT_S = 20.0  # the accounting database may be down for long
+CANCEL_TIMEOUT_S = 20.0  # short: the user is waiting, and withdrawn orders end the jobs as well
 MIB_PER_GB = 1e9 / 2**20
-#: The user, or the account, has as many jobs in the queue as may be: fewer are taken, now or later.
+#: The user or the account has reached a limit: fewer jobs are accepted, or later.
 TOO_MANY = lazy_pattern(r"submit limit|Max\w*SubmitJob|GrpSubmitJob|Invalid job array specification", re.IGNORECASE)
-#: Said with "submit limit", which is in the same sentence for all: nothing but another request helps.
+#: Part of the same sentence as "submit limit" in all cases: only another request helps.
 LASTING = lazy_pattern(r"(Assoc|QOS)\w*(Wall|Per(Job|Node)|Min)\w*")
-#: Also the jobs of other people count.
+#: Limits that count jobs of other users too.
 OF_OTHERS = lazy_pattern(r"Grp|PerAccount")
 UNKNOWN_JOB = lazy_pattern(r"Invalid job id", re.IGNORECASE)
 NOT_SET_UP = lazy_pattern(r"configuration source|unable to read slurm configuration", re.IGNORECASE)
 ELSEWHERE = "; run on a machine that submits to Slurm, or set method = local in [remote] of pipeline.cfg"
 
 
-class SlurmRefused(PipelineError):  # noqa: N818 - what happened
+class SlurmRefused(PipelineError):  # noqa: N818 - names an event
     """A refusal by Slurm."""
 
 
 class SlurmBusy(SlurmRefused):
-    """Slurm could not be asked, and may be later."""
+    """Slurm does not answer at present."""
 
 
 class SlurmFull(SlurmBusy):
-    """Slurm does not take so many jobs."""
+    """Slurm does not accept so many jobs."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of a partition, as ``sinfo`` lists it."""
+    """A node of a partition, from ``sinfo``."""
 
     name: str
     size: Resources
-    is_default: bool  # its partition is where jobs go that name none
+    is_default: bool  # whether its partition is the default one
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ class EndedJob:
 
 
 class SlurmClient:
-    """Runs Slurm's commands, with an environment that no allocation around this process disturbs."""
+    """Runs Slurm's commands, in an environment without the variables of an enclosing allocation."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._own_environment = environment
@@ -295,13 +295,13 @@ class SlurmClient:
         Raises
         ------
         SlurmRefused
-            If Slurm does not take it; SlurmBusy if it may later; SlurmFull if it may take fewer tasks.
+            If Slurm refuses it; SlurmBusy if it may accept it later; SlurmFull if it may accept fewer tasks.
         """
         answer = self._run(["sbatch", "--parsable", *arguments], {**self._environment, **environment})
-        return answer.strip().splitlines()[-1].partition(";")[0]  # id;cluster, after what a site's plugin may say
+        return answer.strip().splitlines()[-1].partition(";")[0]  # id;cluster, after possible output of a site's plugin
 
     def queued(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Return state and reason of each task ("12_7") of some jobs that is in the queue: waits, runs or ends.
+        """Return task ("12_7") -> state and reason, for all tasks of some jobs in the queue.
 
         Raises
         ------
@@ -312,7 +312,7 @@ class SlurmClient:
         return self._squeue("-j", ",".join(job_ids)) if job_ids else {}
 
     def queued_by_name(self, name: str) -> dict[str, tuple[str, str]]:
-        """Return state and reason of each task in the queue whose job has a name; raises as ``queued`` does."""
+        """Return state and reason of each task in the queue with a given job name; raises as ``queued`` does."""
         return self._squeue("--name", name)
 
     def _squeue(self, *arguments: str) -> dict[str, tuple[str, str]]:
@@ -321,18 +321,18 @@ class SlurmClient:
         except SlurmBusy:
             raise
         except SlurmRefused as err:
-            if UNKNOWN_JOB.search(str(err)):  # so it answers where but one was asked for, and that one is long over
+            if UNKNOWN_JOB.search(str(err)):  # squeue's answer for a single job that ended long ago
                 return {}
             raise
         return parse_queue(answer)
 
     def ends_of(self, ids: Iterable[str]) -> dict[str, EndedJob]:
-        """Return the ends of the tasks of some jobs; where Slurm forgets soon, ``sacct`` is asked as well.
+        """Return task -> end, for some jobs; from ``sacct`` as well if Slurm has forgotten them.
 
         Raises
         ------
         SlurmBusy
-            If the controller does not answer; it may know more later.
+            If the controller does not answer.
         """
         ends: dict[str, EndedJob] = {}
         for number in sorted(set(ids)):
@@ -344,12 +344,12 @@ class SlurmClient:
                 pass
             if not any(task.startswith(f"{number}_") for task in ends):
                 columns = ["-o", "JobID,State,ExitCode,NodeList,Reason"]
-                with contextlib.suppress(SlurmRefused):  # no accounting at this site, or it does not answer
+                with contextlib.suppress(SlurmRefused):  # no accounting at this site, or no answer
                     ends |= parse_accounting(self._run(["sacct", "-n", "-P", "-X", "-j", number, *columns]))
         return ends
 
     def cancel(self, tasks: Iterable[str], force: bool = False) -> None:
-        """Ask Slurm to end jobs or single tasks; those that have ended are passed over.
+        """Cancel jobs or single tasks; ended ones are ignored.
 
         Raises
         ------
@@ -362,15 +362,15 @@ class SlurmClient:
             self._run(["scancel", *options, *targets], timeout_s=CANCEL_TIMEOUT_S)
 
     def max_array_size(self) -> int:
-        """Return how many tasks one array may have; raises as ``queued`` does."""
+        """Return the maximum number of tasks of an array; raises as ``queued`` does."""
         return parse_max_array_size(self._run(["scontrol", "show", "config"]))
 
     def submit_limit(self, partition: str, account: str, options: Sequence[str]) -> int:
-        """Return how many jobs the accounting lets the user have in the queue; 0: no limit, or nobody knows.
+        """Return the user's limit of jobs in the queue, from the accounting; 0: none, or unknown.
 
         Parameters
         ----------
-        options: further ones of sbatch, of which one may name the quality of service.
+        options: further options of sbatch, possibly with the quality of service.
         """
         qos = asked_qos(options, self._environment)
         user = pwd.getpwuid(os.getuid()).pw_name
@@ -383,19 +383,19 @@ class SlurmClient:
         return least_limit(limit, qos_limit(every, names))
 
     def _answer(self, *command: str) -> str:
-        """Return the output of a command; "" where it fails: not every site has accounting."""
+        """Return the output of a command, or "" if it fails: not every site has accounting."""
         try:
             return self._run([word for word in command if word], timeout_s=ACCOUNTING_TIMEOUT_S)
         except SlurmRefused:
             return ""
 
     def has_jobs(self) -> bool:
-        """Whether the user has any job in the queue beside that in which this process runs; raises as ``queued``."""
+        """Whether the user has any job in the queue except the enclosing one; raises as ``queued`` does."""
         answer = self._run(["squeue", "-h", "-u", str(os.getuid()), "-o", "%A"])
         return bool(set(answer.split()) - {os.environ.get("SLURM_JOB_ID")})
 
     def nodes(self, partition: str = "") -> list[Node]:
-        """Return the nodes of a partition, by default of all; raises as ``queued`` does."""
+        """Return the nodes of a partition, or of all; raises as ``queued`` does."""
         chosen = ["-p", partition] if partition else []
         return parse_nodes(self._run(["sinfo", "-h", "-N", *chosen, "-o", "%N|%c|%m|%G|%P"]))
 
@@ -413,7 +413,7 @@ class SlurmClient:
                 errors="replace",
                 timeout=timeout_s,
                 check=False,
-                start_new_session=True,  # Ctrl-C in the terminal is for us
+                start_new_session=True,  # Ctrl-C in the terminal goes to the runner only
             )
         except FileNotFoundError as err:
             raise SlurmRefused(f"{command[0]}: no such program on PATH{ELSEWHERE}") from err
@@ -444,7 +444,7 @@ def parse_queue(answer: str) -> dict[str, tuple[str, str]]:
 
 
 def parse_jobs(answer: str) -> dict[str, EndedJob]:
-    """Return task -> its end, from ``scontrol show job -o``."""
+    """Return task -> end, from ``scontrol show job -o``."""
     ends = {}
     for line in answer.splitlines():
         facts = dict(word.partition("=")[::2] for word in line.split())
@@ -458,7 +458,7 @@ def parse_jobs(answer: str) -> dict[str, EndedJob]:
 
 
 def parse_accounting(answer: str) -> dict[str, EndedJob]:
-    """Return task -> its end, from ``sacct``."""
+    """Return task -> end, from ``sacct``."""
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 4]
     ends = {}
     for task, state, codes, node, reason in rows:
@@ -469,7 +469,7 @@ def parse_accounting(answer: str) -> dict[str, EndedJob]:
 
 
 def parse_max_array_size(answer: str) -> int:
-    """Return MaxArraySize from ``scontrol show config``; 1 where arrays are switched off or the value is absent."""
+    """Return MaxArraySize from ``scontrol show config``; 1 if arrays are disabled or the value is missing."""
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
     return max(1, int(match[1])) if match else 1
 
@@ -487,7 +487,7 @@ def parse_nodes(answer: str) -> list[Node]:
 
 
 def parse_gpus(gres: str) -> int:
-    """Return the number of graphics cards in a list such as ``gpu:a100:4(S:0-1),shard:8``."""
+    """Return the number of GPUs in a list such as ``gpu:a100:4(S:0-1),shard:8``."""
     return sum(int(count or 1) for count in re.findall(r"(?:^|,)gpu(?::[^:,(\d][^:,(]*)?(?::(\d+))?", gres))
 
 

@@ -1,4 +1,4 @@
-"""Runs jobs as arrays of Slurm's, on nodes that see the same files under the same names."""
+"""Jobs as Slurm arrays, on nodes that see the same files under the same names."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from lofarpipe.programs.find import job_environment
 
 
 class SlurmExecutor(Cancellable):
-    """Submits jobs to Slurm; a guard runs each, and its record is the result.
+    """Submits jobs to Slurm; a guard runs each job, and its record is the result.
 
-    Interpreter, this package, job directory and data must be on a file system that all nodes share. Killed by
-    SIGKILL, this process leaves its jobs in the queue; the next one that runs the same jobs takes them over.
+    Interpreter, this package, job directory and data must be on a file system shared by all nodes. Killed by
+    SIGKILL, this process leaves its jobs in the queue; the next run of the same jobs adopts them.
 
     Parameters
     ----------
-    options: those of the site.
-    orders: directory for orders and records, of this pipeline's job alone.
+    options: section [slurm] of the site's configuration.
+    orders: directory for orders and records, exclusive to this job directory.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
     """
 
@@ -51,7 +51,7 @@ class SlurmExecutor(Cancellable):
         self._limit = SubmitLimit(options.max_submitted)
 
     def capacity(self, partition: str = "") -> Resources:
-        """Return the largest node of a partition, as configured or from Slurm."""
+        """Return the largest node of a partition, from the configuration or Slurm."""
         return self._node_of(partition or self._options.partition)
 
     def run(
@@ -78,7 +78,7 @@ class SlurmExecutor(Cancellable):
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def _prepared(self, jobs: Sequence[Job]) -> tuple[list[Task], list[Submission]]:
-        """Return the jobs that are in the queue already, and those to submit.
+        """Return the adopted jobs, and those to submit.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class SlurmExecutor(Cancellable):
         return tasks, self._submissions(jobs, {task.place for task in tasks})
 
     def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:
-        """Return jobs that an earlier run left in the queue, or done; end whatever else it left of this kind."""
+        """Adopt jobs of an earlier run, done or in the queue; end its other jobs."""
         tasks = adopt(self._queue, self._client, jobs) if self._queue.directory.exists() else []
         if tasks:
             count = f"{len(tasks)} job{'s' if len(tasks) > 1 else ''}"
@@ -101,7 +101,7 @@ class SlurmExecutor(Cancellable):
         return tasks
 
     def _submissions(self, jobs: Sequence[Job], adopted_places: set[int]) -> list[Submission]:
-        """Write the orders of all jobs but those at ``adopted_places``; return the jobs to submit."""
+        """Write the orders of all jobs except those at ``adopted_places``; return the jobs to submit."""
         places = [place for place in range(len(jobs)) if place not in adopted_places]
         if not places:
             return []
@@ -123,7 +123,7 @@ class SlurmExecutor(Cancellable):
         ]
 
     def _hosts(self, jobs: Sequence[Job]) -> list[str]:
-        """Return the nodes at which a job may ask to run; unknown nodes are reported."""
+        """Return the nodes that jobs may request; report unknown ones."""
         asking = [job for job in jobs if job.at_host]
         if not asking:
             return []
@@ -139,15 +139,15 @@ class SlurmExecutor(Cancellable):
         return self._partitions[partition]
 
     def _node_of(self, partition: str) -> Resources:
-        """Return the largest node of a partition; each number is the largest of any node.
+        """Return the largest node of a partition: the maximum of each resource over its nodes.
 
         Raises
         ------
         PipelineError
-            If it has no nodes.
+            If the partition has no nodes.
         """
         nodes = self._nodes(partition)
-        if not partition:  # jobs then go to the default one, if there is one
+        if not partition:  # then the default partition, if any
             nodes = [node for node in nodes if node.is_default] or nodes
         if not nodes:
             raise PipelineError(f"partition '{partition}' of Slurm has no nodes; sinfo lists those that there are")
@@ -159,12 +159,12 @@ class SlurmExecutor(Cancellable):
         )
 
     def _refuse_impossible(self, job: Job) -> None:
-        """Refuse jobs that Slurm would never run.
+        """Refuse jobs that Slurm can never run.
 
         Raises
         ------
         PipelineError
-            If a job needs more memory or graphics cards than a node has, or its partition has no nodes.
+            If a job needs more memory or GPUs than any node has, or its partition has no nodes.
         """
         partition = _partition(job, self._options)
         try:

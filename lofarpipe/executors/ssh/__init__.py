@@ -1,4 +1,4 @@
-"""Jobs on hosts that are reached by ssh, where nothing of ours is installed: a shell script looks after them there."""
+"""Jobs on ssh hosts without an installation: a shell script supervises them there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def section_type() -> type:
 
 
 def make(settings: Settings) -> Executor:
-    """Return an executor; no host is connected yet."""
+    """Return an executor, not yet connected to any host."""
     from lofarpipe.executors.factory import orders_directory, own_keys, section_options
     from lofarpipe.executors.ssh.executor import SshExecutor
     from lofarpipe.executors.ssh.options import SshOptions

@@ -1,4 +1,4 @@
-"""Runs jobs on hosts that are reached by ssh, each below a guard there; a record holds its end."""
+"""Jobs on hosts reached by ssh, each under a guard there that writes a record of its end."""
 
 from __future__ import annotations
 
@@ -50,28 +50,28 @@ from lofarpipe.programs.logs import Lookout
 from lofarpipe.support.dataclass import dataclass
 
 GRACE_S = 30.0
-CONNECTING_S = 0.05  # between two looks at hosts that are being connected
-LOOK_S = 1.0  # at logs, time limits, hosts that are away
-LOG_LOOK_S = 3.0  # between two looks at the logs
-ANSWER_S = 15.0  # beyond the grace: an agent that has not ended its jobs by then is not waited for
+CONNECTING_S = 0.05  # polling interval while hosts are being connected
+LOOK_S = 1.0  # polling interval of logs, time limits and lost hosts
+LOG_LOOK_S = 3.0  # interval of log checks
+ANSWER_S = 15.0  # beyond the grace period: the longest wait for an agent to end its jobs
 UNREACHED = os.EX_UNAVAILABLE
 
 
 class SshExecutor(Cancellable):
-    """Runs jobs on the hosts of a list; each is connected with the first of them, and left by ``close``.
+    """Runs jobs on a list of hosts, connected before the first job and disconnected by ``close``.
 
-    Jobs end with this process, and with the connection to their host. A started job is never started again here.
+    Jobs end with this process, and with the connection to their host. A started job is never restarted here.
 
     Parameters
     ----------
     options: section [ssh] of the site's configuration.
-    orders: directory for orders and records, which all hosts see under this name.
+    orders: directory for orders and records, with the same path on all hosts.
     grace_s: seconds between SIGTERM and SIGKILL for the processes of a job.
 
     Raises
     ------
     PipelineError
-        If the options make no sense.
+        If the options are invalid.
     """
 
     def __init__(self, options: SshOptions, orders: Path, grace_s: float = GRACE_S) -> None:
@@ -86,8 +86,8 @@ class SshExecutor(Cancellable):
         self._over = threading.Event()
         self._beats: threading.Thread | None = None
 
-    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - hosts are where they are
-        """Return the largest job that a host takes; nothing is written.
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - hosts have no partitions
+        """Return the largest job for any host; nothing is written.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class SshExecutor(Cancellable):
             self._beats.join()
             self._beats = None
         for host in self.hosts:
-            host.leave()  # all at once
+            host.leave()  # in parallel
         for host in self.hosts:
             host.close()
 
@@ -133,7 +133,7 @@ class SshExecutor(Cancellable):
         return [batch.results.get(place) or ended_result(job) for place, job in enumerate(jobs)]
 
     def connect(self) -> None:
-        """Connect the hosts that are not, and may be."""
+        """Connect the hosts, if not connected."""
         for host in self.hosts:
             host.connect()
         if self._beats is None:
@@ -142,12 +142,12 @@ class SshExecutor(Cancellable):
             self._beats.start()
 
     def judge_hosts(self) -> None:
-        """Report hosts that cannot be reached, each once.
+        """Report unreachable hosts, each once.
 
         Raises
         ------
         PipelineError
-            If one was reached, and cannot be used.
+            If a reached host is unusable.
         """
         refused = [f"[ssh]: host {host.name}: {host.refused}" for host in self.hosts if host.refused]
         if refused:
@@ -158,8 +158,8 @@ class SshExecutor(Cancellable):
                 self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
 
     def host_of(self, job: Job) -> Host | None:
-        """Return the host that a job is bound to; None if any will do."""
-        if not job.at_host or job.host in ("localhost", ""):  # what maps say where they say nothing
+        """Return the host that a job is bound to; None: any host."""
+        if not job.at_host or job.host in ("localhost", ""):  # default host in maps
             return None
         if is_here(job.host):
             return next((host for host in self.hosts if host.is_here), None)
@@ -176,34 +176,34 @@ class SshExecutor(Cancellable):
                 host.send("")
 
     def _settle(self, wait: Callable[[float], object], must_end: Callable[[], bool]) -> None:
-        """Wait until it is known of each host whether jobs can run there.
+        """Wait until each host is known to be usable or not.
 
         Raises
         ------
         PipelineError
-            If none can be reached, or one cannot be used.
+            If no host can be reached, or one is unusable.
         """
         while not must_end() and not all(host.is_settled for host in self.hosts):
             self.connect()
             wait(CONNECTING_S)
             for host in self.hosts:
-                list(host.hear())  # of jobs there is nothing to hear
+                list(host.hear())  # no messages about jobs yet
         if all(host.is_down for host in self.hosts):
             raise PipelineError("\n".join(f"[ssh]: {unreachable(host)}" for host in self.hosts))
         self.judge_hosts()
 
     def _refuse_impossible(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs that no host can ever take.
+        """Refuse jobs too large for every host.
 
         Raises
         ------
         PipelineError
-            If a job needs more memory or graphics cards than its host has, or the largest of all.
+            If a job needs more memory or GPUs than its host, or the largest host, has.
         """
         for job in jobs:
             bound = self.host_of(job)
             sizes = [host.size for host in ([bound] if bound else self.hosts) if host.size is not None]
-            # A host that is away is no mistake of the job.
+            # The size of an unreachable host is unknown: not refused.
             if not sizes or any(host.size and host.may_take(job) for host in ([bound] if bound else self.hosts)):
                 continue
             where = f"host {bound.name}" if bound else "the largest host"
@@ -216,16 +216,16 @@ class SshExecutor(Cancellable):
 
 @dataclass
 class _Running:
-    """A job that was given to a host."""
+    """A job on a host."""
 
-    place: int  # among the jobs of the run
+    place: int  # index among the jobs of the run
     order: Order
     host: Host
     is_retry: bool
     lookout: Lookout | None
-    started_at_s: float = 0.0  # monotonic clock, s; 0: not yet
-    stopped: str = ""  # why it was ended by us
-    lost_at: float = 0.0  # monotonic clock, s: since then its host says nothing
+    started_at_s: float = 0.0  # monotonic clock, s; 0: not started
+    stopped: str = ""  # reason why the runner ended it
+    lost_at: float = 0.0  # monotonic clock, s: when its host was lost
     lost_because: str = ""
 
 
@@ -246,15 +246,15 @@ class _Batch:
         self._on_done = on_done
         self._on_start = on_start
         self._watch = watch
-        self._waiting: dict[Host | None, deque[int]] = {}  # host that they are bound to -> places of jobs
-        self._lost: dict[int, list[Host]] = {}  # place of a job that did not begin -> hosts that were lost with it
-        self._running: dict[str, _Running] = {}  # by order
-        self._adrift: dict[str, _Running] = {}  # those whose host was lost
+        self._waiting: dict[Host | None, deque[int]] = {}  # host of bound jobs, or None -> indices of waiting jobs
+        self._lost: dict[int, list[Host]] = {}  # index of an unstarted job -> hosts lost with it
+        self._running: dict[str, _Running] = {}  # by name of the order
+        self._adrift: dict[str, _Running] = {}  # jobs of lost hosts
         self._next_look = self._next_log = 0.0
         self._is_ending = False
 
     def work(self) -> None:
-        """Start, listen and collect until every job has a result, or an end was asked for."""
+        """Start jobs, read messages and collect results until all jobs are done or the run is to end."""
         try:
             self._take_earlier()
             while (any(self._waiting.values()) or self._running or self._adrift) and not self._owner.must_end():
@@ -268,7 +268,7 @@ class _Batch:
             self._end_all()
 
     def _take_earlier(self) -> None:
-        """Take results that an engine before this one left, and wait for the end of its jobs."""
+        """Collect results of an earlier engine, and wait for its jobs to end."""
         owner = self._owner
         earlier = earlier_results(owner.orders, self._jobs, self._watch.wait, owner.must_end, owner.note)
         for place, former, result in earlier:
@@ -282,7 +282,7 @@ class _Batch:
     # ---- starting
 
     def _start_some(self) -> None:
-        """Start the jobs that fit, in their order; only who waits for a host that is busy lets others pass."""
+        """Start the jobs that fit, in order; only a job waiting for a busy host lets others pass."""
         while not self._owner.must_end():
             for place, bound in sorted(
                 ((queue[0], bound) for bound, queue in self._waiting.items() if queue), key=lambda head: head[0]
@@ -298,7 +298,7 @@ class _Batch:
                 return
 
     def _candidates(self, place: int, bound: Host | None) -> Sequence[Host]:
-        """Return the hosts where a job may go: not those that were lost with it, if there are others."""
+        """Return the candidate hosts of a job, if possible without hosts lost with it before."""
         if bound is not None:
             return [bound]
         others = [host for host in self._owner.hosts if host not in self._lost.get(place, ()) and not host.is_down]
@@ -355,17 +355,17 @@ class _Batch:
                     self._collect(words[-1], running)
 
     def _set_adrift(self, host: Host) -> None:
-        """Note which jobs had a host that was lost: their guards end them, and write a record if they can."""
+        """Mark the jobs of a lost host as adrift: their guards end them, and write a record if possible."""
         for name in list(host.jobs):
             host.release(name)
             running = self._running.pop(name)
             running.lost_at, running.lost_because = time.monotonic(), f"lost with host {host.name}: {host.problem}"
             self._adrift[name] = running
             if read_claim(running.order) is None:
-                withdraw(running.order)  # who just begins sees that, and ends
+                withdraw(running.order)  # a guard just starting sees it, and ends
 
     def _look(self) -> None:
-        """Look at all that comes unasked: logs, time limits, hosts that are away."""
+        """Check logs, time limits and lost hosts."""
         now = time.monotonic()
         reads_logs = now >= self._next_log
         self._next_log = now + LOG_LOOK_S if reads_logs else self._next_log
@@ -388,7 +388,7 @@ class _Batch:
         self._fail_unreached()
 
     def _look_adrift(self) -> None:
-        """Conclude jobs whose host was lost, and of which nothing can be alive any more."""
+        """Finish jobs of lost hosts once all their processes must be dead."""
         for name, running in list(self._adrift.items()):
             state = state_of(running.order)
             silent_s = time.monotonic() - running.lost_at
@@ -397,7 +397,7 @@ class _Batch:
                 self._conclude(running)
 
     def _fail_unreached(self) -> None:
-        """Fail jobs that no host will take: theirs is down, or all are that are large enough."""
+        """Fail jobs without a reachable host: their own, or all large enough, are down."""
         for bound, queue in self._waiting.items():
             while queue:
                 job = self._jobs[queue[0]]
@@ -415,7 +415,7 @@ class _Batch:
     # ---- results
 
     def _collect(self, name: str, running: _Running) -> None:
-        """Take the result of a job that the agent reports as ended."""
+        """Collect the result of a job reported as ended by the agent."""
         del self._running[name]
         running.host.release(name)
         running.lost_because = f"lost on host {running.host.name}: its guard was killed, or could not write its record"
@@ -445,10 +445,10 @@ class _Batch:
         try:
             self._finish(place, result)
         finally:
-            discard(order)  # only now: whoever was told has written it down
+            discard(order)  # only after the result is recorded
 
     def _conclude_unbegun(self, running: _Running) -> None:
-        """Let a job that did not begin wait for another host, or fail in the end."""
+        """Requeue an unstarted job for another host, or fail it after the last try."""
         order, place = running.order, running.place
         job = order.job
         discard(order)
@@ -482,7 +482,7 @@ class _Batch:
     # ---- the end
 
     def _end_all(self) -> None:
-        """End all jobs, and wait until they are dead; on the normal way there is nothing."""
+        """End all remaining jobs, normally none, and wait until they are dead."""
         if not (self._running or self._adrift):
             return
         self._is_ending = True
@@ -497,7 +497,7 @@ class _Batch:
                     running.host.send(f"kill {name}")
             self._wait(LOOK_S / 5)
             self._hear()
-        for host in self._owner.hosts:  # an agent that does not answer
+        for host in self._owner.hosts:  # silent agents
             self._set_adrift(host)
         while self._adrift and len(self._watch.received) == signals:
             self._look_adrift()
@@ -511,6 +511,6 @@ class _Batch:
 
 
 def unreachable(host: Host) -> str:
-    """Return why a host cannot be reached, and the remedy."""
+    """Return the problem of an unreachable host, and the remedy."""
     remedy = f"see that 'ssh -o BatchMode=yes {host.name} true' works, or take it out of hosts"
     return f"host {host.name} cannot be reached, {TRIES} tries: {host.problem}; {remedy}"

@@ -1,4 +1,4 @@
-"""One host: the connection to the agent on it, its size, and the part of it that is free."""
+"""One host: the connection to its agent, its size, and its free resources."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lofarpipe.executors.ssh.options import SshOptions, is_here
 from lofarpipe.jobs import Job, Resources
 from lofarpipe.programs.find import portable_variables
 
-# A connection that carries nothing for 45 s is given up by ssh. User's own settings stay, but what would disturb.
+# ssh gives up a connection after 45 s of silence. The user's settings stay, except interfering ones.
 SSH_OPTIONS = (
     *("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=3"),
     *("ControlMaster=no", "ClearAllForwardings=yes", "RemoteCommand=none"),
 )
 TRIES = 3
-PAUSES_S = (1.0, 3.0)  # before the second try to reach a host, and the third
+PAUSES_S = (1.0, 3.0)  # before the second and the third try to connect
 READY_S = 90.0  # a login may be slow
-LIMIT_S = 60.0  # an agent that hears nothing for so long ends its jobs
+LIMIT_S = 60.0  # an agent without contact for this long ends its jobs
 CLOSING_S = 5.0
 KIB_PER_GB = 1e9 / 1024
 
@@ -38,13 +38,13 @@ class Host:
 
     Attributes
     ----------
-    size: its cores, memory and GPUs; None while it is not connected.
-    node: its own name.
-    is_placed: whether its agent is where the orders are.
-    refused: why nothing can run on it although it was reached; "" if it can.
-    failures: tries to reach it since it was last connected.
-    problem: of the last of them.
-    jobs: those that run on it, by order.
+    size: cores, memory and GPUs; None while not connected.
+    node: the host's own name.
+    is_placed: whether its agent is in the directory of the orders.
+    refused: reason why a reached host is unusable, or "".
+    failures: failed tries since the last connection.
+    problem: problem of the last try.
+    jobs: running jobs, by name of the order.
     """
 
     def __init__(self, name: str, options: SshOptions, grace_s: float) -> None:
@@ -56,36 +56,36 @@ class Host:
         self.failures = 0
         self.jobs: dict[str, Job] = {}
         self._options = options
-        self._token = ""  # of the connection: two hosts may be one machine
+        self._token = ""  # unique for each connection: two hosts may be one machine
         self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None  # of ssh
-        self._deadline = 0.0  # monotonic clock, s: for the answer of an agent, or of the next try
+        self._errors: IO[bytes] | None = None  # stderr of ssh
+        self._deadline = 0.0  # monotonic clock, s: for the agent's answer, or time of the next try
         self._unread = b""
         self._orders: Path | None = None
-        self._devices: list[str] = []  # that no job has
+        self._devices: list[str] = []  # free CUDA devices
         self._lent_devices: dict[str, list[str]] = {}
 
     # ---- the connection
 
     @property
     def is_down(self) -> bool:
-        """Whether it was tried to reach it, in vain."""
+        """Whether all tries to connect have failed."""
         return self.size is None and self.failures >= TRIES
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known if jobs can run here."""
+        """Whether the host is known to be usable or not."""
         is_ready = self.size is not None and (self.is_placed or self._orders is None)
         return is_ready or bool(self.refused) or self.is_down
 
     @property
     def descriptor(self) -> int:
-        """Where its agent speaks; -1 if there is none."""
+        """File descriptor of the agent's output; -1 without an agent."""
         return self._process.stdout.fileno() if self._process and self._process.stdout else -1
 
     def connect(self) -> None:
-        """Start the agent, if it is time to; the outcome is heard later."""
+        """Start the agent, if due, without waiting for its answer."""
         if self._process is not None or self.refused or self.is_down or time.monotonic() < self._deadline:
             return
         self._token = new_attempt()
@@ -97,21 +97,21 @@ class Host:
             options = [word for option in SSH_OPTIONS for word in ("-o", option)]
             command = ["ssh", "-T", *options, *self._options.extra, self.name, f"exec {shlex.join(command)}"]
         self._deadline = time.monotonic() + READY_S
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the connection
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open during the connection
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C in the terminal is for us
+            start_new_session=True,  # Ctrl-C in the terminal goes to the runner only
         )
         self._write(process, text)
-        self._process = process  # from now on others write as well
+        self._process = process  # from now on other threads write as well
         os.set_blocking(self.descriptor, False)
 
     def place(self, orders: Path) -> None:
-        """Send the directory of the orders to the agent; give an unreachable host one more chance."""
+        """Send the directory of the orders to the agent; allow an unreachable host another try."""
         if self.is_down:
             self.failures, self._deadline = TRIES - 1, 0.0
         if self._orders is None:
@@ -119,17 +119,17 @@ class Host:
             self.send(f"in {orders}")
 
     def send(self, line: str) -> None:
-        """Send a line to the agent; its death is noticed elsewhere."""
+        """Send a line to the agent; its death is detected elsewhere."""
         if self._process is not None:
             self._write(self._process, os.fsencode(f"{line}\n"))
 
     def _write(self, process: subprocess.Popen[bytes], text: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # it ended, or was just closed
+        with contextlib.suppress(OSError, ValueError):  # ended or just closed
             if process.stdin is not None:
                 process.stdin.write(text)
 
     def hear(self) -> Iterator[list[str]]:
-        """Yield the agent's messages about jobs in words, the order last; and ``["lost"]`` if the connection ended."""
+        """Yield the agent's messages about jobs as word lists, order last; ``["lost"]`` if the connection ended."""
         is_open = True
         while is_open and self._process and self._process.stdout:
             chunk = self._process.stdout.read(65536)
@@ -139,7 +139,7 @@ class Host:
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for line in lines:
                 token, _, message = os.fsdecode(line).partition(" ")
-                if token == self._token:  # not what a login prints
+                if token == self._token:  # skips output of the login
                     yield from self._heard(message)
         is_late = self._process is not None and self.size is None and time.monotonic() > self._deadline
         if is_late or not is_open:
@@ -167,7 +167,7 @@ class Host:
             yield message.split(maxsplit=3 if word == "began" else 1)
 
     def _fail(self, cause: str) -> None:
-        """Note that there is no connection, and why."""
+        """Record the loss of the connection, and its cause."""
         if self._process is not None:
             self._process.terminate()
         code, errors = self._end()
@@ -176,17 +176,17 @@ class Host:
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
     def leave(self) -> None:
-        """Send the agent the end of the work."""
+        """Tell the agent that the work is over."""
         if not self.jobs:
             self.send("over")
 
     def close(self) -> None:
-        """End the connection; jobs that the agent still has are ended by it."""
+        """Close the connection; the agent ends its remaining jobs."""
         self._end()
         self.failures, self._deadline = 0, 0.0
 
     def _end(self) -> tuple[int, list[str]]:
-        """End the connection; return the exit code, and the lines that ssh printed."""
+        """Close the connection; return ssh's exit code and error lines."""
         process, errors = self._process, self._errors
         self._process, self._errors, self._unread = None, None, b""
         self.size, self.is_placed = None, False
@@ -204,48 +204,48 @@ class Host:
             errors.seek(0)
             return code, [line.strip() for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
 
-    # ---- what is free
+    # ---- free resources
 
     @property
     def free_cores(self) -> int:
-        """Cores that no job has."""
+        """Number of free cores."""
         return (self.size.cores if self.size else 0) - sum(map(self._cores_of, self.jobs.values()))
 
     def _cores_of(self, job: Job) -> int:
         return max(1, min(job.cores, self.size.cores if self.size else 1))
 
     def may_take(self, job: Job) -> bool:
-        """Whether a job fits if nothing else runs; also where its size is not known yet."""
+        """Whether a job fits on the idle host; True while the host's size is unknown."""
         size = self.size
         return size is None or ((job.memory_gb or 0.0) <= size.memory_gb + 1e-7 and job.gpus <= size.gpus)
 
     def takes(self, job: Job) -> bool:
-        """Whether a job can start here now; one that wants more cores than there are has them all."""
+        """Whether a job can start here now; one requesting more cores than the host has gets all."""
         if self.size is None or not self.is_placed or 0 < job.max_per_node <= len(self.jobs):
             return False
         memory_gb = self.size.memory_gb - sum(one.memory_gb or 0.0 for one in self.jobs.values())
-        # A hundred bytes of slack: sums of floats do not come back to exactly what they were.
+        # A hundred bytes of tolerance for rounding in sums of floats.
         fits = (job.memory_gb or 0.0) <= memory_gb + 1e-7 and job.gpus <= len(self._devices)
         return fits and self._cores_of(job) <= self.free_cores
 
     def admit(self, order: str, job: Job) -> list[str]:
-        """Note that a job is going to run here; return the CUDA devices that are its own until it ends."""
+        """Reserve the resources of a job; return its CUDA devices."""
         self.jobs[order] = job
         self._lent_devices[order], self._devices = self._devices[: job.gpus], self._devices[job.gpus :]
         return self._lent_devices[order]
 
     def release(self, order: str) -> None:
-        """Give back the share of a job."""
+        """Release the resources of a job."""
         del self.jobs[order]
         self._devices += self._lent_devices.pop(order)
 
 
 def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str, str]) -> str:
-    """Return the input of a guard: facts, the beginning of the record, and how the program is started.
+    """Return the input of a guard: facts, the start of the record, and the command of the program.
 
     Parameters
     ----------
-    more: variables that the job has beside its own.
+    more: variables in addition to the job's own.
     """
     job = order.job
     argv = job.staged.argv if job.staged else job.argv
@@ -264,14 +264,14 @@ def guard_input(order: Order, host: Host, options: SshOptions, more: Mapping[str
     alone, variables = _variables(job, host, options)
     words = [f"{name}={text}" for name, text in {**variables, **more}.items()]
     sourcing = """$shell -c '. "$0"; exec "$@"' "$env_file" """ if options.env_file else ""
-    if "=" in argv[0] and not sourcing:  # env would take it for a variable
+    if "=" in argv[0] and not sourcing:  # env would read it as a variable
         sourcing = """$shell -c 'exec "$@"' sh """
     start = f'exec setsid env $reset {"-i " if alone else ""}{shlex.join(words)} "$mark" {sourcing}{shlex.join(argv)}'
     return "\n".join([*lines, f"program() {{ {start}; }}", ""])
 
 
 def _variables(job: Job, host: Host, options: SshOptions) -> tuple[bool, dict[str, str]]:
-    """Return whether a job has no variables but these, and these."""
+    """Return the variables of a job, after whether they are its whole environment."""
     if host.is_here:
         return False, dict(job.env)
     if options.environment == "host":

@@ -15,13 +15,13 @@ ENVIRONMENTS = ("run", "host")
 
 
 def is_here(host: str) -> bool:
-    """Whether a name is one of this machine."""
+    """Whether a name denotes this machine."""
     this_host = os.uname().nodename
     return host in {"localhost", this_host, this_host.partition(".")[0]}
 
 
 def walltime_s(text: str) -> float:
-    """Return a time limit as sbatch takes it, in s; infinity where there is none."""
+    """Convert a time limit in sbatch's notation to s; infinity if there is none."""
     if not text or text[0].isalpha():
         return float("inf")
     days, dash, clock = text.rpartition("-")
@@ -37,15 +37,15 @@ def walltime_s(text: str) -> float:
 
 @dataclass(frozen=True)
 class SshOptions:
-    """The hosts of a site; each field is a key of the section.
+    """Section [ssh] of pipeline.cfg; each field is a key.
 
     Attributes
     ----------
-    hosts: their names, such as ``node[01-12],big``; localhost and the name of this machine are reached without ssh.
-    cores, memory_gb, gpus: of each host; 0: its own.
-    environment: run: jobs have the variables of the run, as everywhere; host: elsewhere those that ssh gives them.
-    env_file: shell file that is sourced before each job, on its host; ``~/`` is the home there.
-    walltime: how long a job may take; a step's own wins.
+    hosts: host names, such as ``node[01-12],big``; localhost and this machine's name are used without ssh.
+    cores, memory_gb, gpus: of each host; 0: as detected there.
+    environment: run: jobs have the run's variables, as with other methods; host: on other machines those of the login.
+    env_file: shell file sourced before each job on its host; ``~/`` is the home directory there.
+    walltime: time limit of a job; a step's own has priority.
     extra: further options of ssh.
     """
 
@@ -59,19 +59,19 @@ class SshOptions:
     extra: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Return the hosts, this machine under the first of its names alone.
+        """Return the host names, with this machine only under its first name.
 
         Raises
         ------
         PipelineError
-            If the list cannot be read.
+            If the list is invalid.
         """
         names = expand_hosts(self.hosts)
         local_names = [name for name in names if is_here(name)]
         return tuple(name for name in names if name not in local_names[1:])
 
     def faults(self) -> dict[str, str]:
-        """Return the need that a single value fails, by key."""
+        """Return key -> expected value, for invalid values."""
         problems = {}
         try:
             expand_hosts(self.hosts)
@@ -85,6 +85,6 @@ class SshOptions:
         return problems | ({"walltime": problem} if problem else {})
 
     def problems(self) -> list[str]:
-        """Return their faults on this machine."""
+        """Return the problems of the options on this machine."""
         elsewhere = not all(is_here(name) for name in self.names())
         return [f"hosts = {self.hosts}: {NO_SSH}"] if elsewhere and shutil.which("ssh") is None else []
