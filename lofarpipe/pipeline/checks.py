@@ -1,4 +1,4 @@
-"""Everything that can be checked before the first job; all findings are returned together."""
+"""Checks of the steps before the first job; all findings are returned together."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 
 PRODUCT_TYPES = ("SkyImage", "Correlated", "InstrumentModel")
-#: What every recipe step gives, whatever its program.
+#: Outputs of every recipe step, whatever its program.
 RECIPE_OUTPUTS = (
     "mapfile",
     "returncode.mapfile",
@@ -56,14 +56,14 @@ RECIPE_OUTPUTS = (
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of a step that are known before it has run."""
+    """Outputs of a step known before it runs."""
 
     names: frozenset[str]
-    complete: bool  # False: it may give others as well
+    complete: bool  # False: other outputs are possible
 
 
 def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
-    """Return findings for keys that belong to no step, or to no part of a step's block."""
+    """Return findings for keys of no step, or of no part of a step's block."""
     blocks, findings, suggested = set(blocks), [], Suggestions()
     complete = {key.partition(".")[0] for key in parset if _says_what(key)}
     for key in parset:
@@ -84,14 +84,14 @@ def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str])
 
 
 def _as_definition(parset: Parset, key: str) -> str:
-    """Return how an option is set, if the key is the name of one."""
+    """Return the syntax to set an option, if the key is the name of one."""
     return f"; to set this option, write ! {key} = {parset.entry(key).value}" if key in parset.definitions() else ""
 
 
 def check_placeholders(parset: Parset, blocks: Iterable[str], bad_values: Sequence[str] = ()) -> list[Finding]:
-    """Return a finding for every ``{{ x }}`` that is left in the steps that run.
+    """Return a finding for every unresolved ``{{ x }}`` in the steps that run.
 
-    ``bad_values`` are those of options: names made of one, as ``{{ a_{{ b }} }}``, are not reported as well.
+    ``bad_values`` are invalid option values: names built from one, as ``{{ a_{{ b }} }}``, are not reported again.
     """
     findings = []
     active_blocks = set(blocks) | {"pipeline"}
@@ -117,7 +117,7 @@ def check_steps(
     """Return all findings on the steps: keys, values, programs, plugins, references.
 
     ``known_results`` are the possible references before any step has run.
-    ``suspect_keys`` are keys of the parset whose values are known to be wrong, and are not looked at again.
+    ``suspect_keys`` are keys of the parset with values already reported as wrong; they are not checked again.
     """
     checker = StepChecker(settings, machine, plugin_path, known_results, suspect_keys)
     for step in steps:
@@ -126,7 +126,7 @@ def check_steps(
 
 
 class StepChecker:
-    """Goes through the steps in their order, and knows the outputs of earlier ones."""
+    """Checks the steps in order, with the outputs of earlier ones."""
 
     def __init__(
         self,
@@ -145,10 +145,10 @@ class StepChecker:
         self._known_results = known_results
         self._outputs = {name: Outputs(frozenset(values), True) for name, values in known_results.items()}
         self._optional: set[str] = set()
-        self._earlier: list[str] = []  # what the steps before were given: it names the files that they make
+        self._earlier: list[str] = []  # values of earlier steps, with names of the files that they write
 
     def check(self, step: Step) -> None:
-        """Add the findings on one step, and note its outputs."""
+        """Add the findings on a step, and record its outputs."""
         if step.kind == BROKEN:
             self._outputs[step.name] = Outputs(frozenset(), False)
             return
@@ -170,7 +170,7 @@ class StepChecker:
         self._earlier += [*step.control.values(), *step.arguments.values()]
 
     def _fail(self, step: Step, problem: str) -> None:
-        """Note that a step could not be checked; its outputs are unknown."""
+        """Mark a step as unchecked, with unknown outputs."""
         self.findings.append(Finding(f"step '{step.name}'", problem))
         self._outputs[step.name] = Outputs(frozenset(), False)
 
@@ -212,7 +212,7 @@ class StepChecker:
     # ---- recipes
 
     def _check_recipe(self, step: Step) -> Outputs:
-        recipe = self._settings.tasks.recipe(step.type)  # building the step has read it: it can be interpolated
+        recipe = self._settings.tasks.recipe(step.type)  # already interpolated while building the step
         if recipe != "executable_args":
             self._add(
                 step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
@@ -254,9 +254,9 @@ class StepChecker:
             self._add(step, f"control.{key}", f"is '{text}'; {needed}")
 
     def _beyond_machine(self, step: Step, key: str, value: object) -> str:
-        """Return the present amount of a resource that a job can never get; "" if it can."""
+        """Return the available amount of a resource if a job requests more; else ""."""
         if step.given.get("partition") and method_of(self._settings) != "local":
-            return ""  # its nodes may be larger than those of which the machine is told
+            return ""  # its nodes may be larger than the known ones
         capacity = {"memory_gb": self._machine.memory_gb, "gpus": self._machine.gpus}
         if key in capacity and isinstance(value, int | float) and value > capacity[key]:
             return f"jobs have {capacity[key]:.3g} at most; ask for less, or run on a larger one"
@@ -273,7 +273,7 @@ class StepChecker:
             return None
 
     def _is_suspect(self, step: Step, key: str) -> bool:
-        """Whether the value of a key is known to be wrong: its consequences are not reported."""
+        """Whether the value of a key was already reported, so that its consequences are not."""
         return f"{step.block}.{key}" in self._suspect_keys
 
     def _check_call(self, step: Step, executable: Path, nodescript: str, program: str) -> None:
@@ -314,7 +314,7 @@ class StepChecker:
         self.findings += [Finding(f"step '{step.name}'", message) for message in problems]
 
     def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
-        """Return the words for files that match nothing, and so become arguments themselves."""
+        """Return the file placeholders that match nothing, and so become arguments themselves."""
         flags = list_items(step.arguments.get("flags", ""))
         words = [step.control.get("inputkey", ""), *list_items(step.control.get("inputkeys", ""))]
         added = {w for w in words if w and w not in flags and w not in keywords.values() and not references(w)}
@@ -357,7 +357,7 @@ class StepChecker:
         return Outputs(frozenset(declared or ()), declared is not None)
 
     def _known_values(self, step: Step) -> dict[str, str]:
-        """Return the control values that are known before anything has run, and are not known to be wrong."""
+        """Return the control values known before the run and not already reported as wrong."""
         results = self._known_results
         return {
             key: resolve(text, results, step.where(f"control.{key}"))
@@ -369,7 +369,7 @@ class StepChecker:
     # ---- loops and sub-pipelines
 
     def _check_loop(self, step: Step) -> Outputs:
-        """The body may refer to the loop's counter, and to steps of the body that come later: they ran before."""
+        """Check a loop: its body may refer to the counter, and to later body steps of the previous iteration."""
         try:
             loop_count(step)
         except PipelineError as err:
@@ -406,7 +406,7 @@ class StepChecker:
 
 
 def _place_of(step: Step, message: str) -> str:
-    """Return the user's line of the option that a message begins with, such as ``-niter is ...``; else the step."""
+    """Return the source line of the option at the start of a message, such as ``-niter is ...``; else the step."""
     option = re.match(r"-(-?[A-Za-z][\w-]*)", message)
     entry = step.entries.get(f"argument.{option[1]}") if option else None
     of_step = f"step '{step.name}'"
@@ -418,15 +418,15 @@ def _place_of(step: Step, message: str) -> str:
 def check_unlisted(
     parset: Parset, blocks: Collection[str], defined_blocks: Collection[str], reserved: Container[str]
 ) -> tuple[list[Finding], list[Finding]]:
-    """Return findings, and a warning, on steps that are described and in no list, and so do not run.
+    """Return findings and a warning on steps defined but not listed, which do not run.
 
-    A name that is misspelt for sure is a finding. Others may be switched off on purpose, as parsets in the field have
-    them; they are named in one line.
+    A certain misspelling is a finding. Other steps may be disabled on purpose, as in parsets in the field;
+    they are named in one line.
 
     Parameters
     ----------
-    blocks: the steps that are in a list.
-    defined_blocks: those of them that are described as well; others are reported already as no steps.
+    blocks: the listed steps.
+    defined_blocks: the listed steps with a definition; the others are already reported.
     """
     described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
     unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]

@@ -1,4 +1,4 @@
-"""Field parset, base, ready steps and the command line -> one parset, every key with its source.
+"""Compose one parset, every key with its source, from field parset, base, ready steps and command line.
 
 Precedence, lowest to highest: ready step (``<step>.use``), base (``pipeline.base``), field parset, ``--set``.
 """
@@ -19,7 +19,7 @@ from lofarpipe.support.parset import Entry, Parset, unquote
 from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import is_file
 
-#: Keys of the sub parset that are not put into the master.
+#: Keys of the sub parset not copied into the master.
 OWN_KEYS = ("pipeline.steps", "pipeline.pluginpath", "pipeline.mapfile")
 _STEP_NAME = lazy_pattern(r"[\w+-]+")
 _REFERRED = lazy_pattern(r"(?<![\w+-])([\w+-]++)\.output")
@@ -27,17 +27,17 @@ _REFERRED = lazy_pattern(r"(?<![\w+-])([\w+-]++)\.output")
 
 @dataclass(frozen=True)
 class EmbeddedPipeline:
-    """A sub-pipeline, for the step that stands for it."""
+    """A sub-pipeline merged into the master parset."""
 
-    steps: list[str]  # blocks, under their names in the master
+    steps: list[str]  # blocks, by their names in the master
     mapfile: str  # pipeline.mapfile of the sub parset, or ""
 
 
 def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> EmbeddedPipeline:
-    """Put the sub parset in ``path`` into ``master`` for the step ``name``; return its steps.
+    """Merge the sub parset in ``path`` into ``master`` for the step ``name``; return its steps.
 
-    Every key becomes ``<name>-<key>``. Definitions of the sub parset replace those of the master, and ``overrides``
-    replace those of either; only variables that one of them defines can be overridden. ``master`` has its own
+    Every key becomes ``<name>-<key>``. Definitions of the sub parset replace those of the master; ``overrides``
+    replace both; only variables defined in one of them can be overridden. ``master`` has its own
     ``{{ }}`` replaced already; afterwards those of the sub parset are replaced too.
 
     Raises
@@ -83,7 +83,7 @@ def _with_definitions(master: Parset, sub: Parset) -> Parset:
 
 
 def _define_last(master: Parset, definitions: Mapping[str, Entry]) -> None:
-    """Define variables anew, after all others."""
+    """Redefine variables, after all other definitions."""
     existing = master.definitions()
     master.remove(*(existing[variable].key for variable in definitions if variable in existing))
     for variable, entry in definitions.items():
@@ -91,7 +91,7 @@ def _define_last(master: Parset, definitions: Mapping[str, Entry]) -> None:
 
 
 class _Renamer:
-    """Gives the steps that values refer to their longer names."""
+    """Renames referenced steps to their prefixed names."""
 
     def __init__(self, name: str, blocks: set[str]) -> None:
         self.name = name
@@ -99,9 +99,9 @@ class _Renamer:
         self.odd_blocks = [block for block in blocks if block and not _STEP_NAME.fullmatch(block)]
 
     def renamed(self, value: str) -> str:
-        """Return a value with the steps that it refers to under their longer names.
+        """Return a value with the referenced steps under their prefixed names.
 
-        Such a step is renamed wherever it stands in the value, for in ``<step>.output.<step>.fits.mapfile`` it stands
+        Such a step is renamed everywhere in the value, as ``<step>.output.<step>.fits.mapfile`` has it
         twice; never inside the name of another step.
         """
         if ".output" not in value:
@@ -125,11 +125,11 @@ COMMAND_LINE = "command line"
 
 @dataclass(frozen=True)
 class Composition:
-    """One pipeline as it will run, before ``{{ }}`` are replaced."""
+    """A composed pipeline before ``{{ }}`` are replaced."""
 
     parset: Parset
     files: tuple[Path, ...]  # from the base upwards to the field parset
-    documented: dict[str, Entry]  # option -> the lowest definition that has a comment
+    documented: dict[str, Entry]  # option -> its lowest definition with a comment
     findings: list[Finding]
 
 
@@ -140,12 +140,12 @@ def compose(
     steps_path: Sequence[Path],
     field: Parset | None = None,
 ) -> Composition:
-    """Return the parset ``path`` on its base, with ``assignments`` (``key=value``) on top and ready steps below.
+    """Compose the parset ``path`` with its base and ready steps below, ``assignments`` (``key=value``) on top.
 
     Parameters
     ----------
-    shipped: where bases are looked up that are not beside the parset.
-    field: the parset that a front end made of the file ``path``, which is no parset itself.
+    shipped: directory of bases that are not beside the parset.
+    field: a front end's translation of the file ``path``, which is no parset itself.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def _note_comments(layer: Parset, documented: dict[str, Entry]) -> None:
 
 
 def _unknown_options(layer: Parset, below: Parset) -> list[Finding]:
-    """Return a finding for each definition that nothing below knows and nothing in its own file uses."""
+    """Return a finding for each definition unknown to the lower files and unused in its own."""
     definitions, suggested = below.definitions(), Suggestions()
     placeholders = {name for key in layer for name in layer.placeholders(key)}
     findings = []
@@ -225,7 +225,7 @@ def _assign(parset: Parset, assignments: Sequence[str]) -> list[Finding]:
 
 
 def _as_assignment(text: str, definitions: Mapping[str, Entry]) -> str:
-    """Return how a text is written that has a name, and no '=' or a blank before it."""
+    """Return the correct form of an assignment without '=', or with a space before it."""
     name, _, value = text.replace(":", " ", 1).strip("! ").partition(" ")
     if name not in definitions:
         return ""
@@ -233,7 +233,7 @@ def _as_assignment(text: str, definitions: Mapping[str, Entry]) -> str:
 
 
 def _put_ready_steps_below(parset: Parset, directories: Sequence[Path], findings: list[Finding]) -> None:
-    """Give each step with ``<step>.use = name`` the keys of steps/<name>.parset that it does not set itself."""
+    """Add the keys of steps/<name>.parset to each step with ``<step>.use = name``, below the step's own."""
     ready_names: set[str] = set()
     suggested = Suggestions()
     for key in [key for key in parset if key.endswith(".use") and key.count(".") == 1]:

@@ -1,4 +1,4 @@
-"""A recipe step's control keys, references resolved and values typed.
+"""Control keys of a recipe step, with references resolved and values typed.
 
 Source: doc/spec/lofarpipe.md, section 4.3.
 """
@@ -30,7 +30,7 @@ class ControlKey:
     kind: str  # str, bool, int, number, list, environment
     default: Value
     meaning: str
-    highest: float = math.inf  # of a number; none may be negative
+    highest: float = math.inf  # upper limit of a number; the lower one is 0
 
 
 CONTROL_KEYS: dict[str, ControlKey] = {
@@ -152,9 +152,9 @@ FEEDBACK_KEYS: dict[str, ControlKey] = {
 
 
 def control_keys(names: Iterable[str], program: str) -> Mapping[str, ControlKey]:
-    """Return the control keys of a recipe step: with the limits at which jobs of its program are given up.
+    """Return the control keys of a recipe step, including the abort limits of its program.
 
-    Those of other programs are known as well, and mean nothing. ``names`` are the keys that the step has.
+    Limits of other programs are accepted without effect. ``names`` are the keys set in the step.
     """
     known_program = KNOWN_PROGRAMS.get(program)
     keys = {**CONTROL_KEYS, **_limits([known_program] if known_program else [])}
@@ -178,7 +178,7 @@ def read_value(text: str, kind: str) -> Value:
     Raises
     ------
     ValueError
-        If the text is no such value; the message names valid ones.
+        If the text is invalid; the message names valid values.
     """
     if kind == "bool":
         if text not in _BOOLEANS:
@@ -198,14 +198,14 @@ def read_value(text: str, kind: str) -> Value:
     return text
 
 
-#: Value of pipeline.keep -> control key of what goes with it, besides what goes with those before.
+#: Value of pipeline.keep -> control key of the outputs it removes, in addition to the preceding values'.
 REMOVAL_KEYS = {PRODUCTS: "intermediate", IMAGES: "byproducts"}
-#: What the original runner took where neither the parset nor the task says anything; used in lenient runs.
+#: Defaults of the original runner, used in lenient runs.
 LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 
 def impossible(key: str, control_key: ControlKey, value: Value) -> str:
-    """Return the expectation for an invalid value of the right type; "" for a valid one."""
+    """Return the expected range for an invalid value of the right type; "" for a valid one."""
     if key == "walltime":
         return walltime_problem(str(value))
     if key in REMOVAL_KEYS.values() and isinstance(value, list):
@@ -224,12 +224,12 @@ def _number(text: str, kind: type[int] | type[float], expected: str) -> int | fl
 
 
 def list_items(text: str) -> list[str]:
-    """Return the items of a control list: brackets and blanks off both ends, split at commas, empty items dropped."""
+    """Parse a control list: strip brackets and spaces at both ends, split at commas, drop empty items."""
     return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
 
 
 def read_environment(text: str) -> dict[str, str]:
-    """Return the variables of ``{A: b, C: d}``; blanks are removed, a value may hold colons.
+    """Parse variables ``{A: b, C: d}``; spaces are removed, values may contain colons.
 
     Raises
     ------
@@ -243,12 +243,12 @@ def read_environment(text: str) -> dict[str, str]:
 
 
 def cut_at_colons(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return variables as the original runner set them: a value ends at its first colon."""
+    """Cut values at their first colon, as the original runner does."""
     return {name: value.partition(":")[0] for name, value in variables.items()}
 
 
 def defaults(keys: Mapping[str, ControlKey]) -> dict[str, Value]:
-    """Return a fresh dictionary of the defaults: nothing is shared between steps."""
+    """Return a deep copy of the defaults, as steps must not share values."""
     return {
         name: key.default.copy() if isinstance(key.default, (list, dict)) else key.default for name, key in keys.items()
     }
@@ -256,10 +256,10 @@ def defaults(keys: Mapping[str, ControlKey]) -> dict[str, Value]:
 
 @dataclass(frozen=True)
 class Control:
-    """The control keys of one step, resolved and typed: parset over derived over task over default."""
+    """The control keys of one step, resolved and typed; priority: parset, derived, task, default."""
 
     values: Mapping[str, Value]
-    asked_program: str = ""  # the known program that may be asked, and whose arguments are completed
+    asked_program: str = ""  # the known program that checks and completes the arguments; "" for none
 
     def text(self, key: str) -> str:
         """Return a text key."""
@@ -281,17 +281,17 @@ class Control:
 
     @property
     def memory_gb(self) -> float:
-        """Memory asked for each job, 10^9 bytes; 0 for an equal share."""
+        """Requested memory of each job, 10^9 bytes; 0: an equal share."""
         return self._real("memory_gb")
 
     @property
     def queue_memory_gb(self) -> float:
-        """Memory for each job that goes to a queue, 10^9 bytes, where none is asked for; 0 for an equal share."""
+        """Default memory of each queued job, 10^9 bytes; 0: an equal share."""
         return self._real("queue_memory_gb")
 
     @property
     def disk_gb(self) -> float:
-        """Disk that each job's outputs take, 10^9 bytes; 0 where the step has none."""
+        """Disk space of each job's outputs, 10^9 bytes; 0 if not set."""
         return self._real("disk_gb")
 
     def _real(self, key: str) -> float:
@@ -300,7 +300,7 @@ class Control:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that the step sets for its jobs."""
+        """Environment variables set by the step for its jobs."""
         value = self.values["environment"]
         return dict(value) if isinstance(value, dict) else {}
 
@@ -318,7 +318,7 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
     Raises
     ------
     PipelineError
-        If a reference cannot be resolved, a control key is not known, or has no value of its type.
+        If a reference cannot be resolved, or a control key is unknown or has a value of the wrong type.
     """
     keys = _known_keys(step)
     arguments = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
@@ -347,9 +347,9 @@ def _known_keys(step: Step) -> Mapping[str, ControlKey]:
 
 
 def _from_parset(step: Step, texts: Mapping[str, str], arguments: dict[str, str]) -> dict[str, str]:
-    """Return the keyword arguments; a file named by ``control.parset`` replaces those of the argument block.
+    """Return the keyword arguments, from the file in ``control.parset`` if set, else from the argument block.
 
-    A file that could be read when the step was built was merged into the arguments, and is not named any more.
+    A file readable when the step was built is already merged into the arguments, and the key removed.
     """
     name = texts.get("parset") or ("" if step.arguments else step.task.get("parset", ""))
     if not name:
@@ -370,7 +370,7 @@ def _value(step: Step, key: str, text: str, kind: str) -> Value:
 
 
 def _derived(step: Step, arguments: Mapping[str, str], results: Results) -> dict[str, Value]:
-    """Return the control keys that the argument block implies: every mapfile it refers to is an input."""
+    """Return the control keys derived from the argument block: every mapfile in it is an input."""
     if not step.arguments:
         return {}
     mapfiles = [
@@ -387,12 +387,12 @@ def _derived(step: Step, arguments: Mapping[str, str], results: Results) -> dict
 
 
 def input_maps(step: Step, control: Control) -> tuple[list[str], list[str]]:
-    """Return input mapfiles and the words that stand for their files, in order.
+    """Return the input mapfiles and the placeholders for their files, in order.
 
     Raises
     ------
     PipelineError
-        If there is no input map, or the words are not as many.
+        If there is no input map, or the numbers differ.
     """
     first, key = control.text("mapfile_in"), control.text("inputkey")
     mapfiles = ([first] if first else []) + control.items("mapfiles_in")
@@ -424,12 +424,12 @@ def plugin_call(step: Step, results: Results, lenient: bool = False) -> tuple[li
 
 
 def loop_count(step: Step) -> int:
-    """Return how often the body of a loop runs at most.
+    """Return the maximum number of iterations of a loop.
 
     Raises
     ------
     PipelineError
-        If ``control.loopcount`` is missing, or is no number.
+        If ``control.loopcount`` is missing or not a number.
     """
     if "loopcount" not in step.control:
         raise PipelineError(f"{step.where('control.loopcount')}: a loop needs the number of its iterations")
@@ -438,5 +438,5 @@ def loop_count(step: Step) -> int:
 
 
 def is_true(value: object) -> bool:
-    """Return whether the output ``break`` of a step is true; it may have gone through text."""
+    """Whether the output ``break`` of a step is true, perhaps as text."""
     return bool(value) and str(value) not in ("False", "None", "0")

@@ -1,7 +1,7 @@
-"""Hints: the option, or the step, that is meant by a word of another program, by a part of a name, or by a slip.
+"""Hints: options and steps for words of other programs, parts of names, and misspellings.
 
-An option is known by the arguments that it is given to: ``<step>.argument.scale = {{ cellsize }}`` makes ``scale``, as
-WSClean calls it, a name of ``cellsize``.
+An option is also found by the arguments that use it: ``<step>.argument.scale = {{ cellsize }}`` makes ``scale``,
+WSClean's word, a name of ``cellsize``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lofarpipe.support.parset import Parset
 from lofarpipe.support.patterns import lazy_pattern
 
 MOST_MEANT = 3
-#: Words of astronomers, CASA and WSClean -> how the names of the options begin.
+#: Words of astronomers, CASA and WSClean -> prefix of option names.
 WORDS = {
     "fieldsize": ("size", "imsize", "npix", "npixels", "fov", "width", "imagesize", "trim"),
     "cellsize": ("cell", "pixel", "pixelsize", "pixelscale", "resolution", "arcsec", "pixsize"),
@@ -55,7 +55,7 @@ _MEANING = lazy_pattern(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
 
 
 def option_hint(word: str, parset: Parset) -> str:
-    """Return ``"; did you mean 'x' (meaning)?"`` for a word that is no option of a parset; "" where none is like it."""
+    """Return ``"; did you mean 'x' (meaning)?"`` for an unknown option of a parset; "" without a similar one."""
     definitions = parset.definitions()
     candidates = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
     if not candidates:
@@ -64,7 +64,7 @@ def option_hint(word: str, parset: Parset) -> str:
 
 
 def _option_elsewhere(word: str) -> str:
-    """Return which other shipped pipelines have an option of this name, as advice; "" if none has."""
+    """Return a hint on other shipped pipelines with an option of this name, or ""."""
     files = (file for folder in parset_directories() for file in sorted(folder.glob("*.parset")))
     defined = re.compile(rf"^!\s*{re.escape(word)}\s*=.*##", re.MULTILINE)
     having = [file.name for file in files if defined.search(file.read_text(encoding="utf-8", errors="replace"))]
@@ -72,7 +72,7 @@ def _option_elsewhere(word: str) -> str:
 
 
 def meant_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:
-    """Return the options that a word stands for: by their arguments, by words of the field, by a part of the name."""
+    """Return the options matching a word: by their arguments, by words of the field, by parts of the name."""
     plain = _plain(word)
     if not plain:
         return []
@@ -87,7 +87,7 @@ def _plain(word: str) -> str:
 
 
 def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
-    """Return the options in the values of arguments of this name, or beside this word: ``briggs {{ robust }}``."""
+    """Return the options used in arguments of this name, or next to this word, as ``briggs {{ robust }}``."""
     matches: list[str] = []
     for key in parset:
         _, part, argument = [*key.split(".", 2), "", ""][:3]
@@ -100,7 +100,7 @@ def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
 
 
 def _with_part(plain: str, names: Iterable[str]) -> list[str]:
-    """Return the names of which some words in a row are this one: ``cellsize`` in ``cellsize_highres_deg``."""
+    """Return the names that contain this word or sequence of words: ``cellsize`` in ``cellsize_highres_deg``."""
     return [name for name in names if len(plain) > 3 and plain in _parts(name)]
 
 
@@ -111,7 +111,7 @@ def _parts(name: str) -> set[str]:
 
 
 def described(name: str, parset: Parset) -> str:
-    """Return the meaning of an option in brackets, after a blank; "" if nothing documents it."""
+    """Return the meaning of an option in parentheses after a space; "" if undocumented."""
     meaning = _MEANING.match(parset.definitions()[name].comment)
     return f" ({meaning[1]})" if meaning else ""
 
@@ -122,7 +122,7 @@ def _or(texts: Sequence[str]) -> str:
 
 
 def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for a word that is no step: of this program, or with it in its name."""
+    """Return ``"; did you mean 'x'?"`` for an unknown step: steps of this program, or with the word in the name."""
     blocks = sorted(blocks)
     of_program = [block for block in blocks if word.lower() in _programs(block, parset)]
     candidates = of_program or [
@@ -136,7 +136,7 @@ def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
 
 
 def _programs(block: str, parset: Parset) -> set[str]:
-    """Return the names of the program of a step: its type, program, and executable, and former names of a known one."""
+    """Return the names of a step's program: type, program, executable, and former names of a known program."""
     keys = (f"{block}.control.{key}" for key in ("type", "program", "executable"))
     program_names = {_program_name(parset[key].rpartition("/")[2]) for key in keys if key in parset}
     for program in KNOWN_PROGRAMS.values():

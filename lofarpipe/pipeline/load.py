@@ -1,4 +1,4 @@
-"""A field parset -> a pipeline: its steps, its options, and everything that is wrong with it."""
+"""Loading of a pipeline from a field parset: steps, options, and findings."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset
 from lofarpipe.support.utilities import is_file
 
-#: First parts of keys that are not steps: the pipeline's own, and what observatories put into the same file.
+#: First parts of keys that are not steps: the pipeline's own, and those of observatories in the same file.
 TOLERANCE, UPGRADE = "pipeline.error_tolerance", "pipeline.rerun_on_upgrade"
 OPTIONAL = "pipeline.optional_failures"
 KEPT = "pipeline.keep"
 STEPS = "pipeline.steps"
 WARN, FAIL = "warn", "fail"
-#: Keys of the pipeline itself, and the values that there are.
+#: Keys of the pipeline itself -> valid values.
 OWN_VALUES = {OPTIONAL: (WARN, FAIL), KEPT: KEEP}
 OTHER_KEYS = ("pipeline.base", "pipeline.check", "pipeline.mapfile", "pipeline.pluginpath")
 OWN_KEYS = (*OTHER_KEYS, STEPS, TOLERANCE, UPGRADE, *OWN_VALUES)
@@ -54,28 +54,28 @@ RESERVED = ("pipeline", "ObsSW", "prefix", "feedback_version")
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One pipeline as it will run."""
+    """A loaded pipeline."""
 
     path: Path
     parset: Parset  # every {{ }} replaced
-    composed: Parset  # the same before that: base, field, ready steps and command line
-    files: tuple[Path, ...]  # what it was read from: from the base upwards to ``path``
+    composed: Parset  # before replacement: base, field, ready steps and command line
+    files: tuple[Path, ...]  # its files, from the base upwards to ``path``
     options: tuple[Option, ...]
     steps: tuple[Step, ...]
     plugin_path: tuple[Path, ...]
     checks: tuple[str, ...]
     findings: tuple[Finding, ...]  # on the text: options, names, blocks
-    bad_options: frozenset[str]  # those whose value is outside their domain
-    suspect_keys: frozenset[str]  # keys that use them: what is wrong there was said already
-    warnings: tuple[Finding, ...] = ()  # what may be meant as it is
-    error_tolerance: bool = True  # whether a run in which jobs failed, in steps that tolerate it, has done its work
-    rerun_on_upgrade: bool = True  # whether the work of another version of a program is done again
-    keep: str = ALL  # of the outputs of its steps, once no later step needs them
-    fails_with_optional: bool = False  # a run in which an optional step failed ends, after all steps, with status 1
+    bad_options: frozenset[str]  # options with a value outside their domain
+    suspect_keys: frozenset[str]  # keys that use them, whose errors are already reported
+    warnings: tuple[Finding, ...] = ()  # possibly intended
+    error_tolerance: bool = True  # whether a run with tolerated failures of jobs succeeds
+    rerun_on_upgrade: bool = True  # whether work of another version of a program is repeated
+    keep: str = ALL  # outputs to keep once no later step needs them
+    fails_with_optional: bool = False  # whether failed optional steps give exit status 1 at the end
 
 
 def find_parset(typed: str) -> Path:
-    """Return the parset: as typed, else the shipped one of that name.
+    """Return the path of the parset: as typed, else the shipped one of that name.
 
     Raises
     ------
@@ -89,21 +89,21 @@ def find_parset(typed: str) -> Path:
 
 
 def is_set(name: str) -> bool:
-    """Whether a name is that of a measurement set."""
+    """Whether a name is the name of a measurement set."""
     return is_file(Path(name, "table.dat"))
 
 
 def load_pipeline(
     path: Path, settings: Settings, assignments: Sequence[str] = (), field: Parset | None = None
 ) -> Pipeline:
-    """Return the pipeline in ``path`` with ``assignments`` (``key=value``) on top.
+    """Load the pipeline in ``path`` with ``assignments`` (``key=value``) on top.
 
-    ``field`` is the parset that a front end made of that file.
+    ``field`` is a front end's translation of that file.
 
     Raises
     ------
     PipelineError
-        If a file cannot be read or parsed, or there are no steps at all. What can be found beside that is in
+        If a file cannot be read or parsed, or there are no steps at all. All other problems are in
         ``findings``.
     """
     composition = compose(path, assignments, parset_directories(), settings.search_path("steps"), field)
@@ -151,7 +151,7 @@ def load_pipeline(
 
 
 def _check_own_values(parset: Parset) -> list[Finding]:
-    """Return a finding for each value of the pipeline itself that is none of those there are."""
+    """Return a finding for each invalid value of the pipeline's own keys."""
     return [
         Finding(parset.entry(key).where, f"{key} is '{parset.string(key)}'; one of {', '.join(values)} is needed")
         for key, values in OWN_VALUES.items()
@@ -160,7 +160,7 @@ def _check_own_values(parset: Parset) -> list[Finding]:
 
 
 def _misspelt_own_keys(parset: Parset) -> Iterator[Finding]:
-    """Return a warning for each key of the pipeline itself that is like a known one; observatories add others."""
+    """Return a warning for each ``pipeline`` key similar to a known one; observatories add others."""
     suggested, own = Suggestions(), [key.removeprefix("pipeline.") for key in OWN_KEYS]
     for key in parset:
         first, _, rest = key.partition(".")
@@ -170,38 +170,38 @@ def _misspelt_own_keys(parset: Parset) -> Iterator[Finding]:
 
 
 def _unless_of(findings: Iterable[Finding], keys: Collection[str]) -> Iterator[Finding]:
-    """Return the findings on other keys than these: those on values that are made of a wrong option follow from it."""
+    """Return the findings except those on these keys, which follow from a wrong option."""
     return (finding for finding in findings if re.split(r"[: ]", finding.what, maxsplit=1)[0] not in keys)
 
 
 def _users(parset: Parset, names: frozenset[str]) -> frozenset[str]:
-    """Return the keys whose value, before it was replaced, uses one of the variables."""
+    """Return the keys with a value that uses one of the variables."""
     return frozenset(key for key in parset if names.intersection(parset.placeholders(key)))
 
 
-DEEPEST = 50  # loops and sub-pipelines within each other
-MOST_REPEATED_KEYS = 2**18  # of steps that are listed again: a few loops of loops of loops list billions
+DEEPEST = 50  # nesting of loops and sub-pipelines
+MOST_REPEATED_KEYS = 2**18  # keys of repeated steps: a few nested loops can list billions
 
 
 class StepBuilder:
-    """Builds steps with those inside them: the bodies of loops and sub-pipelines."""
+    """Builds steps with their inner steps: bodies of loops, and sub-pipelines."""
 
     def __init__(self, parset: Parset, settings: Settings, bad_values: Sequence[str] = ()) -> None:
         self.findings: list[Finding] = []
-        self._bad_values = bad_values  # of options: a step that is named after one is not told of as well
+        self._bad_values = bad_values  # invalid option values: steps named by one are not reported again
         self.blocks: set[str] = set()
         self._parset = parset
         self._settings = settings
         self._within: list[str] = []
-        self._files: list[Path] = []  # of the sub-pipelines that are being built
-        self._keys_built = 0  # of a block that is listed twice, twice
+        self._files: list[Path] = []  # of the sub-pipelines being built
+        self._keys_built = 0  # a repeated block counts each time
         self._blocks = _blocks(parset)
         self._suggested = Suggestions()
 
     def steps(self, names: Sequence[tuple[str, str]], where: str = "") -> list[Step]:
-        """Return the steps of a list of (name, block); those that cannot be built are broken, with a finding.
+        """Build the steps of a list of (name, block); failures become broken steps, with a finding.
 
-        ``where`` is the key that lists them; ``pipeline.steps`` if it is not given.
+        ``where`` is the key with the list; default: ``pipeline.steps``.
         """
         list_place = where or f"{self._parset.entry('pipeline.steps').where}: pipeline.steps"
         return [self._step(name, block, list_place) for name, block in names]
@@ -227,12 +227,12 @@ class StepBuilder:
             return self._broken(name, block, Finding(where, problem))
 
     def _broken(self, name: str, block: str, finding: Finding) -> Step:
-        if EDGE not in finding.what:  # what follows from a value of another step is found when the step begins
+        if EDGE not in finding.what:  # problems of other steps' values are found when the step begins
             self.findings.append(finding)
         return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
 
     def _with_body(self, step: Step) -> Step:
-        """Return a loop or a sub-pipeline with the steps inside it; any other step as it is."""
+        """Add the inner steps to a loop or a sub-pipeline; return any other step unchanged."""
         if step.kind not in ("loop", "pipeline"):
             return step
         if step.name in self._within:
@@ -252,12 +252,12 @@ class StepBuilder:
         return replace(step, body=tuple(self.steps(numbered(names), step.where("control.loopsteps"))))
 
     def _in_sub_pipeline(self, name: str) -> str:
-        """Return the block that a loop of a sub-pipeline means: its own, where the master has none of that name."""
+        """Return the block named in a loop of a sub-pipeline: the master's, else the sub-pipeline's own."""
         longer = [f"{within}-{name}" for within in reversed(self._within)]
         return next((block for block in (name, *longer) if block in self._blocks), name)
 
     def _put_in(self, step: Step) -> Step:
-        """Return a sub-pipeline; if other steps give values for it, with a function to build it again with these.
+        """Build a sub-pipeline; if it needs values of other steps, with a function to rebuild it with them.
 
         Source: doc/spec/lofarpipe.md, section 4.7.
         """
@@ -274,7 +274,7 @@ class StepBuilder:
     def _resolved(
         self, parset: Parset, within: Sequence[str], files: Sequence[Path], step: Step, results: Results
     ) -> Step:
-        """Return a sub-pipeline in the former ``parset``, with the outputs of steps in its overrides."""
+        """Rebuild a sub-pipeline in the original ``parset``, with step outputs in its overrides."""
         builder = StepBuilder(Parset(), self._settings)
         builder._parset.adopt(parset)
         builder._within, builder._files = [*within], [*files]
@@ -304,23 +304,23 @@ class StepBuilder:
 
 
 def _blocks(parset: Parset) -> set[str]:
-    """Return the first parts of all keys but definitions: the blocks that steps can have."""
+    """Return the first parts of all keys except definitions: the blocks of possible steps."""
     return {key.partition(".")[0] for key in parset if not key.startswith("!")}
 
 
 def _sublisted(parset: Parset) -> set[str]:
-    """Return the steps in any sub-list, also those that are not used: their blocks are no mistake."""
+    """Return the steps in all sub-lists, even unused ones: their blocks are no mistake."""
     return {name for key in sublist_keys(parset) for name in parset.vector(key)}
 
 
 def _loop_steps(parset: Parset) -> set[str]:
-    """Return the steps of all loops, also of those that do not run."""
+    """Return the steps of all loops, even of loops that do not run."""
     lists = (parset.string(key) for key in parset if key.endswith(".control.loopsteps"))
     return {name for text in lists for name in list_items(text)}
 
 
 def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> tuple[Path, ...]:
-    """Return where plugins are looked up: the site's, the pipeline's own, last the shipped ones.
+    """Return the plugin directories: the site's, the pipeline's own, then the shipped ones.
 
     Source: doc/spec/lofarpipe.md, section 7.1.
     """
@@ -330,7 +330,7 @@ def _plugin_path(parset: Parset, settings: Settings, files: Sequence[Path]) -> t
 
 
 def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> list[Finding]:
-    """Return which steps run another plugin than the shipped one of that name."""
+    """Return a finding for each step whose plugin hides a shipped one of the same name."""
     shipped = plugin_path[-1]
     findings = []
     for step in (step for step in flattened(steps) if step.kind == "plugin"):
@@ -343,16 +343,16 @@ def _replaced_plugins(steps: Sequence[Step], plugin_path: Sequence[Path]) -> lis
 
 
 def _imagers(steps: Sequence[Step]) -> list[Finding]:
-    """Return that WSClean was looked for and is not there, for the first step that would have taken it."""
+    """Return a finding about missing WSClean, for the first step that would prefer it."""
     first = next((step for step in flattened(steps) if is_fallback(step.given)), None)
     return [Finding(first.where(f"control.{KEY}"), fallback_text())] if first else []
 
 
 def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
-    """Return the value of ``<name>.output.<key>`` before any step has run.
+    """Return the values of ``<name>.output.<key>`` known before any step has run.
 
-    Every section of the configuration is such a name, and ``input`` has them all; the name of the job, of the parset,
-    and ``genericpipeline`` are other names for ``input``. Source: doc/spec/lofarpipe.md, sections 1.3 and 2.3.
+    Every section of the configuration is such a name, and ``input`` has all keys; the names of the job and the parset,
+    and ``genericpipeline`` are aliases of ``input``. Source: doc/spec/lofarpipe.md, sections 1.3 and 2.3.
     """
     everything: dict[str, object] = {**settings.inputs, "parset": str(pipeline.path.absolute())}
     if "pipeline.mapfile" in pipeline.parset:
@@ -363,7 +363,7 @@ def known_outputs(pipeline: Pipeline, settings: Settings) -> Results:
 
 
 def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -> list[Finding]:
-    """Return everything that is wrong, or is to be warned of, as far as it can be known before the first job."""
+    """Return all findings and warnings that are possible before the first job."""
     findings = list(pipeline.findings)
     known_results = known_outputs(pipeline, settings)
     sound = {option.name: option.value for option in pipeline.options if option.name not in pipeline.bad_options}
@@ -376,6 +376,6 @@ def check_pipeline(pipeline: Pipeline, settings: Settings, machine: Resources) -
     on_steps = check_steps(pipeline.steps, settings, machine, pipeline.plugin_path, known_results, suspect_keys)
     findings += [
         one for one in on_steps if one.where.rpartition(": ")[2] not in suspect_keys
-    ]  # others are consequences
+    ]  # the others are consequences
     findings += on_options
     return list(dict.fromkeys(findings))

@@ -5,10 +5,10 @@ A pipeline documents each option where it defines it::
     ! cellsize_highres_deg = 0.00208   ## {number > 0} pixel size, degrees
 
 The part in braces is the option's domain: ``number`` or ``integer`` with bounds (``> 0``, ``>= 0``, ``<= 1``,
-``-2..2``), ``list``, ``path``, ``text``, or the words that are allowed, separated by ``|``; after ``some of`` several
-of them may stand there, with commas between. With ``or none`` behind it the word ``none`` may stand there as well.
+``-2..2``), ``list``, ``path``, ``text``, or the allowed words, separated by ``|``; ``some of`` before the words
+allows several, separated by commas. ``or none`` at the end also allows the word ``none``.
 
-Some are for the archive: what it wants to know of a sky image and nothing here can tell. They are asked for, never made
+Some options are for the archive: facts about a sky image that only the user knows. They are required, never made
 up. Source: the mandatory elements of LTA-SIP.xsd, versions 2.6.1 and 2.7.2.
 """
 
@@ -32,10 +32,10 @@ from lofarpipe.support.patterns import lazy_pattern
 _COMMENT = lazy_pattern(r"\s*\{(?P<domain>[^}]*)\}\s*(?P<meaning>.*)", re.DOTALL)
 _BOUND = lazy_pattern(r"(?P<op>>=|<=|>|<)\s*(?P<limit>[-+.\deE]+)|(?P<low>[-+]?[\d.]+)\.\.(?P<high>[-+]?[\d.]+)")
 _HEADING = lazy_pattern(r"#[ \t]*-{3,}[ \t]*(?P<text>[^-\s].*?)[ \t]*-*[ \t]*")
-ARCHIVE = "for the archive"  # heading of the options that few users need
+ARCHIVE = "for the archive"  # heading of rarely needed options
 _WITH_UNIT = lazy_pattern(r"(?P<number>\d+\.?\d*|\.\d+)[ \t]*(?P<unit>[A-Za-z\"']*)")
 _ANGLES = {'arcsec asec arcseconds "': 1 / 3600, "arcmin amin arcminutes '": 1 / 60, "deg degrees": 1.0}
-#: What stands in a value where there is none, and behind a domain that has it.
+#: The value "none", and the suffix of a domain that allows it.
 NONE, OR_NONE = "none", " or none"
 SOME_OF = "some of "
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -56,24 +56,24 @@ class Option:
     meaning: str
     file: str
     line: int
-    is_default: bool = True  # nothing above the file that documents it has set it
+    is_default: bool = True  # not set above the file that documents it
     documented: tuple[str, int] = ("", 0)  # file and line of its comment
 
     @property
     def where(self) -> str:
-        """The place that set the value, as it is shown to the user."""
+        """The source of the value, as shown to the user."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
 def read_options(definitions: Mapping[str, Entry], documented: Mapping[str, Entry]) -> list[Option]:
-    """Return the options among ``definitions``: those that some file documents with a ``##`` comment.
+    """Return the options among ``definitions``: those documented in any file by a ``##`` comment.
 
     Parameters
     ----------
     definitions
         The definitions in force, by name.
     documented
-        The lowest definition of each name that has a comment; it has domain and meaning.
+        The lowest definition of each name with a comment, which gives domain and meaning.
     """
     return [_option(name, entry, documented[name]) for name, entry in definitions.items() if name in documented]
 
@@ -88,7 +88,7 @@ def _option(name: str, entry: Entry, documented: Entry) -> Option:
 
 
 def check_options(options: Iterable[Option]) -> list[Finding]:
-    """Return a finding for every option whose value is outside its domain."""
+    """Return a finding for every option with a value outside its domain."""
     findings = []
     for option in options:
         try:
@@ -100,7 +100,7 @@ def check_options(options: Iterable[Option]) -> list[Finding]:
 
 
 def _odd_sign(option: Option) -> str:
-    """Return which sign of a number or a word may only look like one of the keyboard; "" if none is odd."""
+    """Return a hint on a look-alike Unicode character in a number or a word, or ""."""
     odd = next((sign for sign in option.value if not sign.isascii()), "")
     if not odd or option.domain.startswith(("list", "path")):
         return ""
@@ -108,7 +108,7 @@ def _odd_sign(option: Option) -> str:
 
 
 def _unit_hint(option: Option) -> str:
-    """Return the value without its unit; an angle, given in arcsec or without unit, in degrees. "" for other values."""
+    """Return a hint on the value without its unit; angles are converted to degrees. "" for other values."""
     match = _WITH_UNIT.fullmatch(option.value)
     if not match or not option.domain.startswith(("number", "integer")) or float(match["number"]) == 0:
         return ""
@@ -125,9 +125,9 @@ def check_value(value: str, domain: str) -> None:
     Raises
     ------
     ValueError
-        If it is not; with the expectation.
+        If it is not; the message is the expectation.
     PipelineError
-        If the domain itself cannot be understood.
+        If the domain itself is invalid.
     """
     domain, is_optional = domain.removesuffix(OR_NONE), domain.endswith(OR_NONE)
     if is_optional and value == NONE:
@@ -169,13 +169,13 @@ def _check_list(value: str) -> None:
 def _check_path(value: str) -> None:
     if not value:
         raise ValueError("a path is needed")
-    if value.startswith("~"):  # no shell is between the option and the programs
+    if value.startswith("~"):  # options are not expanded by a shell
         raise ValueError(f"~ is not replaced here; write {os.path.expanduser(value)}")  # noqa: PTH111 - it may be nobody's
 
 
 def _check_number(value: str, word: str, bounds: str) -> None:
     expected = f"{'an' if word == 'integer' else 'a'} {word}{' ' + bounds.strip() if bounds.strip() else ''} is needed"
-    if "_" in value:  # Python takes 1_000 for a number, programs do not
+    if "_" in value:  # Python accepts 1_000 as a number, programs do not
         raise ValueError(expected)
     try:
         number = int(value) if word == "integer" else float(value)
@@ -201,7 +201,7 @@ def _comparison(compare: Callable[[float, float], bool], limit: float) -> Callab
 
 
 def options_table(options: Iterable[Option]) -> str:
-    """Return the options as text: name = value, its meaning and domain, and where it was set; under their headings."""
+    """Return the options as text under their headings: name = value, meaning, domain and source."""
     lines: list[str] = []
     for heading, group in headings(options):
         lines += [*([""] if lines else []), f"---- {heading}"] if heading else []
@@ -213,7 +213,7 @@ def options_table(options: Iterable[Option]) -> str:
 
 
 def headings(options: Iterable[Option]) -> list[tuple[str, list[Option]]]:
-    """Return the options by the headings, ``# ---- text``, under which parsets document them; the archive's last."""
+    """Return the options by their headings, ``# ---- text``, in the parsets; those for the archive last."""
     places: dict[str, list[tuple[int, str]]] = {}
     groups: dict[str, list[Option]] = {}
     for option in options:
@@ -225,7 +225,7 @@ def headings(options: Iterable[Option]) -> list[tuple[str, list[Option]]]:
 
 
 def _headings_of(file: str) -> list[tuple[int, str]]:
-    """Return the headings of a parset with their lines; none of one that cannot be read, as that of a front end."""
+    """Return the headings of a parset with their lines; none if unreadable, as with a front end's file."""
     try:
         lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -234,11 +234,11 @@ def _headings_of(file: str) -> list[tuple[int, str]]:
     return [(number, match["text"]) for number, match in matches if match]
 
 
-NO_PREFIX = "none"  # what the option parset_prefix says for no prefix
-NONE = NO_PREFIX  # what an option says for "not wanted"
+NO_PREFIX = "none"  # value of parset_prefix for no prefix
+NONE = NO_PREFIX  # value of an option for "not wanted"
 SIP_SCHEMA_VERSIONS = ("2.7.2", "2.6.1")
-INTEGER_IDENTIFIER_VERSIONS = ("2.7.2",)  # where an identifier is a whole number; before that it was any text
-#: Values that have to be given where a sip_file is wanted, and what they mean.
+INTEGER_IDENTIFIER_VERSIONS = ("2.7.2",)  # identifiers are integers; in earlier versions any text
+#: Required values for a sip_file -> meaning.
 SIP_REQUIRED = {
     "sip_project_code": "code of the project that owns the data",
     "sip_primary_investigator": "primary investigator of the project",
@@ -256,14 +256,14 @@ SIP_IDENTIFIERS = ("sip_product_identifiers", "sip_process_identifier", "sip_obs
 
 
 def sip_is_wanted(values: Mapping[str, object]) -> bool:
-    """Whether a SIP is asked for."""
+    """Whether a SIP is requested."""
     return str(values.get("sip_file", "")) not in ("", NONE)
 
 
 def sip_problems(values: Mapping[str, object]) -> list[str]:
-    """Return the problems of the values for a SIP, as sentences; one lists all missing ones.
+    """Return the problems of the values for a SIP; one of them lists all missing values.
 
-    ``values`` are those of the control keys, texts or lists; one that refers to the output of a step counts as given.
+    ``values`` are control values, texts or lists; a reference to the output of a step counts as given.
     """
     if not sip_is_wanted(values):
         return []
@@ -295,7 +295,7 @@ def _bad_identifiers(values: Mapping[str, object]) -> list[str]:
 
 
 def sip_items(value: object) -> Sequence[str]:
-    """Return the items of a value that is one text, the text of a list, or a list."""
+    """Return the items of a value: one text, the text of a list, or a list."""
     if isinstance(value, str):
         return list_items(value)
     return [str(item) for item in value] if isinstance(value, list) else []

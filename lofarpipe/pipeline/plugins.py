@@ -32,12 +32,12 @@ CHECK_PREFIX = "PipelineCheck_"
 
 
 def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
-    """Return the file of a plugin: the first directory that has it wins. Plugins can import from all of them then.
+    """Find the file of a plugin, in the first directory that has it; make all directories importable for plugins.
 
     Raises
     ------
     PipelineError
-        If there is none; it names the nearest that exists.
+        If there is no such plugin; the message names the most similar one.
     """
     for directory in directories:
         python2.import_from(directory)
@@ -55,15 +55,15 @@ def find_plugin(prefix: str, name: str, directories: Sequence[Path]) -> Path:
 
 
 def load(path: Path, function: str) -> ModuleType:
-    """Return the plugin module in ``path``, which must have a function called ``function``.
+    """Load the plugin module in ``path``, which must define ``function``.
 
-    It may be of the Python 2 era: ``python2.take_notices`` then says that it was translated. It is loaded once, again
-    only when the file has changed, and can import what stands beside it.
+    Python 2 code is translated, with a notice in ``python2.take_notices``. A module is loaded once, and again
+    only after a change of the file; it can import modules in its directory.
 
     Raises
     ------
     PipelineError
-        If it cannot be imported, or lacks the function; it names file, line and reason.
+        If it cannot be imported, or lacks the function; the message names file, line and reason.
     """
     python2.install()
     python2.import_from(path.parent)
@@ -77,7 +77,7 @@ def load(path: Path, function: str) -> ModuleType:
 
 
 def describe(err: BaseException) -> str:
-    """Return an exception in one line; its type stands in front unless it is ours."""
+    """Describe an exception in one line, with its type unless it is the runner's own."""
     text = str(err) or "no message"
     return text if isinstance(err, PipelineError) else f"{type(err).__name__}: {text}"
 
@@ -85,7 +85,7 @@ def describe(err: BaseException) -> str:
 def run_plugin(
     path: Path, positionals: Sequence[str], keywords: Mapping[str, object], function: str = "plugin_main"
 ) -> object:
-    """Return the result of a plugin's main function: a dictionary of outputs, or anything else for none.
+    """Call a plugin's main function, and return its result: a dictionary of outputs; any other value means none.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def run_plugin(
 
 
 def call(path: Path, function: str, *positionals: object, **keywords: object) -> Any:
-    """Return the result of a function of a plugin.
+    """Call a function of a plugin, and return its result.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def call(path: Path, function: str, *positionals: object, **keywords: object) ->
 
 @contextlib.contextmanager
 def _ending_children() -> Iterator[None]:
-    """End here each process that the block forked and that leaves it: to go on with the run is not its business."""
+    """Exit processes forked in the block at its end, so that they do not continue the run."""
     parent_pid, status = os.getpid(), 0
     try:
         yield
@@ -134,7 +134,7 @@ def _ending_children() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restored_signals() -> Iterator[None]:
-    """Give the signals that end a run their handlers again, if the block took them; one that waited arrives then."""
+    """Restore the handlers of the ending signals after the block; pending signals are delivered then."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -149,12 +149,12 @@ def _restored_signals() -> Iterator[None]:
 
 
 def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int) -> list[str]:
-    """Return the problems of a call of ``function`` with these keyword arguments: unknown or missing names.
+    """Return the problems of a call of ``function`` with these keyword arguments: unknown and missing names.
 
     Parameters
     ----------
     skip
-        Number of parameters that are given by position.
+        Number of parameters given by position.
     """
     parameters = list(inspect.signature(function).parameters.values())
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
@@ -166,7 +166,7 @@ def check_call(function: Callable[..., Any], keywords: Iterable[str], skip: int)
 
 
 def compare_names(names: set[str], accepted: set[str], required: set[str], open_ended: bool) -> list[str]:
-    """Return one sentence for each name that is given but not known, or required but not given."""
+    """Return one sentence for each unknown or missing name."""
     unknown = [] if open_ended else sorted(names - accepted)
     suggested = Suggestions()
     messages = [f"it has no argument '{name}'{suggested.nearest(name, accepted)}" for name in unknown]
@@ -174,9 +174,9 @@ def compare_names(names: set[str], accepted: set[str], required: set[str], open_
 
 
 def check_script_call(path: Path, positionals: int, keywords: Iterable[str]) -> list[str]:
-    """Return the problems of a call of the ``main`` of a script; the script is parsed, not run.
+    """Return the problems of a call of a script's ``main``; the script is parsed, not run.
 
-    A script that cannot be parsed, or has no ``main`` in plain sight, is left for its job to find out.
+    Syntax errors, and a ``main`` not defined at the top level, are left to the job.
     """
     arguments = _main_arguments(path)
     if arguments is None:
@@ -200,18 +200,18 @@ def _main_arguments(path: Path) -> ast.arguments | None:
 
 
 def declared_outputs(path: Path) -> tuple[str, ...] | None:
-    """Return the names in the module-level literal ``OUTPUTS`` of a script or plugin; None if it declares none."""
+    """Return the names in the module-level literal ``OUTPUTS`` of a script or plugin; None if undeclared."""
     return declared(path, "OUTPUTS")
 
 
 def declared(path: Path, literal: str) -> tuple[str, ...] | None:
-    """Return the names in a module-level literal of a script or plugin, which is not run; None if it has none."""
+    """Return the names in a module-level literal of a script or plugin, without running it; None if undefined."""
     value = _literal(path, literal)
     return tuple(map(str, value)) if isinstance(value, list | tuple | set | dict) else None
 
 
 def missing_packages(path: Path) -> dict[str, str]:
-    """Return the Python packages in the literal ``NEEDS`` of a script that are not installed, each with its remedy."""
+    """Return missing Python package -> remedy, from the literal ``NEEDS`` of a script."""
     needs = _literal(path, "NEEDS")
     return {
         str(name): str(remedy)
@@ -221,7 +221,7 @@ def missing_packages(path: Path) -> dict[str, str]:
 
 
 def _literal(path: Path, name: str) -> object:
-    """Return a module-level literal of a script or plugin, which is not run; None if it has none."""
+    """Return a module-level literal of a script or plugin, without running it; None if undefined."""
     for node in _module_body(path):
         targets = node.targets if isinstance(node, ast.Assign) else []
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
@@ -252,10 +252,10 @@ def pipeline_checks(
     plugin_path: Sequence[Path],
     files: Sequence[Path] = (),
 ) -> list[Finding]:
-    """Return the findings, and warnings, of the checks that the pipeline names in ``pipeline.check``.
+    """Return findings and warnings of the checks in ``pipeline.check``.
 
-    ``options`` are the user's options by name, and the arguments of steps as ``<step>.argument.<key>``.
-    ``files`` are those that it was read from.
+    ``options`` are the user's options by name, and step arguments as ``<step>.argument.<key>``.
+    ``files`` are the files of the pipeline.
     """
     known_results = {"input": settings.inputs, **settings.sections}
     resolved = {name: _resolved(text, known_results) for name, text in options.items()}
@@ -283,7 +283,7 @@ def pipeline_checks(
 
 
 def _told_directories(settings: Settings) -> list[str]:
-    """Return the directories of the run below one that is not there, as reported with the settings."""
+    """Return the run's directories below a missing one, already reported with the settings."""
     below = {
         "working_directory": (settings.working_directory, settings.job_workdir),
         "job_directory": (settings.runtime_directory, settings.job_directory),
@@ -298,7 +298,7 @@ def _resolved(text: str, known_results: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _finding(message: str, name: str) -> Finding:
-    """Return a line of a check as a finding; one that is marked so is a warning."""
+    """Convert a line of a check to a finding; marked lines are warnings."""
     is_warning, text = message.startswith(WARNING), message.removeprefix(WARNING)
     where, colon, problem = text.partition(": ")
     return Finding(where, problem, is_warning) if colon else Finding(name, text, is_warning)

@@ -1,4 +1,4 @@
-"""Checks before the first job: all findings are shown together, so that they are mended in one go."""
+"""Checks before the first job; all findings are shown together."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from lofarpipe.support.parset import Entry, Parset
 
 T = TypeVar("T")
 
-#: What takes any job: where it is not known what runs them, nothing is too large.
+#: Unlimited resources, for an unknown executor: no job is too large.
 BOUNDLESS = Resources(cores=10**6, memory_gb=1e9, gpus=10**6)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The site's settings and the pipeline, as far as they could be read."""
+    """The site's settings and the pipeline, as far as readable."""
 
     settings: Settings
     pipeline: Pipeline
-    wrong: tuple[Finding, ...]  # with the settings: no run is lenient with them
+    wrong: tuple[Finding, ...]  # of the settings; fatal even in a lenient run
 
     def sound(self) -> tuple[Settings, Pipeline]:
-        """Return both.
+        """Return settings and pipeline.
 
         Raises
         ------
@@ -50,7 +50,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Place:
-    """The executor; if it could not be made, none, and a machine that is large enough for all jobs."""
+    """The executor and its machine; after a failure None, and a machine without limits."""
 
     executor: Executor | None
     machine: Resources
@@ -65,10 +65,10 @@ class Survey:
     settings: Settings
     pipeline: Pipeline
     executor: Executor | None
-    wrong: tuple[Finding, ...]  # no run is lenient with it
-    findings: tuple[Finding, ...]  # these stop a run unless it is lenient
-    warnings: tuple[Finding, ...]  # these stop none
-    is_lent: bool = False  # the executor, by a caller who closes it
+    wrong: tuple[Finding, ...]  # fatal even in a lenient run
+    findings: tuple[Finding, ...]  # fatal unless the run is lenient
+    warnings: tuple[Finding, ...]  # never fatal
+    is_lent: bool = False  # the executor belongs to the caller, who closes it
 
     def close(self) -> None:
         """Release the executor."""
@@ -81,7 +81,7 @@ class Survey:
         Raises
         ------
         CheckFailed
-            If something is wrong that this run is not lenient with; with everything that was found.
+            If any finding is fatal for this run; with all findings.
         """
         if self.executor is None or self.wrong or (self.findings and not self.settings.lenient):
             self.close()
@@ -91,16 +91,16 @@ class Survey:
 
 @dataclass(frozen=True)
 class Translation:
-    """A front end's translation of a user's file: a parset, in which each key has its place in that file.
+    """A front end's translation of a user's file: a parset with each key's line in that file.
 
     Attributes
     ----------
-    path: the user's file; the run is called after it, and names in it are looked up beside it.
+    path: the user's file; names the run, and relative names in it refer to its directory.
     parset: its keys, set with ``parset.set(key, value, str(path), line)``.
-    sections: keys of pipeline.cfg that the file decides, such as ``[remote] method``.
-    findings, warnings: of the front end; they are shown with those of the checks.
-    again: a step at which the run starts, whatever was done; "" for none.
-    copies: name -> text of the user's files, which are kept in the job directory.
+    sections: keys of pipeline.cfg set by the file, such as ``[remote] method``.
+    findings, warnings: of the front end; shown with those of the checks.
+    again: step to restart from, even if done; "" for none.
+    copies: name -> text of the user's files, saved in the job directory.
     """
 
     path: Path
@@ -113,12 +113,12 @@ class Translation:
 
 
 def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[str]) -> Reading:
-    """Return the settings and the pipeline of a command line.
+    """Load the settings and the pipeline of a command line.
 
     Raises
     ------
     CheckFailed, PipelineError
-        If one of them cannot be read at all; with the problems of the settings.
+        If one of them is unreadable; with the problems of the settings.
     """
     set_data_directories()
     if not isinstance(parset, Translation):
@@ -140,9 +140,9 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
     Raises
     ------
     CheckFailed
-        If it failed while other things are wrong already; with all of them.
+        If ``work`` failed and there are other problems; with all of them.
     PipelineError
-        If it failed, and nothing else is wrong.
+        If ``work`` failed without other problems.
     """
     try:
         return work()
@@ -153,7 +153,7 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
 
 
 def _report_findings(settings: Settings) -> list[Finding]:
-    """Return the problems of [report], [notify] and [logging], which nothing reads before the run has begun."""
+    """Return the problems of [report], [notify] and [logging], otherwise only read during the run."""
     findings = []
     for value in (wants_page, checksum_limit_bytes, logs_to_keep):
         try:
@@ -179,7 +179,7 @@ def place_of(settings: Settings) -> Place:
 
 
 def survey(reading: Reading, lent: Executor | None = None) -> Survey:
-    """Return everything that can be found before the first job; ``lent`` runs the jobs, and is not ours to close."""
+    """Run all checks before the first job; ``lent`` is an executor owned by the caller."""
     place = place_of(reading.settings) if lent is None else Place(lent, lent.capacity(), ())
     findings = pipeline_findings(reading.pipeline, reading.settings, place)
     too_many = core_warnings(reading.pipeline.steps, reading.settings, place.machine)
@@ -200,14 +200,14 @@ def survey(reading: Reading, lent: Executor | None = None) -> Survey:
 
 
 def pipeline_findings(pipeline: Pipeline, settings: Settings, place: Place) -> list[Finding]:
-    """Return everything that is wrong with a pipeline, or is to be warned of, where it would run."""
+    """Return the findings and warnings on a pipeline on its executor."""
     findings = check_pipeline(pipeline, settings, place.machine)
     unread = _unread_findings(pipeline, settings)
     return [*_environment_findings(), *unread, *findings, *partition_findings(pipeline.steps, place.executor)]
 
 
 def _unread_findings(pipeline: Pipeline, settings: Settings) -> list[Finding]:
-    """Return the parts of the configuration that neither the runner reads nor the parset refers to."""
+    """Return the parts of the configuration used by neither the runner nor the parset."""
     unread = unread_parts(settings)
     texts = [entry.value for entry in pipeline.composed.entries()] if unread else []
     pairs = {pair for text in texts for pair in references(text)}
@@ -217,7 +217,7 @@ def _unread_findings(pipeline: Pipeline, settings: Settings) -> list[Finding]:
 
 
 def _environment_findings() -> list[Finding]:
-    """Return the problems of the variables that name tables; the programs would only name the missing table."""
+    """Return the problems of variables with table directories; programs would only name a missing table."""
     remedy = "unset it, for the tables of the installed packages, or name a directory that is there"
     return [
         Finding("environment", f"{name}={value}: there is no such directory; {remedy}")
@@ -226,15 +226,15 @@ def _environment_findings() -> list[Finding]:
 
 
 def all_warnings(reading: Reading) -> list[Finding]:
-    """Return notes for the user that stop no run."""
+    """Return notes for the user, never fatal."""
     stale = [Finding("casacore", text)] if (text := leap_second_warning()) else []
     return [*reading.pipeline.warnings, *unused_sections(reading.settings), *stale]
 
 
 def core_warnings(steps: Sequence[Step], settings: Settings, machine: Resources) -> list[Finding]:
-    """Return where the run, or a step, asks for more cores than there are; that is slower, and no mistake for sure.
+    """Return warnings of requests for more cores than available, which are slow but valid.
 
-    ``machine`` is the largest job that can be run. Where jobs run elsewhere the nodes count, and not this machine.
+    ``machine`` is the largest possible job: of this machine, or of the nodes that run the jobs.
     """
     if method_of(settings) != "local":
         return [*_large_steps(steps, machine.cores, "the largest node has", PARTITION)]
@@ -249,7 +249,7 @@ def core_warnings(steps: Sequence[Step], settings: Settings, machine: Resources)
 
 
 def _large_steps(steps: Sequence[Step], core_count: int, owner: str, spared: str = "") -> Iterator[Finding]:
-    """Yield a finding for each step whose jobs ask for more; those with the control key ``spared`` are left out."""
+    """Yield a finding for each step with larger requests, except steps with the control key ``spared``."""
     for step in flattened(steps):
         text = step.given.get("cores", "").strip()
         if text.isdecimal() and int(text) > core_count and not step.given.get(spared):
@@ -264,7 +264,7 @@ PARTITION = "partition"
 
 
 def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iterator[Finding]:
-    """Yield missing partitions, and requests of jobs that exceed their partition."""
+    """Yield missing partitions, and requests that exceed their partition."""
     for step in flattened(steps):
         name = step.given.get(PARTITION, "")
         if executor is None or not name or references(name):
@@ -282,7 +282,7 @@ def partition_findings(steps: Sequence[Step], executor: Executor | None) -> Iter
 
 
 def _plain_number(text: str) -> float:
-    """Return a number; 0 for a text that is none, which is reported as such."""
+    """Return the number in a text; 0 if invalid, which is reported elsewhere."""
     try:
         return float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Parset -> steps: the step list is expanded, and each block becomes one frozen Step; references between them.
+"""Steps of a parset: expansion of the step list, one frozen Step for each block, and references between steps.
 
-A reference, ``<step>.output.<key>`` inside a value, stands for an output of another step.
+A reference, ``<step>.output.<key>`` inside a value, denotes an output of another step.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lofarpipe.support.parset import Entry, Parset
 from lofarpipe.support.patterns import lazy_pattern
 from lofarpipe.support.utilities import is_file
 
-# Looked for where a name begins, and nowhere within one: a long word would take the square of its length.
+# Searched only at the start of a name: within long words the search would take quadratic time.
 REFERENCE = lazy_pattern(r"(?<![\w+-])([\w+-]++)\.output\.([\w+.-]++)")
-#: Stands around a reference that is replaced before what surrounds it is put together: no character of a name.
+#: Edge mark around a reference that is resolved before its surroundings; not a character of names.
 EDGE = "\u2063"
 Results = dict[str, dict[str, object]]
 
@@ -33,22 +33,22 @@ def references(text: str) -> list[tuple[str, str]]:
 
 
 def edged(text: str) -> str:
-    """Return ``text`` with edges around its references, so that neighbouring text is no part of them."""
+    """Return ``text`` with edge marks around its references, to separate them from neighbouring text."""
     return REFERENCE.sub(lambda match: f"{EDGE}{match[0]}{EDGE}", text)
 
 
 def without_edged(text: str) -> str:
-    """Return ``text`` without its edged references: they are reported where they are written."""
+    """Return ``text`` without its marked references, which are reported at their origin."""
     return re.sub(f"{EDGE}[^{EDGE}]*{EDGE}", EDGE, text)
 
 
 def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) -> str:
-    """Return ``text`` with every reference replaced by the value that the step gave.
+    """Replace every reference in ``text`` by the output of its step.
 
     Raises
     ------
     PipelineError
-        If there is no such step or output; the message names those that exist.
+        If the step or output does not exist; the message names the existing ones.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -62,12 +62,12 @@ def resolve(text: str, results: Mapping[str, Mapping[str, object]], where: str) 
             )
         return str(results[step][key])
 
-    # A function as replacement: backslashes in a value stay what they are.
+    # A function as replacement leaves backslashes in values alone.
     return REFERENCE.sub(value, text)
 
 
 def resolve_known(text: str, results: Mapping[str, Mapping[str, object]]) -> str:
-    """Return ``text`` with those references replaced that ``results`` has; the others stay."""
+    """Replace the references in ``text`` found in ``results``; leave the others."""
 
     def value(match: re.Match[str]) -> str:
         step, key = match.groups()
@@ -77,14 +77,14 @@ def resolve_known(text: str, results: Mapping[str, Mapping[str, object]]) -> str
 
 
 KINDS = ("recipe", "plugin", "feedback", "loop", "pipeline")
-BROKEN = "broken"  # the kind of a step that could not be built; it fails when it is reached
+BROKEN = "broken"  # kind of a step that could not be built; fails when reached
 BLOCK_PARTS = ("control", "argument", "use")
-#: The first words are those of the original. Source: doc/spec/lofarpipe.md, section 1.2.
+#: Begins as in the original runner. Source: doc/spec/lofarpipe.md, section 1.2.
 NO_STEPS = (
     "No pipeline steps defined: there is no key pipeline.steps; add pipeline.steps = [first, second], the names of the "
     "steps in their order, or pipeline.base, the parset that has them"
 )
-MOST_SUBLISTS = 1000  # put in place; each takes a search through the list
+MOST_SUBLISTS = 1000  # limit, as each one needs a search through the list
 
 
 @dataclass(frozen=True)
@@ -98,27 +98,27 @@ class Step:
     control: Mapping[str, str]  # as written in the parset; without kind and type
     arguments: Mapping[str, str]  # in file order, flags included
     task: Mapping[str, str] = field(default_factory=dict)  # control keys from tasks.cfg
-    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)  # "control.x" -> where it was set
+    entries: Mapping[str, Entry] = field(default_factory=dict, repr=False)  # "control.x" -> entry with its source
     positionals: tuple[str, ...] = ()  # control.cmdline.*: the positional arguments of a plugin
     body: tuple[Step, ...] = ()  # the steps of a loop or of a sub-pipeline
-    problem: str = ""  # why a broken step could not be built
-    #: Of a sub-pipeline whose overrides refer to other steps: builds it again with what these gave.
+    problem: str = ""  # error of a broken step
+    #: Rebuilds a sub-pipeline whose overrides refer to other steps, from their outputs.
     resolved: Callable[[Step, Results], Step] | None = field(default=None, repr=False, compare=False)
 
     @property
     def given(self) -> dict[str, str]:
-        """Its control keys and those of its task; the parset wins."""
+        """Control keys of the step over those of its task."""
         return {**self.task, **self.control}
 
     @property
     def is_optional(self) -> bool:
-        """Whether the run goes on without it where it fails."""
+        """Whether the run continues without the step if it fails."""
         return self.kind == "recipe" and self.given.get("optional") == "True"
 
     def asked_program(self, lenient: bool) -> str:
-        """Return the known program that may be asked, and whose arguments are completed; "" for none.
+        """Return the known program that checks and completes the arguments; "" for none.
 
-        In a lenient run only the step itself decides, not its task: the executable may be a wrapper.
+        In a lenient run only from the step itself, not its task: the executable may be a wrapper.
         """
         return self.control.get("program", "") if lenient else self.given.get("program", "")
 
@@ -132,7 +132,7 @@ class Step:
 
 
 def step_list(parset: Parset, path: Path) -> list[str]:
-    """Return the names in ``pipeline.steps``, sub-lists put in place.
+    """Return the names in ``pipeline.steps``, with sub-lists expanded.
 
     Sub-lists are visited once, in byte order, and replace the first occurrence of their name.
 
@@ -141,7 +141,7 @@ def step_list(parset: Parset, path: Path) -> list[str]:
     Raises
     ------
     PipelineError
-        If there is no ``pipeline.steps``, or there are too many sub-lists.
+        If ``pipeline.steps`` is missing, or there are too many sub-lists.
     """
     if "pipeline.steps" not in parset:
         raise PipelineError(f"{path}: {NO_STEPS}")
@@ -175,12 +175,12 @@ def numbered(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
-    """Return the step ``name`` from the block ``block`` of ``parset`` (``{{ }}`` replaced).
+    """Build the step ``name`` from the block ``block`` of ``parset`` (``{{ }}`` replaced).
 
     Raises
     ------
     PipelineError
-        If its task type is not known.
+        If the task type is unknown.
     """
     keys = parset.subset(block)
     entries = {key: keys.entry(key) for key in keys}
@@ -191,12 +191,12 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
     cmdline = [control.pop(key) for key in sorted(control) if key.startswith("cmdline.")]
     legacy = {key.removeprefix("opts."): text for key, text in control.items() if key.startswith("opts.")}
     if kind != "loop" and (legacy or "loopcount" in control):
-        control = legacy  # the original passes nothing on from a block that has a loopcount
+        control = legacy  # the original ignores other control keys of a block with a loopcount
     task: Mapping[str, str] = {}
     if kind == "recipe":
         try:
             if cmdline and tasks.recipe(step_type) == "get_metadata":
-                kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # what it was called before
+                kind, control = "feedback", {"mapfile_in": cmdline.pop(0), **control}  # former name
             else:
                 task = task_keys(step_type, tasks)
         except PipelineError as err:
@@ -210,7 +210,7 @@ def build_step(name: str, block: str, parset: Parset, tasks: Tasks) -> Step:
 
 
 def _chosen_imager(step: Step) -> dict[str, str]:
-    """Return the control keys of the imager that a step asks for."""
+    """Return the control keys of the imager chosen in a step."""
     try:
         return imager_keys(step.given)
     except PipelineError as err:
@@ -218,14 +218,14 @@ def _chosen_imager(step: Step) -> dict[str, str]:
 
 
 def task_keys(step_type: str, tasks: Tasks) -> dict[str, str]:
-    """Return the control keys that a type sets: by the task files, and below them by the program of that name.
+    """Return the control keys of a type: from the task files, over those of the program of that name.
 
-    Where the task files have no such type, a program is one by itself.
+    A program is a type of its own if the task files have none of that name.
 
     Raises
     ------
     PipelineError
-        If there is neither, or a value cannot be interpolated.
+        If the type is unknown, or a value cannot be interpolated.
     """
     program = KNOWN_PROGRAMS.get(step_type) if step_type not in tasks else None
     keys = {"program": step_type} if program else tasks.control_keys(step_type)
@@ -235,9 +235,9 @@ def task_keys(step_type: str, tasks: Tasks) -> dict[str, str]:
 
 
 def complete_arguments(arguments: dict[str, str], control: dict[str, str], task: Mapping[str, str]) -> None:
-    """Add the arguments that parset files give and the step does not; the first file that has a key wins.
+    """Add arguments from parset files below the step's own; the first file with a key has priority.
 
-    A name that is not a file stays an argument, or a reference that is resolved later.
+    A name of no file stays an argument, or a reference to be resolved later.
     Source: doc/spec/lofarpipe.md, section 4.1.
     """
     for name, keys in (
@@ -257,7 +257,7 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
 
 
 def refreshed(step: Step) -> Step:
-    """Return a step with its arguments completed again: files that earlier steps have written are there by now."""
+    """Complete the arguments of a step again, now that earlier steps have written their files."""
     if not step.arguments:
         return step
     arguments, control = dict(step.arguments), dict(step.control)
@@ -266,12 +266,12 @@ def refreshed(step: Step) -> Step:
 
 
 def with_counters(step: Step, counters: Results) -> Step:
-    """Return a step whose arguments have the values that the counters of loops had last."""
+    """Replace loop counters in a step's arguments by their last values."""
     return replace(step, arguments={key: resolve_known(text, counters) for key, text in step.arguments.items()})
 
 
 def flattened(steps: Sequence[Step]) -> Iterator[Step]:
-    """Yield the steps in their order, those inside loops and sub-pipelines after the one that holds them."""
+    """Yield the steps in order, inner steps after their loop or sub-pipeline."""
     for step in steps:
         yield step
         yield from flattened(step.body)
