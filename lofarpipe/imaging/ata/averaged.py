@@ -124,7 +124,9 @@ def verify_averaged(ms: str, notes: ReadingNotes, channels: int, times: int) -> 
     with closing(casacore.tables.table(ms, ack=False)) as table:
         spoiled = ~np.isfinite(table.getcol("DATA")) & ~table.getcol("FLAG")
     if spoiled.any():
-        raise AveragingError(f"{ms}: {int(spoiled.sum())} unflagged visibilities are no numbers; the full set is kept")
+        raise AveragingError(
+            f"{ms}: {int(spoiled.sum())} unflagged visibilities are no numbers; the full-resolution set is kept"
+        )
     write_atomically(facts_path(ms), json.dumps(asdict(facts)))
     return facts
 

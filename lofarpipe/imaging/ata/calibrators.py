@@ -93,10 +93,10 @@ def reading_problems(session: Session) -> list[str]:
             for name in set(names) - dead:
                 silent.setdefault((name, tuning, node), []).append(scan.name)
     if garbage:
-        lines.append(f"{garbage} counts of samples were garbage; they are 1 now")
+        lines.append(f"{garbage} invalid sample counts were set to 1")
     if bad:
-        lines.append(f"{bad} values were huge or no numbers; they are flagged")
-    lines += [f"antenna {name}: is dead in all nodes" for name in sorted(dead)]
+        lines.append(f"{bad} huge or non-finite values were flagged")
+    lines += [f"antenna {name}: no data in any node" for name in sorted(dead)]
     for (name, tuning, node), folders in sorted(silent.items()):
         lines.append(f"antenna {name}: is 0 in Lo{tuning.upper()}.{node} of {len(folders)} scans; it is flagged there")
     return lines
@@ -124,7 +124,7 @@ def check_calibrators(session: Session, polarisation: tuple[float, float]) -> li
     fraction = calibrator.polarisation[0]
     if fraction > CLEARLY_POLARISED and not polarisation[0]:
         warnings.append(
-            f"flux calibrator {calibrator.name}: it is {fraction:.1%} polarised, and its model is not: XX and YY are "
+            f"flux calibrator {calibrator.name}: it is {fraction:.1%} polarised, its model unpolarised: XX and YY are "
             f"biased by up to {fraction:.1%} with opposite signs, fluxes in Stokes I by {fraction**2:.2%}; set "
             "fluxcal_polarisation"
         )
@@ -149,7 +149,7 @@ def _require_data(session: Session, facts: Mapping[tuple[str, str], SetFacts], k
             flags = named(f"{folder}: {one.flagged:.0%} flagged" for folder, one in of_tuning.items())
             raise CalibrationError(
                 f"{option}: {name} has no unflagged data in Lo{tuning.upper()} ({flags or 'no set'}), so "
-                "nothing can be solved; use another scan (fluxcal_scans) or tuning, or look at the raw data"
+                "nothing can be solved; use another scan (fluxcal_scans) or tuning, or inspect the raw data"
             )
 
 

@@ -84,7 +84,7 @@ def combine_sets(scans: Sequence[Sequence[str]], target: Path) -> None:
         If a set cannot be read, or the list is empty.
     """
     if not any(scans):
-        raise CombineError(f"{target}: there is no set to make it of")
+        raise CombineError(f"{target}: no input sets to combine")
     unfinished = target.with_name(f".{target.name}.incomplete")
     shutil.rmtree(unfinished, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ ABOVE_HOLES = 1.3  # lowest peak of a source, in depths of the deepest negative
 EDGE_PIXELS = 2  # around a new source
 PHASES, GAINS = "scalarphase", "diagonal"  # of the solver
 RECORD = "selfcal.json"
-POSITIONS = "absolute positions may have moved: the model is the image before"
+POSITIONS = "absolute positions may have shifted: each model is the previous image"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def is_better(one: Round, other: Round) -> bool:
 def stop_reason(rounds: Sequence[Round], most: int) -> str:
     """Return why self-calibration stops; "" if it goes on. Noise is not solved for: it would become a source."""
     if rounds and rounds[0].dynamic_range < MASK_SIGMA:
-        return f"nothing is above {MASK_SIGMA:g} times the noise; there is no model to solve with"
+        return f"nothing is above {MASK_SIGMA:g} times the noise; no model for self-calibration"
     if len(rounds) > 1 and not is_better(rounds[-1], rounds[-2]):
         falls = rounds[-1].dynamic_range < rounds[-2].dynamic_range or rounds[-1].peak_jy < rounds[-2].peak_jy
         verb = "fell" if falls else f"gained less than {LEAST_GAIN:.0%}"

@@ -291,12 +291,12 @@ def _described(
     problems = []
     if largest_s * width_hz > MOST_DELAY_TURNS:
         problems.append(
-            f"{place}: the largest delay is {largest_s * 1e9:.1f} ns, with which channels of {width_hz / 1e6:g} MHz "
+            f"{place}: the largest delay is {largest_s * 1e9:.1f} ns; channels of {width_hz / 1e6:g} MHz "
             f"lose {lost_amplitude(largest_s, width_hz):.1%} of the amplitude; lower average_channels"
         )
     outliers = [name for name, pair in zip(names, deviation, strict=True) if (pair > CLEAR_STRUCTURE).any()]
     if outliers:
-        problems.append(f"{place}: the bandpass has structure beyond 10 % at {named(outliers)}")
+        problems.append(f"{place}: the bandpass deviates by more than 10 % at {named(outliers)}")
     described = {
         "centre_hz": centre_hz,
         "channels": len(frequencies_hz),

@@ -61,12 +61,12 @@ class PrimaryCalibrator:
         low, high = self.range_ghz
         if low_hz < low * 1e9 or high_hz > high * 1e9:
             lines.append(
-                f"flux calibrator {self.name}: the scale holds from {low:g} to {high:g} GHz, and the data are at "
+                f"flux calibrator {self.name}: the scale is valid from {low:g} to {high:g} GHz, the data are at "
                 f"{low_hz / 1e9:.4g} to {high_hz / 1e9:.4g} GHz; choose another calibrator"
             )
         if self.extended:
             lines.append(
-                f"flux calibrator {self.name}: it is extended, and the model is a point of its whole flux; long "
+                f"flux calibrator {self.name}: the source is extended, the model a point of its total flux; long "
                 "baselines will be wrong: choose a compact calibrator"
             )
         if self.note:

@@ -105,7 +105,7 @@ def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
     if image.key not in beams_by_key:
         raise CubeError(
             f"{image.path}: Stokes {image.stokes} at {image.frequency_hz / MHZ:.3f} MHz is not among the "
-            f"{len(beams_by_key)} images of the common beam; make that again"
+            f"{len(beams_by_key)} images of the common beam; make the common beam again"
         )
     return replace(image, beam=beams_by_key[image.key])
 
@@ -137,7 +137,7 @@ def noise_warnings(paths: Iterable[str], highest_jy: float = NOISY_JY) -> Iterat
     for path in paths:
         noise_jy = 1 / math.sqrt(weight) if (weight := plane_weight(read_sky_image(path).plane)) > 0 else 0.0
         if noise_jy > highest_jy:
-            yield f"{path}: its noise is {noise_jy:.3g} Jy/beam, and more than {highest_jy:g} is hardly that of a sky"
+            yield f"{path}: its noise is {noise_jy:.3g} Jy/beam; more than {highest_jy:g} is implausible"
 
 
 def write_cube_facts(path: str | Path, name: str, common: CommonBeam, cubes: Iterable[CubeFacts]) -> None:
@@ -149,6 +149,6 @@ def write_cube_facts(path: str | Path, name: str, common: CommonBeam, cubes: Ite
 def _warnings(cube: str, grid: FrequencyGrid) -> Iterator[str]:
     if not grid.is_regular:
         yield (
-            f"{cube}: the channels lie on no regular axis: they are up to {grid.deviation_hz / MHZ:.4g} MHz off the "
-            f"one in its header (step {grid.step_hz / MHZ:.4g} MHz); the true frequencies are in the table FREQUENCIES"
+            f"{cube}: the channels are irregularly spaced: up to {grid.deviation_hz / MHZ:.4g} MHz off the "
+            f"axis in the header (step {grid.step_hz / MHZ:.4g} MHz); the true frequencies are in the table FREQUENCIES"
         )

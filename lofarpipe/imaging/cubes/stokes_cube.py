@@ -128,7 +128,7 @@ def write_stokes_cube(
     parts = [header and header.get(RECIPE) for header in headers], [c.entry["index"] for c in channels]
     recipe = recipe_of(*parts, *[TILED] * is_tiled)
     if recipe_in(path) == recipe:
-        print(f"{path}: is of the same images; kept")
+        print(f"{path}: unchanged, images are the same")
         return False
     for key in OF_ONE_IMAGE:
         first.remove(key, ignore_missing=True)

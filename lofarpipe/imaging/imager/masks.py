@@ -40,7 +40,7 @@ def read_mask(path: str, shape: tuple[int, int]) -> Mask:
         )
     mask: Mask = np.isfinite(plane) & (plane != 0)
     if not mask.any():
-        raise ImagerError(f"{path}: the mask is 0 everywhere, so that nothing would be cleaned; leave it out")
+        raise ImagerError(f"{path}: the mask is 0 everywhere: nothing would be cleaned; leave it out")
     return mask
 
 
