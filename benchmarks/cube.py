@@ -55,7 +55,7 @@ print(json.dumps({"wall_s": wall_s, "cpu_s": usage.ru_utime + usage.ru_stime, "r
 
 
 def measure(code: str, *arguments: object) -> dict[str, float]:
-    """Run a piece of code in a process of its own, and return what it used."""
+    """Run code in a separate process, and return its resource usage."""
     command = [sys.executable, "-c", code + REPORT, *map(str, arguments)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -74,7 +74,7 @@ def make_image(path: Path, size: int) -> None:
 
 
 def main() -> int:
-    """Print a line for each number of channels; return 1 where a limit is not kept."""
+    """Print one line per number of channels; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="pixels (%(default)s)")
     parser.add_argument("--channels", default="8,32", help="numbers of channels (%(default)s)")

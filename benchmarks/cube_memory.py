@@ -3,7 +3,7 @@
 
 benchmarks/cube_memory.py [--sizes 1024,2048] [--channels 4,36] [--blank] [--directory DIR]
 
-Every cube is made by a process of its own from made-up images with beams of their own. A program that holds the whole
+Every cube is made in a separate process from synthetic images with different beams. A program that holds the whole
 cube needs at least its size; the recorded one of the ASKAP beam imager (Arrakis 2.4.1, racs-tools 4.5.0, fitscube
 2.11.0) held 3.0 times that: 2.1 GB and 26 s of CPU for 2048 x 2048 x 36. Ends with 1 where the memory is more than
 six planes and 150 MB, or grows with the number of channels.
@@ -65,7 +65,7 @@ def measure(folder: Path, size: int, channels: int, with_blanks: bool) -> dict[s
 
 
 def main(argv: list[str]) -> int:
-    """Print a line for each cube; return 1 where one needs more memory than promised."""
+    """Print one line per cube; return 1 if one exceeds the memory limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="1024,2048", help="pixels along each side (%(default)s)")
     parser.add_argument("--channels", default="4,36", help="numbers of channels (%(default)s)")

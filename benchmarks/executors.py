@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What it costs to have jobs run here, by Dask and by Slurm, against tools that do nothing else.
+"""Cost of running jobs locally, by Dask and by Slurm, compared with minimal tools.
 
 benchmarks/executors.py [--jobs 200] [--repeat 3] [--only local,dask,slurm,xargs,submitit,sbatch] [--directory DIR]
 
 Every row starts the same trivial jobs (/bin/true), two at a time, and waits for the last; start and end of the cluster
-are in it. Medians; the repetitions of all rows alternate, so that a busy moment hits all. What Slurm's own processes
-take is not in the CPU column. Slurm's rows need a Slurm that answers sinfo, submitit's the package of that name; rows
-that cannot be had are left out, and said.
+are in it. Medians; the repetitions of all rows alternate, so that other load affects all. CPU time of Slurm's processes
+is not included. Slurm's rows need a Slurm that answers sinfo, submitit's the package of that name; impossible rows
+are left out with a message.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ for job in jobs:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one repetition took, of this process and all its children."""
+    """Resource usage of one repetition, of this process and all its children."""
 
     wall_s: float
     cpu_s: float
 
 
 def jobs_in(directory: Path, count: int) -> list[Job]:
-    """Return jobs that do nothing."""
+    """Return empty jobs."""
     logs = directory / "logs"
     return [Job(f"true/{n:04}", ("/bin/true",), directory, logs / f"{n:04}.log", memory_gb=0.1) for n in range(count)]
 
@@ -60,7 +60,7 @@ def run_local(directory: Path, count: int) -> None:
 
 
 def run_dask(directory: Path, count: int) -> None:
-    """Our executor on one worker of Dask, which is started and ended."""
+    """Our executor on one Dask worker, including its start and end."""
     from lofarpipe.executors.dask.cluster import DaskOptions
     from lofarpipe.executors.dask.executor import DaskExecutor
 
@@ -81,7 +81,7 @@ def run_slurm(directory: Path, count: int) -> None:
 
 
 def run_xargs(directory: Path, count: int) -> None:
-    """What a shell does; it needs no directory."""
+    """A shell loop, without a directory."""
     del directory
     numbers = "\n".join(map(str, range(count)))
     subprocess.run(["xargs", "-P", str(CORES), "-n", "1", "/bin/true"], input=numbers, text=True, check=True)
@@ -103,7 +103,7 @@ def run_sbatch(directory: Path, count: int) -> None:
 
 
 def check(successes: list[bool]) -> None:
-    """End if a job failed: then nothing was measured."""
+    """Exit if a job failed, as the measurement is invalid."""
     if not all(successes):
         raise SystemExit(f"{successes.count(False)} of {len(successes)} jobs failed")
 

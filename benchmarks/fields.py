@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a table of many fields costs: time and memory until the first field runs, and the files of a field.
+"""Cost of a table of many fields: time and memory until the first field runs, and files per field.
 
 benchmarks/fields.py [--fields 200]
 
-The start is that of the image pipeline, whose parset is read once for each field; it is interrupted when the first
+The start is measured with the image pipeline, whose parset is read once per field, and interrupted when the first
 field has begun. Files are counted after a run of two fields of a pipeline that copies one file.
 """
 
@@ -37,12 +37,12 @@ copy.control.outputkey = outfile
 copy.argument.flags = [infile, outfile]
 """
 LIMIT_S = 600.0
-LIMIT_MB_A_FIELD = 1.0  # of the parent, beside what one field takes
+LIMIT_MB_A_FIELD = 1.0  # of the parent, beyond one field's share
 LIMIT_CPU_S_A_FIELD = 0.1
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which this repository is run."""
+    """Return the environment to run this repository."""
     return {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 
 
@@ -74,7 +74,7 @@ def start(here: Path, fields: int) -> tuple[float, float, float]:
 
 
 def files_of_a_field(here: Path) -> tuple[int, int]:
-    """Return how many files a field of one small job has, and how many beside all fields."""
+    """Return the number of files of a field with one small job, and of shared files."""
     (here / "copy.parset").write_text(COPY)
     (here / "a").write_text("a\n")
     (here / "two.csv").write_text(f"field,files\none,[{here}/a]\ntwo,[{here}/a]\n")

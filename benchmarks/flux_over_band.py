@@ -75,7 +75,7 @@ def band_figures(band: str, root: Path, truth: Truth) -> list[Figure]:
 
 
 def main() -> int:
-    """Print all figures; returns 1 if one misses its limit."""
+    """Print all figures; return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, default=Path("flux_over_band"), help="default %(default)s")
     directory = parser.parse_args().directory.resolve()

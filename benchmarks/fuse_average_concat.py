@@ -36,7 +36,7 @@ COLUMNS = ("TIME", "ANTENNA1", "ANTENNA2", "UVW", "INTERVAL", "EXPOSURE", "FLAG"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one way took: CPU and wall seconds, and the bytes that it left on disk."""
+    """Cost of one method: CPU and wall seconds, and bytes on disk."""
 
     cpu_s: float
     wall_s: float
@@ -63,12 +63,12 @@ def call(sets: Sequence[Path], result: Path, steps: Mapping[str, str]) -> Path:
 
 
 def average_then_concat_exactly(sets: Sequence[Path], folder: Path, average: Mapping[str, str]) -> Path:
-    """Average each set by itself, then put them into one; weights are compressed the second time only."""
+    """Average each set, then concatenate; weights are compressed the second time only."""
     return average_then_concat(sets, folder, {**average, "msout.storagemanager.weightbitrate": "0"})
 
 
 def average_then_concat(sets: Sequence[Path], folder: Path, average: Mapping[str, str]) -> Path:
-    """Average each set by itself, then put them into one; weights are compressed to 12 bits both times."""
+    """Average each set, then concatenate; weights are compressed to 12 bits both times."""
     averaged = [call([one], folder / f"{one.stem}.avg.MS", average) for one in sets]
     return call(averaged, folder / "all.MS", {"steps": "[]"})
 
@@ -83,7 +83,7 @@ WAYS = {"separate": average_then_concat, "separate exact": average_then_concat_e
 
 
 def measure(way: str, sets: Sequence[Path], folder: Path, average: Mapping[str, str]) -> tuple[Cost, Path]:
-    """Return what a way costs, and its result."""
+    """Return the cost and the result of a method."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     before, start_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -94,7 +94,7 @@ def measure(way: str, sets: Sequence[Path], folder: Path, average: Mapping[str, 
 
 
 def differing_columns(one: Path, other: Path) -> list[str]:
-    """Return the columns in which two sets differ in any bit; the channels' frequencies count as one."""
+    """Return the columns with any difference between two sets; channel frequencies count as a column."""
     with table(str(one), ack=False) as left, table(str(other), ack=False) as right:
         differing = [name for name in COLUMNS if left.getcol(name).tobytes() != right.getcol(name).tobytes()]
     windows = [table(f"{path}/SPECTRAL_WINDOW", ack=False).getcol("CHAN_FREQ") for path in (one, other)]
@@ -109,7 +109,7 @@ def weight_difference(one: Path, other: Path) -> float:
 
 
 def compare(results: Mapping[str, Path]) -> int:
-    """Print what differs between one pass and the others; return 1 if anything does that should not."""
+    """Print differences between one pass and the others; return 1 for an unexpected one."""
     wrong = False
     for way in sorted(set(results) - {FUSED}):
         differing = differing_columns(results[FUSED], results[way])
@@ -130,7 +130,7 @@ def simulate(folder: Path) -> list[Path]:
 
 
 def describe_sets(sets: Sequence[Path]) -> str:
-    """Return how much data there is."""
+    """Return the amount of data."""
     with table(str(sets[0]), ack=False) as first:
         rows, shape = first.nrows(), first.getcell("DATA", 0).shape
     return f"{len(sets)} sets of {rows} rows x {shape[0]} channels x {shape[1]} correlations"

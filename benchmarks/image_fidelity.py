@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How right an image is: fluxes, positions, noise, and the loss by averaging, against what they must be.
+"""Fidelity of an image: fluxes, positions, noise and averaging loss, compared with the truth.
 
 benchmarks/image_fidelity.py [--directory demo]
 
@@ -45,7 +45,7 @@ PADDING = 1.2
 
 @dataclass(frozen=True)
 class Figure:
-    """One number, and the most that it may be."""
+    """One number and its upper limit."""
 
     what: str
     value: float
@@ -54,7 +54,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the number is within its limit; a number that is none is not."""
+        """Whether the number is within its limit; False for NaN."""
         return self.value <= self.most
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ def run(argv: Sequence[str | Path], log: Path) -> None:
 
 
 def demonstrate(directory: Path) -> Path:
-    """Make the demonstration's image unless it is there; returns the directory of its products."""
+    """Make the demonstration's image unless it exists; return the directory of its products."""
     field = directory / "field"
     if not (field / "quality.json").is_file():
         directory.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def run_quietly(commands: Sequence[Sequence[str]]) -> None:
 
 
 def average(sets: Sequence[str], output: Path, freqstep: int, timestep: int) -> None:
-    """Average the sets of one time block into one, as the plan decided."""
+    """Average the sets of one time block into one, by the plan."""
     argv = [find("DP3"), f"msin=[{','.join(sets)}]", "msin.orderms=True", f"msout={output}", "msout.overwrite=True"]
     steps = ["steps=[avg]", "avg.type=averager", f"avg.freqstep={freqstep}", f"avg.timestep={timestep}"]
     run([*argv, *steps], output.with_suffix(".log"))
@@ -185,7 +185,7 @@ def edge_loss(directory: Path, truth: Truth, plan: dict[str, Any]) -> float:
 
 
 def loss_figures(loss: float, plan: dict[str, Any]) -> list[Figure]:
-    """Return the figures of the loss by averaging: below the limit that was asked for, and as it was predicted."""
+    """Return the figures of the averaging loss, against the requested limit and the prediction."""
     predicted = plan["predicted_loss"]["image_edge"]["added_by_averaging"]
     detail = f"measured {loss:.4f}, predicted {predicted:.4f}"
     return [
@@ -208,7 +208,7 @@ def measure(directory: Path) -> list[Figure]:
 
 
 def main() -> int:
-    """Print all figures; returns 1 if one misses its limit."""
+    """Print all figures; return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, default=Path("demo"), help="default %(default)s")
     figures = measure(parser.parse_args().directory.resolve())

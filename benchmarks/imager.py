@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A yardstick for imagers: sets whose truth is known, the same measures for each imager, and what they cost.
+"""A benchmark of imagers: simulated sets with known truth, equal quality measures, and costs.
 
 benchmarks/imager.py make SET.MS [--sky pts|ext|real] [--small] [--seed 1] [--blocks 3] ...
 benchmarks/imager.py compare SET.MS [--out DIR] [--imager 'COMMAND {name} {ms} {npix} ...']
@@ -87,13 +87,13 @@ def run(argv: Sequence[str], log: Path) -> dict[str, float]:
 
 
 def peak_memory_kb(pid: int) -> int:
-    """Return the most memory that a process has had, or 0 once it has ended."""
+    """Return the peak memory of a process, or 0 after its end."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 def excesses(kind: str, reference: Mapping[str, Any], measures: Mapping[str, Any], cpu: bool = True) -> list[str]:
-    """Return a line for each limit of cost or quality that an imager exceeds."""
+    """Return one line per exceeded limit of cost or quality."""
     from yardstick_measures import worse_measures
 
     lines = []
@@ -105,7 +105,7 @@ def excesses(kind: str, reference: Mapping[str, Any], measures: Mapping[str, Any
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Run WSClean and the imagers one after the other; print the table, and return 1 where a limit is exceeded."""
+    """Run WSClean and the imagers one after the other; print the table; return 1 if a limit is exceeded."""
     from yardstick_measures import channel_weights, measure
     from yardstick_set import Truth, truth_path
 
@@ -162,7 +162,7 @@ def make(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Print the measures of images that are there."""
+    """Print the measures of existing images."""
     from yardstick_measures import channel_weights, measure
     from yardstick_set import Truth, truth_path
 

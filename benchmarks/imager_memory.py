@@ -57,7 +57,7 @@ def measure(ms: Path, folder: Path, in_files: bool) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a row for each run; return 1 where one took more than was estimated."""
+    """Print one row per run; return 1 if one exceeded its estimate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", default="15,60", help="of each of three blocks; default %(default)s")
     parser.add_argument("--stations", type=int, default=62)

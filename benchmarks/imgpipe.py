@@ -1,4 +1,4 @@
-"""What imgpipe costs: its start, a dry run, and each job beyond what a shell loop of the same commands takes.
+"""Cost of imgpipe: start, dry run, and each job beyond a shell loop of the same commands.
 
 Usage: python benchmarks/imgpipe.py [--jobs N] [--repeat N]
 
@@ -78,7 +78,7 @@ class Site:
 
 
 def main() -> None:
-    """Measure, and print one line for each."""
+    """Measure, and print one line per measurement."""
     reader = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     reader.add_argument("--jobs", type=int, default=20)
     reader.add_argument("--repeat", type=int, default=5)

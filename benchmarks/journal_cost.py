@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/journal_cost.py [largest number of simulated jobs] [number of local jobs]
 
-Simulated jobs are not run: an executor says that they were. Their products do not exist, as on another machine.
+Simulated jobs are not run: an executor reports them as done. Their products do not exist, as on another machine.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ work.argument.flags = [infile, outfile, -v]
 
 
 class Simulated:
-    """Says of every job at once that it was done."""
+    """Reports every job as done at once."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
 
-    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - there is one machine
-        """Return what no job exceeds."""
+    def capacity(self, partition: str = "") -> Resources:  # noqa: ARG002 - a single machine
+        """Return resources larger than any job."""
         return Resources(16, 64.0)
 
     def cancel(self) -> None:
@@ -87,7 +87,7 @@ class MemoryAt:
 
 @dataclasses.dataclass
 class Site:
-    """A pipeline of one step with so many jobs, in a directory of its own."""
+    """A pipeline of one step with a number of jobs, in its own directory."""
 
     here: Path
     jobs: int
@@ -107,7 +107,7 @@ class Site:
         DataMap(products).save(str(self.here / "in.mapfile"))
 
     def put_one_in_front(self) -> None:
-        """Let a product come before all others, so that each has another place."""
+        """Insert a product before all others, which changes the index of each."""
         self._list([self.jobs, *range(self.jobs)])
 
     @property
@@ -116,7 +116,7 @@ class Site:
         return self.settings.job_directory / "journal.jsonl"
 
     def run(self, executor: Executor, *reporters: object) -> float:
-        """Run, and return how much time of a processor this one took, in s."""
+        """Run, and return the CPU time of this process, s."""
         gc.collect()
         began = time.process_time()
         with Journal(self.journal) as journal:
@@ -124,7 +124,7 @@ class Site:
         return time.process_time() - began
 
     def forget_the_end(self, share: float) -> None:
-        """Make the journal that of a run that was killed when this share of the jobs was done."""
+        """Truncate the journal to that of a run killed after this fraction of the jobs."""
         lines = self.journal.read_bytes().splitlines(keepends=True)
         ends = [place for place, line in enumerate(lines) if b'"job_done"' in line]
         self.journal.write_bytes(b"".join(lines[: ends[int(share * len(ends)) - 1] + 1]))
@@ -137,7 +137,7 @@ def memory_mb() -> float:
 
 
 def simulated(jobs: int) -> None:
-    """Print what one number of simulated jobs costs."""
+    """Print the cost of a number of simulated jobs."""
     with tempfile.TemporaryDirectory() as here:
         site = Site(Path(here), jobs)
         first = site.run(Simulated())
@@ -152,7 +152,7 @@ def simulated(jobs: int) -> None:
 
 
 def local(jobs: int) -> None:
-    """Print what jobs of /bin/true cost on this machine, and the memory of the runner while they run."""
+    """Print the cost of /bin/true jobs on this machine, and the runner's memory meanwhile."""
     with tempfile.TemporaryDirectory() as here:
         site = Site(Path(here), jobs)
         memory = MemoryAt(jobs // 5)
@@ -164,7 +164,7 @@ def local(jobs: int) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print a table."""
     largest, local_jobs = [*map(int, arguments), *(LARGEST, LOCAL_JOBS)[len(arguments) :]]
-    local(local_jobs)  # first: what the others leave would hide what it takes
+    local(local_jobs)  # first, as memory of the others would hide its own
     print("\nmicroseconds of a processor for each job:")
     print(f"{'jobs':>8} {'first run':>12} {'all done':>12} {'half done':>12} {'one in front':>12} {'journal, B':>12}")
     jobs = 100

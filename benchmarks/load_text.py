@@ -29,7 +29,7 @@ MS = "/data/scratch/pipeline/L628614_SB{:07d}_uv.dppp.MS"
 
 @dataclass(frozen=True)
 class Case:
-    """One file to be read."""
+    """One file to read."""
 
     kind: str
     what: str
@@ -105,7 +105,7 @@ def measure(case: Case, directory: Path, repeat: int) -> str:
 
 
 def peak_bytes(case: Case, path: Path) -> int:
-    """Return the most memory that is in use while a file is read."""
+    """Return the peak memory of reading a file."""
     tracemalloc.start()
     try:
         case.load(path)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the number of measurement sets costs before the first program runs: the check, the plan, and the runner itself.
+"""Cost of the number of measurement sets before the first program: the check, the plan, the runner.
 
 benchmarks/many_sets.py [--sets 61 244 2440] [--directory DIR]
 
@@ -41,7 +41,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """What a number of sets costs."""
+    """Cost of a number of sets."""
 
     sets: int
     check: Cost
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def per_set_s(self) -> float:
-        """CPU time of all three for one set, with its share of what three processes cost to start."""
+        """CPU time of all three per set, including a share of the start of three processes."""
         return (self.check.cpu_s + self.plan.cpu_s + self.runner.cpu_s) / self.sets
 
     def __str__(self) -> str:
@@ -72,12 +72,12 @@ def measure(directory: Path, sets: int) -> Row:
 
 
 def run(directory: Path, words: Sequence[str]) -> Cost:
-    """Run the command line; return what it used, with the processes that it waited for.
+    """Run the command line; return its resource usage, including child processes.
 
     Raises
     ------
     RuntimeError
-        If it fails; with what it said.
+        If it fails; with its error output.
     """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
@@ -96,7 +96,7 @@ def run(directory: Path, words: Sequence[str]) -> Cost:
 
 
 def growth(rows: Sequence[Row]) -> float:
-    """Return how much more a set costs in the largest run than in that of one whole observation."""
+    """Return the cost of a set in the largest run, relative to the run of one whole observation."""
     usual = min(rows, key=lambda row: abs(row.sets - SUBBANDS))
     return max(rows, key=lambda row: row.sets).per_set_s / usual.per_set_s
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What meerkat.parset costs beside the DP3 and WSClean that it runs: CPU seconds of one run, by step.
+"""Cost of meerkat.parset beyond DP3 and WSClean: CPU seconds of one run, by step.
 
 benchmarks/meerkat.py [--size 1024] [--channels 8] [--antennas 40] [--times 48] [--directory DIR]
 
@@ -94,7 +94,7 @@ def step_cpu_s(journal: Path) -> Counter[str]:
 
 
 def main() -> int:
-    """Print the costs; return 1 where the limit is not kept."""
+    """Print the costs; return 1 if the limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1024, help="pixels (%(default)s)")
     parser.add_argument("--channels", type=int, default=8, help="output channels (%(default)s)")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is entered to run one ``cp``: files and functions of lofarpipe, and the crossings between its files.
+"""Code executed to run one ``cp``: files and functions of lofarpipe, and calls between its files.
 
 benchmarks/one_job.py [REPOSITORY ...]
 
@@ -34,7 +34,7 @@ CONFIG = "[DEFAULT]\nruntime_directory = {here}\nworking_directory = {here}\n"
 
 
 def count(repository: Path) -> tuple[set[tuple[str, str]], int]:
-    """Run one ``cp``; return (file, function) of what was entered, and the calls from one file to another."""
+    """Run one ``cp``; return the (file, function) pairs executed, and the calls between files."""
     from lofarpipe.cli import main
 
     package = f"{repository / 'lofarpipe'}/"

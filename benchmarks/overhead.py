@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the runner costs: start-up, a job, the decisions, and a whole image against the same commands typed by hand.
+"""Cost of the runner: start-up, a job, the decisions, and a whole image, compared with the same commands by hand.
 
 benchmarks/overhead.py [--only start,jobs,decisions,image] [--repeat 5] [--image-repeat 1] [--directory DIR]
 
@@ -41,7 +41,7 @@ MAX_IMAGE_RATIO = 1.03
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took."""
+    """Resource usage of a command."""
 
     cpu_s: float
     wall_s: float
@@ -92,7 +92,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def start_up(_: Path, repeat: int) -> list[Row]:
-    """Return what ``--help`` costs."""
+    """Return the cost of ``--help``."""
     help_, python = [], []
     for _i in range(repeat):
         help_.append(measure([RUNNER, "--help"]))
@@ -104,7 +104,7 @@ def start_up(_: Path, repeat: int) -> list[Row]:
 
 
 def per_job(directory: Path, repeat: int) -> list[Row]:
-    """Return what a step of 200 jobs of /bin/true costs, against ``xargs -P2``."""
+    """Return the cost of a step of 200 /bin/true jobs, compared with ``xargs -P2``."""
     parset = directory / "true.parset"
     write_pipeline(parset, JOBS)
     names = directory / "names"
@@ -137,7 +137,7 @@ def pipeline_command(parset: Path, directory: Path, *more: str) -> list[str | Pa
 
 
 def decisions(directory: Path, repeat: int) -> list[Row]:
-    """Return what do_magic costs on as many subbands as an observation has."""
+    """Return the cost of do_magic for the subbands of a whole observation."""
     observation = directory / "one_subband"
     simulate(observation, "--nsubbands", "1", "--nblocks", "1", "--nsources", "1", "--no-beam")
     (source,) = observation.glob("*.MS")
@@ -151,13 +151,13 @@ def decisions(directory: Path, repeat: int) -> list[Row]:
 
 
 def simulate(observation: Path, *options: str) -> None:
-    """Simulate an observation, unless it is there."""
+    """Simulate an observation, unless it exists."""
     if not (observation / "truth.json").is_file():
         measure([sys.executable, REPOSITORY / "scripts" / "simulate_observation.py", observation, *options])
 
 
 def shifted(source: Path, target: Path, shift_hz: float) -> Path:
-    """Return a copy of a set at another frequency; only its small spectral window is really copied."""
+    """Return a copy of a set at another frequency, with links except for the small spectral window."""
     from casacore.tables import table
 
     if target.exists():
@@ -175,7 +175,7 @@ def shifted(source: Path, target: Path, shift_hz: float) -> Path:
 
 
 def whole_image(directory: Path, repeat: int) -> list[Row]:
-    """Return what a whole image costs, against its DP3 and WSClean commands typed by hand."""
+    """Return the cost of a whole image, compared with its DP3 and WSClean commands by hand."""
     observation = directory / "observation"
     simulate(observation)
     names = f"data_input_filenames=[{observation}/*.MS]"
@@ -209,7 +209,7 @@ def whole_image(directory: Path, repeat: int) -> list[Row]:
 
 
 def commands(job_directory: Path) -> list[tuple[str, list[str]]]:
-    """Return (job, argv) of every command that the pipeline ran."""
+    """Return (job, argv) of every command of the pipeline."""
     lines = (job_directory / "commands.txt").read_text().splitlines()
     return [(job, shlex.split(text)) for job, _, text in (line.partition(": ") for line in lines)]
 
@@ -253,7 +253,7 @@ PARTS: dict[str, Callable[[Path, int], list[Row]]] = {
 
 
 def main() -> int:
-    """Measure what was asked for and print the table; return 1 if a limit was missed."""
+    """Run the requested measurements and print the table; return 1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (%(default)s)")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions of the small parts (%(default)s)")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what DP3 and WSClean cost for each visibility and pixel, and what a real field therefore takes.
+"""Measure the cost of DP3 and WSClean per visibility and pixel, to estimate the cost of a real field.
 
 benchmarks/real_field.py [--directory DIRECTORY]
 
@@ -24,7 +24,7 @@ from small_sets import SetShape, make_set
 
 # A field of LOFAR: 8 h in slots of 4 s, 60 stations, 244 subbands of 16 channels.
 HOURS, SLOT_S, STATIONS, SUBBANDS, CHANNELS = 8, 4, 60, 244, 16
-AVERAGED = 8 * 2  # channels and times that become one: the plan's own for such a field
+AVERAGED = 8 * 2  # averaging factors in channels and times: the plan's for such a field
 SLOTS = (12, 48)
 SIDES = (2048, 4096)
 FIELD_SIDE = 6000  # pixels: 1.5 beam widths in cells of 7.5 arcsec
@@ -81,7 +81,7 @@ def main() -> int:
     def slope(values: list[float]) -> float:
         return float(np.diff(values)[0] / np.diff(visibilities)[0])
 
-    of_averaged = slope(gridding)  # of a visibility, which is one of the averaged set in the field
+    of_averaged = slope(gridding)  # per visibility of the averaged set
     total = STATIONS * (STATIONS - 1) / 2 * HOURS * 3600 / SLOT_S * CHANNELS * SUBBANDS
     print(f"DP3: {slope(seconds) * 1e6:.2f} CPU s for a million visibilities of four correlations")
     print(f"sets: {slope(raw_bytes):.1f} bytes for each as recorded here, {slope(small_bytes) * AVERAGED:.1f} averaged")

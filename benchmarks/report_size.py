@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What report.html costs: its size, the time to write it, and the time until a browser shows it.
+"""Cost of report.html: size, time to write, and time to open in a browser.
 
 benchmarks/report_size.py [--subbands 244] [--steps 6] [--side 20000] [--directory DIR]
 
@@ -64,7 +64,7 @@ def empty_image(path: Path, side: int) -> np.memmap:
 
 
 def write_page(job: Path) -> float:
-    """Write the page as a run does, and return the time that it took, s."""
+    """Write the page as in a run, and return the duration, s."""
     began_s = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "lofarpipe.report.html.page", str(job)], check=True, stdout=subprocess.DEVNULL
@@ -92,7 +92,7 @@ def open_page(path: Path) -> float | None:
 
 
 def measure(name: str, job: Path) -> bool:
-    """Print what one page costs; return whether it keeps the limits."""
+    """Print the cost of one page; return whether it is within the limits."""
     first_s, again_s = write_page(job), write_page(job)
     memory_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
     path = job / "report.html"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What it costs that a run is shown and recorded: CPU of all reporters over that of a run of trivial jobs.
+"""Cost of reporters: their CPU time relative to that of a run of trivial jobs.
 
 benchmarks/reporters.py [--jobs 1000 3000] [--scripts 1000 2000] [--repeat 3] [--directory DIR]
 
@@ -40,7 +40,7 @@ OF_A_RUN_OF = 1000  # jobs
 TOGETHER = "Stream"
 PAGE = "PageWriter"  # [report] html = False leaves it out
 IMPORTS, MAKING, STATE, THREAD = "imports", "making them", "RunState", "thread of LiveTerminal"
-ONCE = ("run_started", "run_ended")  # events of which there is one; processes are waited for in these
+ONCE = ("run_started", "run_ended")  # single events, which also wait for processes
 Work = Callable[..., Any]
 KINDS = {"/bin/true": ("/bin/true", ""), "python3 -c pass": (sys.executable, "run.argument.flags = [-c, pass]\n")}
 ENGINE = (  # but for its reporters
@@ -56,7 +56,7 @@ def cpu_s(who: int) -> float:
 
 
 class Inside(threading.local):
-    """How many functions that are counted a thread is in."""
+    """Depth of counted functions in a thread."""
 
     depth = 0
 
@@ -70,14 +70,14 @@ def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = Fals
     def call(*arguments: object, **keywords: object) -> object:
         INSIDE.depth += 1
         before = cpu_s(resource.RUSAGE_CHILDREN) if is_once else 0.0
-        began = time.thread_time()  # the last thing before, and the first one after: asking costs time too
+        began = time.thread_time()  # directly before and after, as reading the clock takes time too
         try:
             return work(*arguments, **keywords)
         finally:
             ended = time.thread_time()
             nothing()
             cost = ended - began - (time.thread_time() - ended)
-            costs[name] += cost  # without a call in between: another thread adds to it as well
+            costs[name] += cost  # without a call in between, as other threads add to it too
             INSIDE.depth -= 1
             if is_once:
                 costs[name] += cpu_s(resource.RUSAGE_CHILDREN) - before
@@ -86,11 +86,11 @@ def counted(work: Work, costs: dict[str, float], name: str, is_once: bool = Fals
 
 
 def nothing(*arguments: object, **keywords: object) -> None:
-    """Take the time that a call takes, and that to ask for the time takes."""
+    """Measure the time of a call, and the time of reading the clock."""
 
 
 def count_events(kind: type, costs: dict[str, float], events: Sequence[str]) -> None:
-    """Have counted what a kind of reporters does when it is told of the events that it hears of."""
+    """Count the time of a reporter class in its event methods."""
     for event in events:
         if hasattr(kind, event):
             setattr(
@@ -99,7 +99,7 @@ def count_events(kind: type, costs: dict[str, float], events: Sequence[str]) -> 
 
 
 def count_imports(costs: dict[str, float]) -> None:
-    """Have the imports of the reporters counted that are not a part of what they do when they are told something."""
+    """Count imports of the reporters outside of event methods."""
     load = builtins.__import__
     count = counted(load, costs, IMPORTS)
 
@@ -134,7 +134,7 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
 
 
 def run(folder: Path, each_alone: bool) -> int:
-    """Run the pipeline in this process, and write what it cost."""
+    """Run the pipeline in this process, and write the costs."""
     costs: dict[str, float] = defaultdict(float)
     for name in ENGINE:
         importlib.import_module(f"lofarpipe.{name}")
@@ -158,7 +158,7 @@ class Costs:
 
     @classmethod
     def found(cls, total: float, costs: dict[str, float]) -> Costs:
-        """Return what was counted, with the page apart."""
+        """Return the times counted, with the page separate."""
         of = dict(costs)
         if TOGETHER in of:
             of[TOGETHER] -= of[PAGE]
@@ -173,18 +173,18 @@ class Costs:
 
     @property
     def page(self) -> float:
-        """What the page costs."""
+        """Cost of the page."""
         return self.of.get(PAGE, 0.0)
 
     @property
     def told(self) -> float:
-        """What all else costs."""
+        """Cost of everything else."""
         return sum(self.of.values()) - self.page
 
 
 @dataclass(frozen=True)
 class Case:
-    """Runs that are measured."""
+    """Measured runs."""
 
     kind: str
     jobs: int
@@ -216,29 +216,29 @@ class Case:
 
 
 def drain(terminal: int) -> None:
-    """Read what is written to a terminal until nobody has it open."""
+    """Read a terminal until its other end is closed."""
     try:
         while os.read(terminal, 65536):
             pass
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # Linux's error when the other end is closed
         pass
     os.close(terminal)
 
 
 @dataclass(frozen=True)
 class Line:
-    """What follows from runs of two sizes: CPU seconds for each job, and whatever the number of jobs."""
+    """Linear fit to runs of two sizes: CPU seconds per job, and per run."""
 
     sizes: Sequence[int]
     costs: Sequence[float]
 
     @property
     def per_job(self) -> float:
-        """What one job more costs."""
+        """Cost of one more job."""
         return (self.costs[1] - self.costs[0]) / (self.sizes[1] - self.sizes[0])
 
     def at(self, jobs: int) -> float:
-        """Return what a run of so many jobs costs."""
+        """Return the cost of a run of a number of jobs."""
         return self.costs[0] + self.per_job * (jobs - self.sizes[0])
 
     def text(self, name: str) -> str:
@@ -248,7 +248,7 @@ class Line:
 
 
 def verdict(kind: str, sizes: Sequence[int], runs: Sequence[Sequence[Costs]]) -> tuple[list[str], bool]:
-    """Return what is printed of a kind of jobs, and whether the limit is kept, page included.
+    """Return the lines for a kind of jobs, and whether the limit is kept, page included.
 
     ``runs`` are all of the one size, and all of the other.
     """
@@ -271,7 +271,7 @@ def verdict(kind: str, sizes: Sequence[int], runs: Sequence[Sequence[Costs]]) ->
 
 
 def each_alone(sizes: Sequence[int], runs: Sequence[Sequence[Costs]]) -> list[str]:
-    """Return what is printed of each reporter, the most costly first."""
+    """Return the lines of each reporter, the most costly first."""
     few, many = (Costs.median(measured) for measured in runs)
     lines = {name: Line(sizes, (few.of.get(name, 0.0), cost)) for name, cost in many.of.items()}
     ordered = sorted(lines.items(), key=lambda pair: -pair[1].per_job)
@@ -293,7 +293,7 @@ def main() -> int:
     cases = [Case(kind, jobs) for kind in KINDS for jobs in sizes[kind]]
     cases += [Case(next(iter(KINDS)), jobs, each_alone=True) for jobs in options.jobs]
     with tempfile.TemporaryDirectory(dir=options.directory) as compiled:
-        Case(next(iter(KINDS)), 1).measure(options.directory, compiled)  # compiles what is imported
+        Case(next(iter(KINDS)), 1).measure(options.directory, compiled)  # compiles the imported modules
         turns = [[case.measure(options.directory, compiled) for case in cases] for _ in range(options.repeat)]
     runs = list(zip(*turns, strict=True))
     print(f"CPU, median of {options.repeat}")

@@ -1,4 +1,4 @@
-"""A pipeline of jobs that do next to nothing: one for each of so many files."""
+"""A pipeline of trivial jobs, one per file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What spice_image costs beside its jobs: CPU seconds of the engine for each beam.
+"""Cost of spice_image beyond its jobs: CPU seconds of the engine per beam.
 
 Usage: python benchmarks/spice.py [--beams N] [--repeat N] [--command 'spice_image']
 
@@ -97,7 +97,7 @@ class Site:
         fits.writeto(self.here / f"stub-{name}.fits", pixels, header)
 
     def run(self, command: list[str], beams: int) -> tuple[float, float]:
-        """Return the CPU seconds of a run on the first beams, and those of its jobs."""
+        """Return the CPU seconds of a run on the first beams, and of its jobs."""
         out = Path(tempfile.mkdtemp(dir=self.here))
         pattern = f"scienceData.beam0[0-{beams - 1}]_averaged_cal.leakage.ms"
         words = ["--num_beams", str(beams), "--ms_glob_pattern", pattern, "--local_wsclean", str(self.stub)]
@@ -112,7 +112,7 @@ class Site:
 
 
 def main() -> None:
-    """Measure, and print one line for each."""
+    """Measure, and print one line per measurement."""
     reader = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     reader.add_argument("--beams", type=int, default=2, choices=range(1, 10))
     reader.add_argument("--repeat", type=int, default=3)

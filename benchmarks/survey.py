@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the survey of a measurement set before the run costs: CPU seconds and memory, of a large set and of small ones.
+"""Cost of the survey of measurement sets before a run: CPU seconds and memory, for a large set and small ones.
 
 benchmarks/survey.py [--directory DIR] [--small 244]
 
@@ -36,7 +36,7 @@ def cpu_s(paths: list[str], data_column: str) -> float:
 
 
 def make_sampled(directory: Path) -> str:
-    """Make a set that is just large enough to be sampled, with visibilities, flags and weights of their own."""
+    """Make a set just large enough to be sampled, with its own visibilities, flags and weights."""
     path = make_set(directory / "sampled.MS", SetShape(nantennas=60, ntimes=200, nchan=16), with_data=True)
     for column in ("DATA", "WEIGHT_SPECTRUM"):
         change_column(path, column, lambda values: np.ones_like(values))
@@ -47,7 +47,7 @@ def make_sampled(directory: Path) -> str:
 
 
 def main() -> int:
-    """Print the figures; returns 1 if one is above its limit."""
+    """Print the figures; return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", help="where the sets are made; a temporary directory by default")
     parser.add_argument("--small", type=int, default=244, help="number of small sets; default %(default)s")
@@ -58,7 +58,7 @@ def main() -> int:
             make_set(directory / f"{number}.MS", SetShape(nantennas=8, ntimes=6), with_data=True)
             for number in range(given.small)
         ]
-        cpu_s(small[:1], "DATA")  # what is imported once
+        cpu_s(small[:1], "DATA")  # to import modules before the measurement
         figures = [("a small set", cpu_s(small, "DATA"), "CPU s", MAX_SMALL_CPU_S)]
         large = make_set(
             directory / "large.MS", SetShape(nantennas=60, ntimes=7200, timestep_s=4, nchan=16), with_uvw=False

@@ -55,7 +55,7 @@ def main(directory: Path, imager: str) -> None:
 
 
 def print_products(directory: Path, field: Path) -> None:
-    """Say which imager made the image, and where everything is."""
+    """Print the imager used, and the paths of the results."""
     products = {
         "report, all of it on one page": field / "report.html",
         "image, primary-beam corrected": directory / "image.fits",

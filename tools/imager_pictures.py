@@ -28,7 +28,7 @@ NOISE = re.compile(r"background noise: ([\d.e+-]+) (m?)Jy")
 
 
 def settings_of(path: str) -> ImagerSettings:
-    """Return what the response is made with: Briggs 0, one channel, no averaging."""
+    """Return the settings of the response: Briggs 0, one channel, no averaging."""
     return ImagerSettings(
         name="unused",
         sets=(path,),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print the part of requirements.lock that the package needs with some extras.
+"""Print the part of requirements.lock for the package with some extras.
 
 tools/locked.py EXTRAS      such as simulation,test
 """
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass
 class Pin:
-    """A package of the lock: its lines, and the packages that need it."""
+    """A package of the lock: its lines, and the packages requiring it."""
 
     name: str
     lines: list[str]
@@ -28,18 +28,18 @@ class Pin:
 
 
 def normalized(name: str) -> str:
-    """Return the one spelling of a package's name."""
+    """Return the normalised name of a package."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def name_of(requirement: str) -> str:
-    """Return the package of a requirement, such as ``astropy`` of ``astropy>=6``."""
+    """Return the package of a requirement, such as ``astropy`` for ``astropy>=6``."""
     found = _NAME.match(requirement.strip())
     return normalized(found[0]) if found else ""
 
 
 def read_lock(text: str) -> list[Pin]:
-    """Return the packages of a lock; one may stand there more than once, for several versions of Python."""
+    """Return the packages of a lock; one may occur more than once, for several versions of Python."""
     pins: list[Pin] = []
     for line in text.splitlines():
         if line[:1] not in ("", " ", "#"):
@@ -52,7 +52,7 @@ def read_lock(text: str) -> list[Pin]:
 
 
 def wanted_names(project: dict[str, object], extras: Sequence[str]) -> set[str]:
-    """Return the packages that the project itself names, with some extras."""
+    """Return the project's direct requirements, with some extras."""
     optional = project["optional-dependencies"]
     requirements = [*project["dependencies"], *(one for extra in extras for one in optional[extra])]  # type: ignore[index,misc]
     return {name_of(requirement) for requirement in requirements} | set(BUILDERS)
@@ -67,7 +67,7 @@ def needed(pins: Sequence[Pin], names: set[str]) -> list[Pin]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print it; the exit code is 1 where the lock lacks a package, which is named."""
+    """Print the part; return 1 if the lock lacks a package, with its name on stderr."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = wanted_names(project, [extra for extra in argv[0].split(",") if extra])
     pins = read_lock((REPOSITORY / "requirements.lock").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: README is the first page of the site; links to files that are no pages stay as text."""
+"""Hooks of mkdocs: README is the first page of the site; links to other files become text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the first page, with its links as they are from there."""
+    """Add the first page, with its relative links adapted."""
     from mkdocs.structure.files import File
 
     text = _LINK.sub(lambda link: _moved(link, "README.md"), (REPOSITORY / "README.md").read_text(encoding="utf-8"))
@@ -22,7 +22,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Return a page without links to what is not in the site."""
+    """Return a page without links to files outside the site."""
     source = page.file.src_uri
     return markdown if source == "index.md" else _LINK.sub(lambda link: _moved(link, PAGES + source), markdown)
 
