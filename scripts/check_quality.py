@@ -66,7 +66,7 @@ def command_line(argv: list[str]) -> int:
     """Run from a shell; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("quality_file", help="quality.json of the image")
-    parser.add_argument("--comparison-file", default="", help="comparison.json, where there is one")
+    parser.add_argument("--comparison-file", default="", help="comparison.json, if any")
     for name in Gates.__dataclass_fields__:
         parser.add_argument(f"--{name.replace('_', '-')}", default="0", help="0, the default, is no limit")
     keywords = vars(parser.parse_args(argv))

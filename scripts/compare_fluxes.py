@@ -65,7 +65,7 @@ def command_line(argv: list[str]) -> int:
     """Run from a shell; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", help="flat-noise image")
-    parser.add_argument("image_pb", help="image corrected for the primary beam; the same file where there is none")
+    parser.add_argument("image_pb", help="image corrected for the primary beam; without one, the same file")
     parser.add_argument("quality_file", help="quality.json of the image")
     parser.add_argument("comparison_file", help="JSON file to write")
     parser.add_argument("reference_skymodel", help="sky model, or truth.json of a simulation")

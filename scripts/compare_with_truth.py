@@ -37,7 +37,7 @@ def main(image: str, truth: str, flat: str = "", table: str = "") -> Mapping[str
 
 def read_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments of the command line."""
-    parser = argparse.ArgumentParser(description="Compare an image with the truth that was simulated.")
+    parser = argparse.ArgumentParser(description="Compare an image with the simulated truth.")
     parser.add_argument("image", help="FITS image, corrected for the primary beam")
     parser.add_argument("truth", help="truth.json of the simulated observation")
     parser.add_argument("--flat", default="", help="the image before the correction, in which the noise is measured")

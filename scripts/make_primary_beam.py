@@ -77,11 +77,11 @@ def _command_line(arguments: list[str]) -> int:
     from lofarpipe.imaging.scripts import exit_code
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image_root", help="what WSClean got as -name")
+    parser.add_argument("image_root", help="WSClean's -name")
     parser.add_argument("sets", nargs="+", help="the measurement sets that WSClean imaged")
     for option, default in (("robust", "0"), ("minuv-lambda", "80"), ("maxuv-lambda", "7000"), ("padding", "1.4")):
         parser.add_argument(f"--{option}", default=default, help="as WSClean got it (%(default)s)")
-    parser.add_argument("--station-diameter-m", default="0", help="instead of what the sets say")
+    parser.add_argument("--station-diameter-m", default="0", help="replaces the diameter in the sets; 0: keep it")
     parser.add_argument("--spectral-index", default="-0.7", help="of the sources: a number, or a map (%(default)s)")
     given = vars(parser.parse_args(arguments))
     return exit_code(lambda: main(given.pop("sets"), given.pop("image_root"), **given))

@@ -45,7 +45,7 @@ def command_line(argv: list[str]) -> int:
     """Run from a shell; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", help="image corrected for the primary beam")
-    parser.add_argument("image_flat", help="the same with flat noise; the same file where there is none")
+    parser.add_argument("image_flat", help="the same with flat noise; without one, the same file")
     parser.add_argument("outfile", help="source list to write")
     parser.add_argument("--threshisl", default="4", help="island threshold, rms; default %(default)s")
     parser.add_argument("--threshpix", default="5", help="peak threshold, rms; default %(default)s")

@@ -90,9 +90,9 @@ def command_line(argv: list[str]) -> int:
     """Run from a shell; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", help="flat-noise image")
-    parser.add_argument("image_pb", help="image corrected for the primary beam; the same file where there is none")
+    parser.add_argument("image_pb", help="image corrected for the primary beam; without one, the same file")
     parser.add_argument("quality_file", help="JSON file to write")
-    parser.add_argument("ms_input", nargs="+", help="measurement sets that were imaged")
+    parser.add_argument("ms_input", nargs="+", help="imaged measurement sets")
     parser.add_argument("--commands-file", default="")
     parser.add_argument("--ms-recorded", default="", help="the sets before averaging, as a list text [a,b]")
     for name, default in (("robust", "0"), ("minuv-lambda", "0"), ("maxuv-lambda", "inf"), ("padding", "1.2")):

@@ -77,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--license", metavar="URL", help="license of the crate, such as https://spdx.org/licenses/CC-BY-4.0"
     )
-    parser.add_argument("--author", metavar="NAME", help="who ran it; default: the login name of the run")
-    parser.add_argument("--orcid", metavar="URL", help="of the author, such as https://orcid.org/0000-0002-1825-0097")
+    parser.add_argument("--author", metavar="NAME", help="author of the run; default: its login name")
+    parser.add_argument(
+        "--orcid", metavar="URL", help="ORCID of the author, such as https://orcid.org/0000-0002-1825-0097"
+    )
     return parser
 
 

@@ -142,16 +142,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Reader(
-        prog="genericpipeline.py repeat", description="Runs again what a run.json records, and says what differs."
+        prog="genericpipeline.py repeat", description="Repeats the run of a run.json, and reports differences."
     )
     parser.add_argument("record", help="run.json, the job directory that holds it, or the parset of the run")
     parser.add_argument("-c", "--config", metavar="FILE", help="configuration with which the parset was run")
     parser.add_argument("-j", "--job-name", metavar="NAME", help="name of the run; default: <job>-repeat")
     parser.add_argument("-r", "--runtime-directory", metavar="DIR", help="default: that of the first run")
     parser.add_argument("-w", "--working-directory", metavar="DIR", help="default: that of the first run")
-    parser.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="what shall be different")
-    parser.add_argument("--anyway", action="store_true", help="run also where inputs are not what they were")
-    parser.add_argument("--exactly", action="store_true", help="what differs by rounding differs, too")
+    parser.add_argument("-s", "--set", metavar="KEY=VALUE", action="append", default=[], help="option to change")
+    parser.add_argument("--anyway", action="store_true", help="run even if inputs have changed")
+    parser.add_argument("--exactly", action="store_true", help="report rounding differences, too")
     volume = parser.add_mutually_exclusive_group()
     for flag, name in (("-q", "--quiet"), ("-v", "--verbose"), ("-d", "--debug")):
         volume.add_argument(flag, name, action="store_true", help="as for a run")

@@ -39,11 +39,11 @@ COMMANDS = {
 }
 #: First words that take the parset and the options of a run: the flag that each stands for, and its help.
 VERBS = {
-    "run": ("", "Runs a generic pipeline: the steps that a parset lists."),
+    "run": ("", "Runs a generic pipeline: the steps of a parset."),
     "check": ("--check", "Reads and checks everything, and runs nothing."),
     "plan": (
         "--dry-run",
-        "Prints decisions and commands of a run, as far as they can be known; runs nothing.",
+        "Prints the predictable decisions and commands of a run; runs nothing.",
     ),
     "options": ("--options", "Prints every option of a pipeline with value, source and meaning."),
     "list": ("--list", "Prints the state of each step."),
@@ -59,16 +59,16 @@ EPILOGUE = """\
 commands, in front of the parset or a job directory:
   run PARSET            run the pipeline; the same as without a command
   check PARSET          read and check everything, run nothing
-  plan PARSET           decisions and commands of a run, as far as they can be known
+  plan PARSET           predictable decisions and commands of a run
   options PARSET        every option with value, source and meaning; --template for a field parset to start from
   list PARSET           state of each step
-  status DIRECTORY      how far a run is, from any shell or another day; --follow until it ends
-  report DIRECTORY      report.html made again: a run on one page
-  repeat DIRECTORY      the same run again, and what differs
+  status DIRECTORY      progress of a run, from any shell at any time; --follow until it ends
+  report DIRECTORY      make report.html again: a run on one page
+  repeat DIRECTORY      the same run again, with a report of differences
   crate DIRECTORY       the run as an RO-Crate, for archives
   completion SHELL      completion of this command line for bash, zsh or fish
-  simulate DIRECTORY    a small observation of LOFAR, for who has none at hand
-  clean DIRECTORY ...   intermediate files of finished runs removed; --dry-run lists them
+  simulate DIRECTORY    simulate a small LOFAR observation
+  clean DIRECTORY ...   remove intermediate files of finished runs; --dry-run lists them
 
 examples:
   genericpipeline.py options image.parset
@@ -81,7 +81,7 @@ examples:
   genericpipeline.py run field.parset --forget STEP
       make the next run start at a step
 
-exit status: 0 done; 1 something is wrong, and was said on stderr; 2 wrong usage; 128 + n ended by signal n
+exit status: 0 done; 1 an error, described on stderr; 2 wrong usage; 128 + n ended by signal n
 """
 
 
@@ -169,9 +169,7 @@ def read_front_end(front: FrontEnd, name: str, *words: str) -> argparse.Namespac
     about = (importlib.import_module(f"{__package__}.{name}").__doc__ or "").partition("\n")[0]
     reader = Reader(name, description=about, conflict_handler="resolve")
     task_group = _add_run_arguments(reader, f"{name} (genericpipeline {__version__})")
-    task_group.add_argument(
-        "--dry-run", action="store_true", help="print every command that can be known, write nothing"
-    )
+    task_group.add_argument("--dry-run", action="store_true", help="print all predictable commands, write nothing")
     reader.set_defaults(program=name, translate=front.translate, summarise=front.summarise)
     reader.set_defaults(translation=None, executor=None, parset=None, fields=None, at_once=None, lenient=False)
     reader.set_defaults(reporters=front.reporters, prints_commands=False, shows_plan=False, template=False)
@@ -284,10 +282,12 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
         const="True",
         default="False",
         metavar="True|False",
-        help="print every command that can be known, run and write nothing",
+        help="print all predictable commands, run and write nothing",
     )
     task_group.add_argument(
-        "--lenient", action="store_true", help="what the check finds is a warning; a fault ends the run when it is met"
+        "--lenient",
+        action="store_true",
+        help="make problems of the check warnings; a fault ends the run when it is met",
     )
     task_group.add_argument("--template", action="store_true", help="print a field parset to start from")
     if verb:
@@ -330,7 +330,7 @@ def _add_run_arguments(top: argparse.ArgumentParser, version: str) -> argparse._
     )
     _add_site_arguments(top.add_argument_group("where and with what"))
     volume = top.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    volume.add_argument("-q", "--quiet", action="store_true", help="print problems only")
     volume.add_argument("-v", "--verbose", action="store_true", help="say when each job ends")
     volume.add_argument("-d", "--debug", action="store_true", help="say everything; show tracebacks")
     top.add_argument("-V", "--version", action="version", version=version)
@@ -368,7 +368,7 @@ def _add_fields_arguments(group: argparse._ArgumentGroup) -> None:
         "--at-once",
         metavar="N",
         type=_positive,
-        help="fields that run at the same time; default: one for each 8 cores and 16 GB there are, on clusters all",
+        help="number of concurrent fields; default: one per 8 cores and 16 GB, on clusters all",
     )
 
 

@@ -40,11 +40,14 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the options of ``clean``."""
     rest = Reader(
         prog="genericpipeline.py clean",
-        description="Removes intermediate files of finished runs, which stay done; who needs one makes it again.",
-        epilog="exit status: 0 cleaned, or nothing there to remove; 1 for one of the directories that was not possible",
+        description="Removes intermediate files of finished runs; a run that needs one makes it again.",
+        epilog="exit status: 0 cleaned, or nothing to remove; 1 a directory could not be cleaned",
     )
     rest.add_argument(
-        "job_directories", nargs="+", metavar="job_directory", help="what holds journal.jsonl, or the parset of the run"
+        "job_directories",
+        nargs="+",
+        metavar="job_directory",
+        help="job directory, with journal.jsonl, or the run's parset",
     )
     add_config(rest)
     rest.add_argument(
@@ -54,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         help="products: remove measurement sets and channel images; images: also psf, dirty, model, residual, beams; "
         "default: %(default)s",
     )
-    rest.add_argument("--dry-run", action="store_true", help="list what would be removed, and how large it is")
+    rest.add_argument("--dry-run", action="store_true", help="list the files to remove with their sizes")
     rest.add_argument("-d", "--debug", action="store_true", help="show the traceback of an error")
     return rest
 

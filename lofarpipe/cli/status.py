@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the options of ``status``."""
     rest = Reader(
         prog="genericpipeline.py status",
-        description="Shows how far a run is: steps, jobs and what they do, from its journal.",
+        description="Shows the progress of a run from its journal: steps, jobs and their work.",
         epilog="exit status: 0 it is done or goes on; 1 it failed, was interrupted or killed, or there is none. "
         "Ctrl-C ends --follow, not the run.",
     )

@@ -96,14 +96,14 @@ class ImgPipe(FrontEnd):
             *("--skip_missing", "--skip-missing"),
             dest="skip_missing",
             action="store_true",
-            help="go on with the sets that are there; the exit code is 1",
+            help="go on with the existing sets; the exit code is 1",
         )
         group.add_argument(
             "--list",
             dest="task",
             action="store_const",
             const=_list_sets,
-            help="print the sets, and whether they are there",
+            help="print the sets, and whether they exist",
         )
         group.add_argument("--completion", action=_Completion, choices=SHELLS, help="print the completion for a shell")
         group.add_argument("--config-template", action=_Template, nargs=0, help="print a commented TOML file")

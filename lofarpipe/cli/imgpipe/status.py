@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the words after ``status``."""
     rest = Reader(
         prog="imgpipe status",
-        description="Shows how far runs are: state, images, and what their jobs do.",
+        description="Shows the progress of runs: state, images and jobs.",
         epilog="exit status: 0 every image is made, or its run goes on; 1 one failed, was interrupted or is missing, "
         "or there is no run; 2 wrong usage; 130 after Ctrl-C, which ends --follow and not the run.",
     )
