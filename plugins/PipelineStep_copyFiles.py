@@ -87,7 +87,7 @@ def _refuse(problems):
 
 def _problems(names):
     """Problems of the names: duplicates, directories, unwritable places."""
-    twice = [f"output_files: {name} is there twice; give each name once" for name, n in Counter(names).items() if n > 1]
+    twice = [f"output_files: {name} occurs twice; give each name once" for name, n in Counter(names).items() if n > 1]
     return twice + [problem for name in dict.fromkeys(names) if (problem := _problem(name))]
 
 

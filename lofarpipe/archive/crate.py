@@ -295,7 +295,7 @@ def _status(state: str) -> str:
 
 def _write(crate: Any, target: Path) -> None:
     if target.exists() and (target.is_file() or any(target.iterdir())):
-        raise PipelineError(f"{target}: is there already; remove it, or choose another place with -o")
+        raise PipelineError(f"{target}: already exists; remove it, or choose another place with -o")
     try:
         (crate.write_zip if target.suffix == ".zip" else crate.write)(target)
     except OSError as err:

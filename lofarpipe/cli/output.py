@@ -42,4 +42,4 @@ def write_out() -> None:
 
 def _refusal(err: OSError) -> PipelineError:
     sys.stdout = None  # it is not tried again
-    return PipelineError(f"what was printed cannot be written: {err.strerror}; look where it was sent to")
+    return PipelineError(f"standard output cannot be written: {err.strerror}; check its destination")

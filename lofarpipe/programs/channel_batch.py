@@ -332,7 +332,7 @@ def merge_windows(plan: Mapping[str, Any], vis: str, run: str, scratch_dir: Path
     products, base = Path(plan["products"]), plan["set"]["base"]
     target = products / f"{base}_merged.ms"
     if target.exists():
-        raise PipelineError(f"{target}: is there already; remove it, or set write_merged_set = False")
+        raise PipelineError(f"{target}: already exists; remove it, or set write_merged_set = False")
     products.mkdir(parents=True, exist_ok=True)
     with Scratch(scratch_dir, Marker(run, "merge_spws", "000")) as scratch:
         parts = [scratch.path / f"window{window['window']}.ms" for window in plan["set"]["windows"]]

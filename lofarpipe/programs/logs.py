@@ -120,7 +120,7 @@ KNOWN_MESSAGES: Messages = (
     ),
     (
         r"appears to have multiple subbands",
-        "rows are there twice, or of several spectral windows: remove the repeated ones, or choose one with msin.band",
+        "rows are duplicate, or of several spectral windows: remove the repeated ones, or choose one with msin.band",
     ),
     (
         r"Number of baselines of MS",

@@ -79,7 +79,7 @@ class YamlFile:
             if key_node.id != "scalar":
                 raise UsageError(f"{self.path}:{line}: a key is a word, and this is none")
             if key in mapping:
-                raise UsageError(f"{self.path}:{line}: {key} is there twice; line {self._lines[*keys, key]} has it too")
+                raise UsageError(f"{self.path}:{line}: {key} occurs twice; line {self._lines[*keys, key]} has it too")
             self._lines[*keys, key] = line
             mapping[key] = self._value(value_node, (*keys, key))
         return mapping

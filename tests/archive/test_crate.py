@@ -190,7 +190,7 @@ def test_existing_files_are_not_overwritten(here: Path) -> None:
     (here / "full").mkdir()
     (here / "full" / "file").touch()
     for name in ("full", "full/file"):
-        with pytest.raises(PipelineError, match=rf"{name}: is there already; remove it, or choose another place"):
+        with pytest.raises(PipelineError, match=rf"{name}: already exists; remove it, or choose another place"):
             main(["field", "-o", name])
 
 

@@ -490,7 +490,7 @@ def test_ignored_hangup_stays_ignored():
     ("error", "status", "said"),
     [
         (BrokenPipeError(32, "Broken pipe"), 128 + signal.SIGPIPE, ""),
-        (OSError(28, "No space left on device"), 1, "what was printed cannot be written: No space left on device; "),
+        (OSError(28, "No space left on device"), 1, "standard output cannot be written: No space left on device; "),
     ],
 )
 def test_output_is_flushed_before_exit(monkeypatch, capsys, error, status, said):

@@ -162,7 +162,7 @@ def test_check_finds_all_problems_at_once(plugin, tmp_path):
     (tmp_path / "file").touch()
     names = f"[{tmp_path}, {tmp_path}/one, {tmp_path}/one, {tmp_path}/file/two]"
     twice, directory, below = plugin.plugin_check([], output_files=names)
-    assert f"{tmp_path}/one is there twice" in twice
+    assert f"{tmp_path}/one occurs twice" in twice
     assert f"{tmp_path} is a directory" in directory
     assert f"{tmp_path}/file is a file, not a directory" in below
 

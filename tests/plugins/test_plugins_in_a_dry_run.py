@@ -51,7 +51,7 @@ def test_empty_outputs_keep_the_file(tell, tmp_path: Path) -> None:
     ("more", "match"),
     [
         (("/x.fits", "[@/in]"), "in is a directory; give the name of a file"),
-        (("/x.fits", "[@/a, @/a]"), "is there twice"),
+        (("/x.fits", "[@/a, @/a]"), "occurs twice"),
         (("/x.fits", "[]", "perhaps"), "use_symlinks is 'perhaps'"),
         (("[/x.fits, /y.fits]", "[]"), "names 2 files"),
     ],

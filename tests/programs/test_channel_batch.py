@@ -252,7 +252,7 @@ def test_spectral_windows_are_joined(made: Path, tmp_path: Path) -> None:
     assert target == tmp_path / "out" / "a" / "a_merged.ms"
     band = read_band(str(target))
     assert [len(window.frequencies_hz) for window in band.windows] == [8]
-    with pytest.raises(PipelineError, match="is there already"):
+    with pytest.raises(PipelineError, match="already exists"):
         merge_windows(plan, str(made), "/runs/a", tmp_path / "scratch", GIVEN)
     assert list((tmp_path / "scratch").iterdir()) == []
     shutil.rmtree(target)

@@ -72,7 +72,7 @@ def _check_names(fields: Sequence[FieldRow]) -> list[Finding]:
         elif not SAFE_NAME.fullmatch(entry.name):
             findings.append(Finding(entry.where, f"the field is called '{entry.name}'; {SAFE_NAMES}"))
         elif entry.name in first:
-            findings.append(Finding(entry.where, f"field '{entry.name}' is there twice, first in {first[entry.name]}"))
+            findings.append(Finding(entry.where, f"field '{entry.name}' occurs twice, first in {first[entry.name]}"))
         first.setdefault(entry.name, entry.where)
     return findings
 
@@ -134,7 +134,7 @@ def _check_header(header: Sequence[str], where: str) -> list[Finding]:
         if not name:
             findings.append(Finding(where, f"column {number} has no name; it needs that of an option"))
         elif name in header[: number - 1]:
-            findings.append(Finding(where, f"column '{name}' is there twice"))
+            findings.append(Finding(where, f"column '{name}' occurs twice"))
     return findings
 
 

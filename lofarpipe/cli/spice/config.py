@@ -96,7 +96,7 @@ class _Reader:
                 group = f"{within} has no option" if within else "there is no option"
                 self.problems.append(f"{where}: {group} '{key}'{nearest(name, option_names)}")
             elif name in names:
-                self.problems.append(f"{where}: {key} is there twice, as {names[name]} too; give it once")
+                self.problems.append(f"{where}: {key} occurs twice, as {names[name]} too; give it once")
             else:
                 names[name] = key
                 yield key, name, value

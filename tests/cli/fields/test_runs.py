@@ -169,7 +169,7 @@ def test_table_mistakes_are_found_before_run(site: Path, capsys: pytest.CaptureF
         "fields.csv:1: no option is called 'secnds'; did you mean 'seconds'?",
         "fields.csv:3: mode is 'slw'; one of fast, slow is needed; did you mean 'slow'?",
         'fields.csv:4: 4 cells below 3 columns; put a value that holds commas between quotes: "[a.MS, b.MS]"',
-        "fields.csv:4: field 'two' is there twice, first in fields.csv:3",
+        "fields.csv:4: field 'two' occurs twice, first in fields.csv:3",
         "4 problems found; nothing was run",
     ]
     assert list((site / "jobs").iterdir()) == []
@@ -190,7 +190,7 @@ def test_mistakes_of_all_files_come_together(site: Path, capsys: pytest.CaptureF
     no_step = "cpy.control.max_per_node: there is no step 'cpy'; did you mean 'copy'?"
     assert findings(capsys, *more) == [
         f"{site}/pipeline.cfg:5: max_per_node is 'many'; an integer is needed, 0 for no limit",
-        "fields.csv:3: field 'one' is there twice, first in fields.csv:2",
+        "fields.csv:3: field 'one' occurs twice, first in fields.csv:2",
         "fields.csv:3: mode is 'slw'; one of fast, slow is needed; did you mean 'slow'?",
         "fields.csv:4: the field is called 'b/c'; letters, digits, _ . + - are allowed, at most 100, the first a "
         "letter or digit",

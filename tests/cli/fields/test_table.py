@@ -108,11 +108,11 @@ def test_inline_tables_name_only_file(tmp_path: Path) -> None:
         ("", ["1: there is no column 'field', which names each field; columns: none"]),
         ("feild,x\na,1\n", [r"1: .*; column 'feild' is not known: did you mean 'field'\?; columns: feild, x"]),
         ("field,,robust\na,1,2\n", ["1: column 2 has no name; it needs that of an option"]),
-        ("field,robust,robust\na,1,2\n", ["1: column 'robust' is there twice"]),
+        ("field,robust,robust\na,1,2\n", ["1: column 'robust' occurs twice"]),
         ("field,robust\n", [" there are no fields; one row, or one table, for each is needed"]),
         ("field,list\na,[x,y]\n", ["2: 3 cells below 2 columns; put a value that holds commas between quotes: .*"]),
         ("field,robust\n,1\n", ["2: the field has no name; it names the field's job and directory"]),
-        ("field,robust\na,1\na,2\n", ["3: field 'a' is there twice, first in .*fields.csv:2"]),
+        ("field,robust\na,1\na,2\n", ["3: field 'a' occurs twice, first in .*fields.csv:2"]),
         ("field,x\n../a,1\n.b,1\na b,1\n", [f"{n}: the field is called '{name}'; letters, .*" for n, name in
                                             ((2, r"\.\./a"), (3, r"\.b"), (4, "a b"))]),
     ],
