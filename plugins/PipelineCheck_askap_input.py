@@ -30,7 +30,7 @@ def check(options, site):
     Parameters
     ----------
     options : mapping
-        The user options of the pipeline as text, and the arguments of its steps; those of a wrong value are not there.
+        The user options of the pipeline as text, and the arguments of its steps; without invalid ones.
     site : mapping
         ``method``: the executor. Temporary folders of other machines are not checked.
     """

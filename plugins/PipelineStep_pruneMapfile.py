@@ -1,4 +1,4 @@
-"""A map without entries of a missing file."""
+"""A map without entries that have no file."""
 
 from lofarpipe.support.data_map import DataMap, save_map
 

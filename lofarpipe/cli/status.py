@@ -73,7 +73,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def look(job_directory: Path) -> RunState:
-    """Return the picture of a run now; one that nobody works on is not running."""
+    """Return the current state of a run; a run without a live process is not running."""
     return Watched(job_directory).look()
 
 
@@ -113,7 +113,7 @@ class Watched:
         self._logs = LogTails()
 
     def look(self) -> RunState:
-        """Return the picture of the run now; one that nobody works on is not running.
+        """Return the current state of the run; a run without a live process is not running.
 
         Raises
         ------

@@ -21,7 +21,7 @@ END_S = 10.0  # from SIGTERM to SIGKILL
 TAIL_LINES = 400
 
 
-class ChildFailed(PipelineError):  # noqa: N818 - it names what happened
+class ChildFailed(PipelineError):  # noqa: N818 - named after the event
     """A program refused its arguments, failed, or was aborted because of its log."""
 
 

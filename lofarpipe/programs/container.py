@@ -1,11 +1,11 @@
 """Programs in containers, and under mpirun: the engine, the image, and the bind mounts.
 
-A program that is not started directly has a launcher: a small file that is run in its place, with the same arguments,
-and asked for its version as the program is. It starts this module, which hands over to the engine::
+A program that is not started directly has a launcher: a small file to run in its place, with the same arguments,
+also for its version. It starts this module, which hands over to the engine::
 
     python -m lofarpipe.programs.container IMAGE PROGRAM [WORD ...] -- [ARGUMENT ...]
 
-The folder of every file and folder that the arguments name is bound into the container under its own name.
+The folders of all files and folders in the arguments are bound into the container under their own names.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def container_for(local: str, hosted: str, program: str) -> tuple[str, str]:
     Raises
     ------
     PipelineError
-        If ``hosted`` is no reference; if there is no container engine, and an image was asked for, or no such program
+        If ``hosted`` is not a reference; without a container engine, if an image was requested, or no such program
         is on PATH.
     """
     if local not in NONE:

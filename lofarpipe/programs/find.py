@@ -117,7 +117,7 @@ def find(name: str) -> Path:
         return _as_given(Path(name))
     if executable := shutil.which(name, path=_searched()):
         return Path(executable).absolute()
-    known_program = program_of(name)  # loads what is known of programs
+    known_program = program_of(name)  # imports the known programs
     later = known_program.executables[known_program.executables.index(name) + 1 :] if known_program else ()
     for candidate in later:
         if executable := shutil.which(candidate, path=_searched()):
@@ -142,13 +142,13 @@ def is_own_program(path: Path) -> bool:
 def job_environment(is_ours: bool = True, runs_package: bool = True) -> dict[str, str]:
     """Return the variables that every job has by name: on this machine, through a queue, on a node, or typed by hand.
 
-    Programs of this interpreter's environment come first on PATH for what ``is_ours``. For any other job they come
-    last, where ``find`` looks for them too: what it calls by name is what the user would call. The same goes for this
+    Programs of this interpreter's environment come first on PATH if ``is_ours``. For any other job they come
+    last, as in ``find``, so that the job calls the user's programs by name. The same applies to this
     package on PYTHONPATH, unless the job runs a module of it.
 
-    They are all that decides how programs work. DP3 and WSClean refuse to start with more than one OpenBLAS thread;
-    both EveryBeam and casacore must be told where the installed packages keep their tables; WSClean needs HOME. What
-    the user has set is kept, but for OpenBLAS. Other variables of the user go along where an executor can do that, and
+    These variables determine the programs' behaviour. DP3 and WSClean refuse more than one OpenBLAS thread;
+    EveryBeam and casacore need the table directories of the installed packages; WSClean needs HOME. Values of
+    the user are kept, except for OpenBLAS. Other variables of the user are passed if the executor can do that, and
     are not needed.
     """
     environment = {name: value for name, value in os.environ.items() if CARRIED.fullmatch(name)}

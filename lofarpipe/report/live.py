@@ -198,7 +198,7 @@ PATIENCE = 300  # interval between updates, times the duration of the last: 0.3 
 
 
 class LiveTerminal(Terminal):
-    """Shows a run in place, with failures above; for a standard output that is a terminal.
+    """Shows a run in place, with failures above, if standard output is a terminal.
 
     A thread makes the pictures from the state of the run and the logs, so that jobs of hours show their progress. Until
     the first one this is a plain terminal; messages stay above the picture. Warnings go to standard
@@ -252,7 +252,7 @@ class LiveTerminal(Terminal):
         # Imported now, to spare short runs.
 
         with contextlib.suppress(OSError):
-            with uncollected():  # the first one loads what shows it
+            with uncollected():  # the first update imports rich
                 screen = Screen(sys.stdout, err_too=sys.stderr.isatty())
                 self._show(screen)
             self._screen, took_s = screen, 0.0

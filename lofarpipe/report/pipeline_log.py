@@ -93,7 +93,7 @@ PROGRAM = "genericpipeline"
 class ClassicLog:
     """Appends lines ``<date> <time> <level> <logger>: <text>`` to one file.
 
-    The file is made when the run starts: a run that is refused leaves nothing behind. Events before that are
+    The file is made when the run starts, so a refused run leaves no file. Earlier events are
     written then. It stays open while the run goes on; in the place of one that was moved away or removed a new one is
     made, at the next step at the latest.
     """

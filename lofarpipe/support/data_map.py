@@ -77,7 +77,7 @@ class DataMap:
     """
 
     class SkipIterator:
-        """Iterator over the products that are not skipped."""
+        """Iterator over products without skipped ones."""
 
         def __init__(self, data: Iterable[DataProduct]) -> None:
             self.iterator = iter(data)

@@ -106,7 +106,7 @@ def _fullness(place: Path) -> str:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory of a run and those above it.
+    """Create a directory of a run, and its parents.
 
     Raises
     ------

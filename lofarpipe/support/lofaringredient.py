@@ -70,7 +70,7 @@ class FloatField(_NumberField):
 
 
 class BoolField(Field):
-    """True or False. Of texts, only ``True``, and ``False``, ``None`` and nothing at all, are such a value."""
+    """True or False. Valid texts are ``True``, and ``False``, ``None`` and the empty text for False."""
 
     def is_valid(self, value: Any) -> bool:
         """Return whether it is True or False."""

@@ -1,6 +1,6 @@
 """The text of a mapfile: a Python list of dicts or tuples, parsed and never evaluated.
 
-Time and memory are proportional to the text: the forms that are written are read many entries at a call, anything else
+Time and memory are proportional to the text: the usual forms are read many entries at a call, anything else
 token by token. ``ast.literal_eval``, which needs a hundred times the memory of its text, reads only short texts with
 uncommon forms: comments, numbers in odd notations, texts in several pieces.
 """

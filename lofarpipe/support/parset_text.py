@@ -82,9 +82,9 @@ def unquote(text: str) -> str:
 
 
 def split_list(text: str) -> list[str]:
-    """Return the elements of ``[a, b]``, each trimmed and unquoted; any other text that is not empty is one element.
+    """Return the elements of ``[a, b]``, trimmed and unquoted; any other non-empty text is one element.
 
-    Commas within quotes, (), [] and {} separate nothing. A trailing comma gives a last element that is empty.
+    Commas within quotes, (), [] and {} are not separators. A trailing comma adds an empty element.
 
     Raises
     ------

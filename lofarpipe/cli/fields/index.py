@@ -1,4 +1,4 @@
-"""fields.json and fields.html: all fields of a directory, how each went, its noise, picture and report."""
+"""fields.json and fields.html: state, noise, picture and report of all fields of a directory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Facts = dict[str, Any]  # of one field
 
 
 class FieldsIndex:
-    """Keeps the index of the fields of a directory up to date; those of other tables stay in it.
+    """Keeps the index of a directory's fields up to date, including fields of other tables.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def rms_text(one: Facts) -> str:
 def fields_of(path: Path) -> list[tuple[str, Path]]:
     """Return name and job directory of the fields of a table, or of an index.
 
-    Their places are those in the index beside the table or in the current directory; else they are below that.
+    Job directories come from the index beside the table or in the current directory; else they are below the latter.
 
     Raises
     ------

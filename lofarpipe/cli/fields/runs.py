@@ -27,7 +27,7 @@ from lofarpipe.programs.find import job_environment
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.parset import Parset, split_list
 
-#: What a field gets at least before another one runs beside it, unless --at-once says how many: WSClean and DP3 use
+#: Minimum share of each concurrent field, unless --at-once sets their number: WSClean and DP3 use
 #: this many cores well, and the image of a field takes this much memory.
 FIELD = Resources(cores=8, memory_gb=16.0)
 LOCAL = "local"
@@ -180,7 +180,7 @@ def check_runs(
 ) -> list[Finding]:
     """Return the problems of the pipelines of the fields.
 
-    Problems of every field, and of the pipeline without the table, come once; those of a field's values with the place
+    Problems common to all fields, or of the pipeline itself, come once; problems of a field's values with the place
     of the field.
 
     Parameters

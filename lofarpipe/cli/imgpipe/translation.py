@@ -354,7 +354,7 @@ def image_parset(
     environment: Mapping[str, str],
     history: Sequence[str] = (),
 ) -> Parset:
-    """Return the steps that make the images: options that are words as keys, the others as a list of words.
+    """Return the imaging steps: word options as keys, the others as a list of words.
 
     Parameters
     ----------

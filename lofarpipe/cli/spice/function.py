@@ -23,7 +23,7 @@ RENAMED = {"out_dir": "datadir", "cutoff": "psf_cutoff", "parallel_deconvolution
 WSCLEAN = "wsclean_path"
 
 
-class ImagingFailed(PipelineError):  # noqa: N818 - it names what happened
+class ImagingFailed(PipelineError):  # noqa: N818 - named after the event
     """Images or cubes could not be made; ``failures`` holds one line per failure."""
 
     def __init__(self, lines: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
 LOWEST_POWER = 0.005  # fraction of the centre, below which a correction shows noise and sidelobes only
-# In the headers of what is written here: everybeam, formula, or wsclean where WSClean made the beam itself; where the
+# Header keys of the products: everybeam, formula, or wsclean for WSClean's own beam; and the level at which the
 # beam is cut.
 SOURCE_KEY, CUT_KEY = "PBSOURCE", "PBCUT"
 # WSClean's MFS image is the mean of its channel images weighted with this key, to 1e-7. Source: measured,

@@ -220,7 +220,7 @@ OF_THE_PIPELINE = {
     "data-column": "data_column",
 }
 OF_THE_PLAN = frozenset({"size", "channels-out"})  # values from maps, checked by the step
-# Source: 3.1 by hand on 256 x 256 pixels in parts of 32, 64 and 128: fluxes 0.80 to 1.13 of those without parts.
+# Source: 3.1 by hand on 256 x 256 pixels in parts of 32, 64 and 128: fluxes 0.80 to 1.13 times those without parts.
 LEAST_SUBIMAGE = 1000  # pixels
 WITH_WORD = {"weight": "briggs "}  # before the value of the pipeline's option
 _SETS_BEFORE = (

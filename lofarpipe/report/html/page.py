@@ -39,7 +39,7 @@ KEPT_IN = Path("jobs") / ".report"
 FIGURES = ("beam", "noise", "uv", "smearing", "fluxes", "positions")
 UV_PIXELS = 1000
 CUBE_FILES = "*.cubes.json"  # one for each beam of an array feed whose cubes were made
-OBSERVATION_FILES = "*.observation.json"  # one for each session that was calibrated
+OBSERVATION_FILES = "*.observation.json"  # one per calibrated session
 
 
 class NotDrawnError(Exception):
@@ -123,8 +123,8 @@ def image_paths(
 ) -> dict[str, Path]:
     """Return the images of a run that exist: ``flat``, ``corrected`` and ``beam``.
 
-    Those that were measured, or else the newest of the directories that are named as WSClean names them: of the whole
-    band where there are such, and of parts of it, or of polarisations, where there are no others. None is among the
+    The measured images, or else the newest ones in the directories with WSClean's names: of the whole
+    band if possible, else of parts of it, or of polarisations. None is among the
     files of ``earlier`` runs.
     """
     flat = _image_path(quality, "image") or _newest(directories, earlier)

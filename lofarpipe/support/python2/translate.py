@@ -22,8 +22,8 @@ from lofarpipe.support.python2.imports import STANDS_FOR
 
 # In Python 2 a tab goes on to the next multiple of 8; Python 3 refuses tabs mixed with blanks. Only indentation counts.
 INDENTATION = lazy_pattern(r"^[ \t]*\t[ \t]*", re.MULTILINE)
-# A plugin is no package, so what it imports is never relative. Modules are found by ``python2_imports``; builtins that
-# gave lists are there as such: a translation to ``list(map(...))`` would lose what is special about None and text.
+# A plugin is not a package, so its imports are never relative. Modules are found by ``python2_imports``; builtins that
+# gave lists are provided: a translation to ``list(map(...))`` would lose the special cases of None and text.
 UNWANTED = "filter import imports imports2 execfile intern itertools itertools_imports map reduce reload types urllib"
 UNWANTED_FIXERS = {f"fissix.fixes.fix_{name}" for name in f"{UNWANTED} xrange zip".split()}
 TRUE_DIVISION = re.compile(rb"^from\s+__future__\s+import\b[^\n(;]*(\([^)]*)?\bdivision\b", re.MULTILINE)
@@ -36,7 +36,7 @@ ATTRIBUTES = {
     "string": {"atof", "atoi", "join", "letters", "lower", "lowercase", "maketrans", "replace", "split", "upper"},
     "sys": {"maxint"},
 }
-#: Modules that nobody has, unless there is one of that name; what is left out was there with Python 3 for a while.
+#: Modules of Python 2 only; those left out also existed with Python 3 for a while.
 MODULES = STANDS_FOR.keys() - {"exceptions", "pyfits", "pywcs", "sets"}
 #: Such classes were copied from plugin to plugin, with unused methods.
 COPIED = {"DataMap", "DataProduct"}
