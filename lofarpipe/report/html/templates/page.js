@@ -7,7 +7,7 @@
   const DEC_EDGE = { steps: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000, 72000], most: 7, gap: 0.08, end: 1 };
   const SAMPLES = 100;
   const skies = [];
-  const view = { zoom: 1, x: 0.5, y: 0.5, scale: "asinh" };  // x, y: what is in the middle, parts of the picture
+  const view = { zoom: 1, x: 0.5, y: 0.5, scale: "asinh" };  // x, y: centre of the view, fractions of the picture
 
   // The flux of a grey level of the picture, Jy/beam.
   const fluxOf = (sky, grey) => grey === BLANK ? NaN : sky.softening_jy *
@@ -79,7 +79,7 @@
     });
   }
 
-  // Where round values are along an edge, and labels that are not too close to each other.
+  // Positions of round values along an edge, and labels without overlaps.
   function labelled(values, { steps, most, gap, end }, label) {
     const known = values.filter(value => value !== null), span = Math.max(...known) - Math.min(...known);
     const step = steps.find(one => span / one <= most) || steps[steps.length - 1], ticks = [];
@@ -117,7 +117,7 @@
     }));
   }
 
-  // Fluxes below the greys; one near the end has its end at its tick, or it would leave the figure.
+  // Fluxes below the greys; a label near the end is aligned with its tick, to stay within the figure.
   function drawScale(sky) {
     const scale = sky.figure.querySelector(".scale");
     scale.dataset.scale = view.scale;
