@@ -1,28 +1,28 @@
 #!/bin/sh
-# What runs on a host. It starts jobs, and ends them all when nobody speaks to it any more. Only a POSIX shell, the
-# usual small programs and Linux's /proc are needed. This text comes before all else on its standard input, as $text.
+# The agent of a host: starts jobs, and ends them all when it loses contact. Needs only a POSIX shell, the
+# usual small programs and Linux's /proc. This text is the start of its standard input, as $text.
 #
-#   agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE                     one for a host, at the other end of ssh
-#   guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET NODE SPACE      one for a job, started by the agent
+#   agent TOKEN LIMIT_S GRACE_TENTHS ENV_FILE                     one per host, started by ssh
+#   guard TOKEN ORDER GRACE_TENTHS ENV_FILE SHELL RESET NODE SPACE      one per job, started by the agent
 #
-# The agent reads lines: "in DIRECTORY", where orders are, "run ORDER", "end ORDER", "kill ORDER", "over", and empty
-# ones, which say that somebody is there. It says "TOKEN ready NODE CORES KIB GPUS", "TOKEN placed", "TOKEN refused
-# REASON", "TOKEN began PID START_MS ORDER", "TOKEN done ORDER". ORDER is <step>/<number>.<attempt>; ORDER.sh says what
-# to run, ORDER.json has to be there as long as it is wanted.
+# The agent reads lines: "in DIRECTORY" of the orders, "run ORDER", "end ORDER", "kill ORDER", "over", and empty
+# lines as heartbeats of the runner. It writes "TOKEN ready NODE CORES KIB GPUS", "TOKEN placed", "TOKEN refused
+# REASON", "TOKEN began PID START_MS ORDER", "TOKEN done ORDER". ORDER is <step>/<number>.<attempt>; ORDER.sh is the
+# job; the removal of ORDER.json withdraws it.
 role=$1
 token=$2
-variable=LOFARPIPE_GUARDED_BY # in the environment of jobs: TOKEN-ATTEMPT tells theirs from all other processes
+variable=LOFARPIPE_GUARDED_BY # in the environment of jobs: TOKEN-ATTEMPT marks their processes
 
 say() { printf '%s %s\n' "$token" "$*" >&3; }
 
-marked() { # the living processes of jobs whose mark fits
+marked() { # the live processes of jobs with a matching mark
   for file in $(grep -lsz "^$variable=$1\$" /proc/[0-9]*/environ); do
     file=${file#/proc/}
     printf '%s\n' "${file%/environ}"
   done
 }
 
-# A request, some time to follow it, force. Looked for twice: a process may just be becoming a program.
+# SIGTERM, a grace period, SIGKILL. The search runs twice: a process may be between fork and exec.
 end_marked() {
   told=' '
   passed=0
@@ -61,7 +61,7 @@ agent() {
         shift
         if kill -s 0 "${entry%% *}" 2>/dev/null; then set -- "$@" "$entry"; else tidy_after "${entry#* }" 4>&- & fi
       done
-      # Not here: a file server that does not answer must not keep us from listening.
+      # Not here: a silent file server must not block the agent.
       kill -s 0 "$beater" 2>/dev/null || { beat "$@" 3>&- 4>&- & beater=$!; } ;;
     in\ *)
       cd -- "$order" 2>/dev/null && [ -w . ] || refuse "$order is not there, or cannot be written"
@@ -113,13 +113,13 @@ tell() { # a signal to the guard of $order
   done
 }
 
-beat() { # the claim gets the time of the file server; an order that is withdrawn is ended
+beat() { # renew the claims; end withdrawn orders
   for entry do
     if [ -e "${entry#* }.json" ]; then touch -c "${entry#* }.claim0"; else kill -s TERM "${entry%% *}"; fi
   done 2>/dev/null
 }
 
-tidy_after() { # a guard that was killed
+tidy_after() { # after a killed guard
   [ -e "$1.json" ] || return 0
   end_marked "$token-${1##*.}"
   . "./$1.sh"
@@ -127,7 +127,7 @@ tidy_after() { # a guard that was killed
   say "done" "$1"
 }
 
-watch_over() { # what the agent says at its end; if it died, or heard nothing, the jobs are ended here
+watch_over() { # reads the last word of the agent; if it died or lost contact, ends the jobs
   trap '' HUP INT TERM
   read -r last
   [ "$last" = over ] || end_marked "$token-.*"
@@ -164,17 +164,17 @@ guard() {
   say "done" "$order"
 }
 
-# Where a function gives a text it sets a variable: to take its output costs a process, which is most of what a short
-# job costs.
+# Functions return texts in a variable: a command substitution costs a process, most of the cost of a short
+# job.
 
-read_stat() { # $parent, and $ticks since when this process is there
+read_stat() { # sets $parent and $ticks, the start time of this process
   read -r stat <"/proc/$$/stat"
   set -- ${stat##*)}
   parent=$2 ticks=${20}
 }
 
-now() { # $now_ms
-  now_ms=${EPOCHREALTIME-} # of bash: s with 6 digits after the point, in some languages a comma
+now() { # sets $now_ms
+  now_ms=${EPOCHREALTIME-} # of bash: s with 6 decimals, after a comma in some locales
   if [ "$now_ms" ]; then
     now_ms=${now_ms%[.,]*}${now_ms#*[.,]}
     now_ms=$((now_ms / 1000))
@@ -185,7 +185,7 @@ now() { # $now_ms
   now_ms=$((now_ms / 1000000))
 }
 
-claim() { # as lofarpipe.executors.remote.lease does
+claim() { # as in lofarpipe.executors.remote.lease
   now
   start_ms=$now_ms
   read_stat
@@ -195,7 +195,7 @@ claim() { # as lofarpipe.executors.remote.lease does
   [ ! -e "$order.claim0" ] && mv "$order.part" "$order.claim0" && [ -e "$order.json" ]
 }
 
-make() { # a directory for temporary files; one that an earlier try left is emptied
+make() { # a directory for temporary files, without remains of an earlier try
   remove "$1"
   rmdir -- "$1" 2>/dev/null
   mkdir -p -- "${1%/*}" && mkdir -- "$1" && : >"$1/$marker"
@@ -203,7 +203,7 @@ make() { # a directory for temporary files; one that an earlier try left is empt
 
 remove() { [ ! -e "$1/$marker" ] || rm -rf -- "$1"; }
 
-more_files() { # as many open files as the hard limit allows, up to 2^17
+more_files() { # raises the limit of open files, up to 2^17
   most=$(ulimit -H -n)
   case $most in
   unlimited) most=131072 ;;
@@ -238,11 +238,11 @@ run_program() {
   wait $wrapper
   hurry=1
   left=$(marked "$token-$attempt")
-  [ -z "$left" ] || end_marked "$token-$attempt" # what left its session, or lost the one that waited for it
+  [ -z "$left" ] || end_marked "$token-$attempt" # processes that left the session, or lost their parent
   [ ! -e "$order.part" ] || { read -r code; read -r _; read -r user system; } <"$order.part"
 }
 
-sample() { # the largest memory of any process of the job, until now
+sample() { # updates the peak memory of the job's processes
   set -- $wrapper
   while [ $# -gt 0 ]; do
     below=
@@ -256,7 +256,7 @@ sample() { # the largest memory of any process of the job, until now
   done
 }
 
-add_cpu() { # "1m2.345s", in some languages with a comma, to $cpu_ms
+add_cpu() { # adds "1m2.345s", with a comma in some locales, to $cpu_ms
   seconds=${1#*m}
   part=${seconds#*[.,]}00
   part=${part%"${part#???}"}
@@ -264,7 +264,7 @@ add_cpu() { # "1m2.345s", in some languages with a comma, to $cpu_ms
 }
 
 record() {
-  code=${code:-137} # whoever waited for the program was killed
+  code=${code:-137} # the waiting process was killed
   { [ "$code" -le 128 ] || [ "$code" -gt 192 ]; } || code=$((128 - code))
   cpu_ms=0
   add_cpu "${user:-0m0.000s}"
@@ -284,11 +284,11 @@ case $role in
 agent)
   limit=$3 grace=$4 env_file=$5
   case $env_file in "~/"*) env_file=$HOME/${env_file#"~/"} ;; esac
-  # bash counts CPU time in ms, dash in 10 ms. Below ssh bash reads .bashrc each time that it is not told otherwise.
+  # bash counts CPU time in ms, dash in 10 ms. Under ssh bash reads .bashrc unless told otherwise.
   shell=$(command -v bash >/dev/null && echo bash --norc || echo sh)
-  reset=$(env --default-signal true 2>/dev/null && echo --default-signal) # shells ignore some in the background
+  reset=$(env --default-signal true 2>/dev/null && echo --default-signal) # shells ignore some signals in the background
   node=$(uname -n)
-  space=$(readlink /proc/self/ns/pid) # in which process ids are counted
+  space=$(readlink /proc/self/ns/pid) # PID namespace
   exec 3>&1
   agent 4>&1 >/dev/null | watch_over >/dev/null 2>&1 3>&- ;;
 guard)
