@@ -46,7 +46,7 @@ from lofarpipe.support.utilities import files_of
 
 COMMENTS = "comments"  # key of a plugin's dry-run result: comment lines
 LAST_TIME = "its maps are taken to be those of the last run"
-MEANING = "#   what stands in <step:key:number> is what that job of the step will have returned"
+MEANING = "#   <step:key:number> is the future result of that job of the step"
 P = TypeVar("P")
 
 
@@ -139,7 +139,7 @@ class Foresight:
         unknown = [n for n, key in requests if n in later or (n in self.incomplete and key not in scope.results[n])]
         if unknown:
             missing = ", ".join(dict.fromkeys(unknown))
-            raise PipelineError(f"to be known it needs what these give, which did not run: {missing}")
+            raise PipelineError(f"not predictable without the outputs of steps that did not run: {missing}")
 
     def overlaid_step(self, step: Step, results: Results) -> tuple[Step, Results]:
         """Return a step and the results of earlier steps with overlay paths."""

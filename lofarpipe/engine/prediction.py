@@ -294,7 +294,7 @@ class Predictor:
             last = self.work.last_job(entries[name])
             if last is not None:
                 values[name] = _returned(last)
-                comments = ["what it returns is taken to be what it returned the last time"]
+                comments = ["its result is assumed to be that of the last run"]
             else:
                 is_new = True
                 expected_keys = [key for key in keys or () if key != "break"]
@@ -309,9 +309,7 @@ class Predictor:
         for result in results:
             if not result.ok:
                 last_lines = "; ".join(self.overlay.to_run_names(result.tail(1)))
-                raise PipelineError(
-                    f"what it gives is not known: {result.name}, which only plans, failed: {last_lines}"
-                )
+                raise PipelineError(f"its outputs are unknown: {result.name}, which only plans, failed: {last_lines}")
         self.overlay.collect_files()
         warnings = [f"warning: {line}" for result in results for line in script_warnings(result)]
         return {job.name: self.overlay.to_run_names(_read(_result_of(job))) for job in jobs}, self.overlay.to_run_names(

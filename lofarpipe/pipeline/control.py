@@ -39,9 +39,9 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "arguments": ControlKey("list", [], "positional arguments; wins over argument.flags"),
     "mapfile_in": ControlKey("str", "", "input mapfile, the first in order"),
     "mapfiles_in": ControlKey("list", [], "further input mapfiles"),
-    "inputkey": ControlKey("str", "", "the word that stands for the file of mapfile_in"),
+    "inputkey": ControlKey("str", "", "placeholder for the file of mapfile_in"),
     "inputkeys": ControlKey("list", [], "one word for each input mapfile, in the same order"),
-    "outputkey": ControlKey("str", "", "the word that stands for the output file"),
+    "outputkey": ControlKey("str", "", "placeholder for the output file"),
     "outputkeys": ControlKey("list", [], "accepted for old parsets; has no effect"),
     "mapfile_out": ControlKey("str", "", "existing mapfile with the names of the outputs"),
     "mapfiles_out": ControlKey("list", [], "like mapfile_out, several; the first names the outputs"),
@@ -83,7 +83,7 @@ CONTROL_KEYS: dict[str, ControlKey] = {
     "queue_memory_gb": ControlKey(
         "number", 0.0, "ours: memory where jobs go to Slurm, 10^9 bytes, at most that of a node; memory_gb wins"
     ),
-    "retries": ControlKey("int", 0, "ours: how often a job that failed is run again; one lost with its node always is"),
+    "retries": ControlKey("int", 0, "ours: retries of a failed job; a job lost with its node is always retried"),
     "one_try": ControlKey(
         "bool", False, "ours: a job that failed is not run again, not after a crash either; the next run tries it"
     ),

@@ -129,4 +129,4 @@ def test_impossible_reference_is_found_before_run(site, put_in, error):
 
 def test_dry_run_names_required_step(site, put_in, capsys):
     assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\n", "-n") == 0
-    assert "# part: to be known it needs what these give, which did not run: ask" in capsys.readouterr().out
+    assert "# part: not predictable without the outputs of steps that did not run: ask" in capsys.readouterr().out

@@ -434,10 +434,10 @@ def test_user_plugin_is_not_called(own_plugin: Path, capsys: pytest.CaptureFixtu
     lines = dry_run(capsys)
     assert lines[:3] == [
         "# list: plugin mine; a dry run does not call it",
-        "# copy: to be known it needs what these give, which did not run: list",
+        "# copy: not predictable without the outputs of steps that did not run: list",
         "#   for each product: /bin/echo infile outfile",
     ]
-    assert "# gather: to be known it needs what these give, which did not run: copy" in lines
+    assert "# gather: not predictable without the outputs of steps that did not run: copy" in lines
     assert "#   for each product: /bin/echo files mode=fast" in lines
     assert commands(lines) == []
 
@@ -495,9 +495,9 @@ def test_future_script_value_is_placeholder(returning: Path, capsys: pytest.Capt
         f"make/000: {sys.executable} -P -m lofarpipe.engine.script_job {returning}/run/jobs/make/000.json",
         f"#   make.py '{returning}/in/a b.txt'",
         f"view/000: /bin/echo '<make:image:000>' '{returning}/run/<make:image:000>.view'",
-        "#   what stands in <step:key:number> is what that job of the step will have returned",
+        "#   <step:key:number> is the future result of that job of the step",
         f"# prune: plugin pruneMapfile; what is in {mapfile} is known only when jobs have run",
-        "# last: to be known it needs what these give, which did not run: prune",
+        "# last: not predictable without the outputs of steps that did not run: prune",
         "#   for each product: /bin/echo infile",
     ]
 
@@ -505,14 +505,14 @@ def test_future_script_value_is_placeholder(returning: Path, capsys: pytest.Capt
 def test_last_script_value_is_reused(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     lines = dry_run(capsys, "-s", "make.control.environment={A: b}", "-s", "last.control.environment={A: b}")
-    assert "# make: what it returns is taken to be what it returned the last time" in lines
+    assert "# make: its result is assumed to be that of the last run" in lines
     assert f"last/000: /bin/echo '{returning}/in/a b.txt.fits'" in lines
 
 
 def test_undeclared_script_outputs_are_unknown(returning: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script(returning, "make.py", RETURNING.partition("\n\n")[2])
     lines = dry_run(capsys)
-    assert lines[3] == "# view: to be known it needs what these give, which did not run: make"
+    assert lines[3] == "# view: not predictable without the outputs of steps that did not run: make"
     assert [line.partition(":")[0] for line in commands(lines)] == ["make/000"]
 
 
@@ -520,10 +520,10 @@ def test_failing_planning_script_is_reported(every_plugin: Path, capsys: pytest.
     script(every_plugin, "plan.py", PLAN.replace("    names =", "    raise ValueError('no such files')\n    names ="))
     lines = dry_run(capsys)
     place = next(i for i, line in enumerate(lines) if line.startswith("# plan: "))
-    assert lines[place].startswith("# plan: what it gives is not known: plan/000, which only plans, failed: ")
+    assert lines[place].startswith("# plan: its outputs are unknown: plan/000, which only plans, failed: ")
     assert "no such files" in lines[place]
     assert lines[place + 1].startswith("#   for each product: plan.py infile mapfile_dir=")
-    assert "# maps: to be known it needs what these give, which did not run: plan" in lines
+    assert "# maps: not predictable without the outputs of steps that did not run: plan" in lines
 
 
 @pytest.mark.parametrize(
@@ -589,7 +589,7 @@ def test_loop_iteration_forgets_previous_outputs(site: Path, capsys: pytest.Capt
         f"second/000: /bin/echo {site}/run/a.first {site}/run/a.second",
         f"# first: {site}/in/1: mapfile cannot be read: No such file or directory",
         "#   for each product: /bin/echo infile",
-        "# second: to be known it needs what these give, which did not run: first",
+        "# second: not predictable without the outputs of steps that did not run: first",
         "#   for each product: /bin/echo infile outfile",
     ]
 

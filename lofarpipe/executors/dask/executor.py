@@ -372,7 +372,7 @@ def _largest(workers: Mapping[str, Any]) -> Resources:
     cores = [int(one.get("cores", worker["nthreads"])) for one, worker in zip(resources, workers.values(), strict=True)]
     if not all({"cores", "memory_mb", "gpus", "node"} <= set(one) for one in resources):
         raise PipelineError(
-            "[dask]: a worker was not told what it has; start each with "
+            "[dask]: a worker has no resources set; start each with "
             f'--resources "cores=16 memory_mb=64000 gpus=0 node={NODE}", or set cores and memory_gb'
         )
     memory_gb = max(int(one["memory_mb"]) for one in resources) / 1000

@@ -102,7 +102,7 @@ class Ending:
         """Return the reason to end, or ""."""
         if self.received:
             return f"interrupted by {signal.Signals(self.received[0]).name}"
-        return "ended because what had started it was gone" if self.is_orphaned() else ""
+        return "ended because its parent process was gone" if self.is_orphaned() else ""
 
     def number(self) -> int:
         """Return the signal that ended the job."""
@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lofarpipe.executors.remote.guard")
     parser.add_argument("order", type=Path, help="order, or JSON list of orders")
     parser.add_argument("index", type=int, nargs="?", help=f"which one of a list; else ${INDEX}")
-    parser.add_argument("--parent", type=int, help="process id of what started this one")
+    parser.add_argument("--parent", type=int, help="process id of the parent")
     return parser
 
 

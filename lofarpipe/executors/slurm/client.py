@@ -220,7 +220,7 @@ def _known_cause(order: Order, state: str, where: str, output: str) -> tuple[int
     """Return exit code and reason of an end caused by the job or a person; else 0 and ""."""
     job = order.job
     if state == OUT_OF_MEMORY or (state == "FAILED" and TOO_MUCH_MEMORY.search(output)):
-        limit = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "what it was given"
+        limit = f"the {job.memory_gb:.1f} GB that it was given" if job.memory_gb else "its allocation"
         remedy = "raise" if job.memory_gb else "set"
         used_bytes = max((int(number) for number in USED_BYTES.findall(output)), default=0)
         much = f"{used_bytes / 1e9:.1f} GB, more than {limit}" if used_bytes else f"more than {limit}"

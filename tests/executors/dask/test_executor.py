@@ -224,7 +224,7 @@ def test_site_cluster_reports_worker_resources(tmp_path):
 
 
 def test_worker_without_resources_is_refused():
-    with pytest.raises(PipelineError, match="was not told what it has; start each with"):
+    with pytest.raises(PipelineError, match="has no resources set; start each with"):
         _largest({"tcp://a": {"nthreads": 4, "resources": {}}})
 
 

@@ -178,7 +178,7 @@ def test_guard_ends_with_its_starter(make_order: MakeOrder, tmp_path: Path) -> N
     result = read_record(order)
     assert result is not None
     assert result.is_lost
-    assert result.problem.startswith("ended because what had started it was gone on ")
+    assert result.problem.startswith("ended because its parent process was gone on ")
     assert not (tmp_path / "late").exists()
 
 

@@ -92,7 +92,7 @@ def test_slurm_state_explains_missing_record(
 def test_slurm_names_node_without_guard() -> None:
     assert unrecorded(ORDER, EndedJob("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
     order = replace(ORDER, job=replace(JOB, memory_gb=None))
-    assert "more than what it was given; set" in unrecorded(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
+    assert "more than its allocation; set" in unrecorded(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
 
 
 def test_slurm_gives_reason_of_interruption() -> None:
