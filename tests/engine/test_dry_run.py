@@ -740,7 +740,7 @@ def test_step_waits_for_missing_inputs(
     scope.results |= given
     foresight.incomplete |= incomplete
     if missing:
-        with pytest.raises(PipelineError, match=f"it needs what these give, which did not run: {missing}"):
+        with pytest.raises(PipelineError, match=f"without the outputs of steps that did not run: {missing}"):
             foresight.refuse_missing(step, scope)
     else:
         foresight.refuse_missing(step, scope)

@@ -251,7 +251,7 @@ def test_dry_run_prints_every_command(run, tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert {path: path.stat().st_mtime_ns for path in [measurement_set, *measurement_set.rglob("*")]} == before
     printed = [line for line in finished.stdout.splitlines() if not line.startswith("#")]
-    assert "needs what these give" not in finished.stdout
+    assert "not predictable without the outputs" not in finished.stdout
     assert [_comparable(line, tmp_path) for line in printed] == [
         _comparable(line, run) for line in (run / "image" / "commands.txt").read_text().splitlines()
     ]
