@@ -14,7 +14,7 @@ from chaos_site import Site, kill, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "6"))
 SEED = int(os.environ.get("CHAOS_SEED", time.time_ns() % 10**9))
 START_S = 0.6  # in which the engine starts, and checks
 LONGEST_S = 4.0  # before a kill; a busy machine is not waited for
