@@ -69,7 +69,7 @@ def test_scan_numbers_are_copied_from_combined_set(sets, tmp_path):
 
 
 def test_empty_list_of_sets_is_refused(tmp_path):
-    with pytest.raises(CombineError, match="there is no set"):
+    with pytest.raises(CombineError, match="no input sets to combine"):
         combine_sets([[], []], tmp_path / "x.ms")
     with pytest.raises(CombineError, match=r"x\.ms: "):
         combine_sets([[str(tmp_path / "no.ms")]], tmp_path / "x.ms")

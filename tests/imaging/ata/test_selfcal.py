@@ -93,7 +93,7 @@ def test_rounds_of_earlier_run_are_ignored(tmp_path):
     assert read_rounds(tmp_path / "none.json", 3) == []
     entry = json.loads((tmp_path / "s.json").read_text())
     assert (entry["best_round"], entry["stop_reason"]) == (1, "why")
-    assert "positions may have moved" in entry["warning"]
+    assert "positions may have shifted" in entry["warning"]
 
 
 @pytest.fixture(scope="module")

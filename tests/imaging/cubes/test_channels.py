@@ -84,7 +84,7 @@ def test_channels_off_the_grid_keep_their_frequencies(tmp_path):
     pixels, _, facts = write_all(tmp_path, write_channels(tmp_path, frequencies_mhz=(888, 890.5, 893.5)))
     assert len(pixels) == 3
     (warning,) = facts.warnings
-    assert "up to 0.1667 MHz off the one in its header (step 2.75 MHz)" in warning
+    assert "up to 0.1667 MHz off the axis in the header (step 2.75 MHz)" in warning
     with fits.open(tmp_path / "cube.fits") as units:
         assert units["FREQUENCIES"].data["FREQUENCY"].tolist() == [888e6, 890.5e6, 893.5e6]
 
