@@ -265,7 +265,7 @@ def why_empty(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> 
                 for start, number in _stretches(int(rows.nrows()) if nchan else 0, 0, nchan):
                     if _usable(rows, start, number, band.data_column)[:, inside].any():
                         return ""
-                    has_unflagged |= not read_flags(rows, start, number)[:, inside].all()
+                    has_unflagged = has_unflagged or not read_flags(rows, start, number)[:, inside].all()
     more = f", has weight 0, or is NaN, infinite or 0 in {band.data_column}" if has_unflagged else ""
     return f"every visibility is flagged{more}"
 
