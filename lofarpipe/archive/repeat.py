@@ -19,7 +19,7 @@ from lofarpipe.archive.record import FILE_NAME, SCHEMA_VERSION, read_run_record
 from lofarpipe.archive.software import program_checksum, runner_facts, version_of
 from lofarpipe.config import job_directory_of, share_directory
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.local.signals import terminating
+from lofarpipe.executors.local.signals import raise_on_signals
 from lofarpipe.programs.base import program_key, program_of
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.state.fingerprints import named_paths
@@ -301,7 +301,7 @@ def _run(plan: RepeatPlan) -> int:
         After SIGTERM or SIGHUP; the run has ended then.
     """
     environment = {**os.environ, **job_environment(is_ours=False)}
-    with terminating():
+    with raise_on_signals():
         process = subprocess.Popen(plan.argv, cwd=plan.directory, env=environment)
         try:
             return process.wait()

@@ -204,7 +204,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.engine.run import Run
     from lofarpipe.errors import listed
     from lofarpipe.executors.factory import end_earlier, orders_directory
-    from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.executors.local.signals import raise_on_signals
     from lofarpipe.report.pipeline_log import prune_logs
     from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
@@ -218,7 +218,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         owned(executor, options),
         telling_results(is_told),
         Journal(journal_file(settings)) as journal,
-        terminating() as signals,
+        raise_on_signals() as signals,
     ):
         end_earlier(settings)
         prune_logs(settings)

@@ -159,13 +159,13 @@ def dry_run(options: argparse.Namespace) -> int:
 
     from lofarpipe.engine.dry_run import preview
     from lofarpipe.errors import listed
-    from lofarpipe.executors.local.signals import terminating
+    from lofarpipe.executors.local.signals import raise_on_signals
     from lofarpipe.state.journal import read_state
 
     settings, pipeline, executor, warnings = checked(options)
     with (
         owned(executor, options),
-        terminating() as signals,
+        raise_on_signals() as signals,
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
         state = read_state(journal_file(settings))

@@ -200,7 +200,7 @@ def sign_in(lines: Iterable[str], detector: Detector) -> str | None:
     return next((text for text in signs if text), None)
 
 
-class Lookout:
+class LogWatch:
     """Reads the lines appended to a log since the last look.
 
     Parameters
@@ -216,13 +216,13 @@ class Lookout:
         self._unfinished = b""
 
     @classmethod
-    def of(cls, job: Job) -> Lookout | None:
+    def of(cls, job: Job) -> LogWatch | None:
         """Return the log watch requested by a job's ``watch``, or None."""
         program = program_of_job(job)
         detector = detector_of(program, job.watch) if program else None
         return cls(job.log, detector) if detector else None
 
-    def look(self) -> str | None:
+    def check_log(self) -> str | None:
         """Return the reason to abort, or None, also for an unreadable log."""
         try:
             with self._log.open("rb") as stream:

@@ -473,7 +473,7 @@ def test_startup_imports_little() -> None:
 def test_ignored_hangup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.terminating() as received:
+        with signals.raise_on_signals() as received:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
             with pytest.raises(Interrupted, match="interrupted by SIGUSR1"):

@@ -21,7 +21,7 @@ from lofarpipe.executors.factory import (
     unused_sections,
 )
 from lofarpipe.executors.local.executor import LocalExecutor
-from lofarpipe.executors.remote.lease import take
+from lofarpipe.executors.remote.lease import claim_order
 from lofarpipe.executors.remote.order import read_order, write_order
 from lofarpipe.executors.remote.queue import FORMS
 from lofarpipe.executors.slurm.client import SlurmOptions
@@ -206,7 +206,7 @@ def test_earlier_jobs_end_before_local_jobs(tmp_path: Path) -> None:
     given = settings(tmp_path, "")
     end_earlier(given)
     path = earlier_order(given)
-    take(read_order(path))
+    claim_order(read_order(path))
     path.with_suffix(".claim0").write_text('{"torn')  # whose guard it was cannot be read; it will hear of it
     end_earlier(given)
     assert list(orders_directory(given).rglob("*.*")) == []

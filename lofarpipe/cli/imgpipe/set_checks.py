@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lofarpipe.cli.imgpipe.settings import ImgpipeSettings
 from lofarpipe.errors import PipelineError
-from lofarpipe.executors.ssh.options import is_here
+from lofarpipe.executors.ssh.options import is_this_machine
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.host_list import expand_hosts
 
@@ -109,7 +109,7 @@ class SetChecks:
     def _other_hosts(self) -> Sequence[str]:
         """Return the hosts of the jobs; empty if jobs run on this machine or in a queue."""
         hosts = expand_hosts(str(self.settings["nodes"]))
-        return () if hosts == ("slurm",) or any(map(is_here, hosts)) else hosts
+        return () if hosts == ("slurm",) or any(map(is_this_machine, hosts)) else hosts
 
     def _host_of(self, path: Path, hosts: Sequence[str]) -> str:
         pattern = str(self.settings["run_on_file_host_pattern"])

@@ -176,7 +176,7 @@ def _cluster(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     if options.launcher == "address":
         return options.address
     if options.launcher == CLASS:
-        return _of_class(options, stack)
+        return _create_custom_cluster(options, stack)
     if options.launcher in QUEUES:
         return _queued(options, stack, logs)
     return (_over_ssh if options.launcher == "ssh" else _local)(options, stack)
@@ -221,7 +221,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     kind = getattr(_jobqueue(), QUEUES[options.launcher])
     refused: dict[object, str] = {}
     cluster = kind(
-        job_cls=_telling(kind.job_cls, refused),
+        job_cls=_reporting_job_class(kind.job_cls, refused),
         cores=options.cores,
         memory=f"{options.memory_gb:g} GB",
         processes=1,
@@ -242,7 +242,7 @@ def _queued(options: DaskOptions, stack: ExitStack, logs: Path) -> Any:
     return cluster
 
 
-def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
+def _create_custom_cluster(options: DaskOptions, stack: ExitStack) -> Any:
     """Create a cluster of a class imported by name; a plugin sets the resources of its workers."""
     try:
         kind = _imported(options.cluster_class)
@@ -252,7 +252,7 @@ def _of_class(options: DaskOptions, stack: ExitStack) -> Any:
         raise PipelineError(f"[dask] cluster_class = {options.cluster_class}: no cluster: {err}; correct it") from err
 
 
-def _telling(kind: Any, refused: dict[object, str]) -> Any:
+def _reporting_job_class(kind: Any, refused: dict[object, str]) -> Any:
     """Return a job class of dask-jobqueue that reports the queue's message for a refused job.
 
     The original class raises an exception in a thread of Dask, where it is printed and lost.

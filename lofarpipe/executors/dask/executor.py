@@ -19,10 +19,10 @@ from lofarpipe.executors.local.signals import Cancellable, Watch
 from lofarpipe.executors.remote.lease import earlier_results, ended_order, read_claim, state_of
 from lofarpipe.executors.remote.order import (
     Order,
-    discard,
     new_order,
     read_record,
-    withdraw,
+    remove_order,
+    withdraw_orders,
 )
 from lofarpipe.executors.remote.queue import PASSING, portable_environment
 from lofarpipe.jobs import (
@@ -110,7 +110,7 @@ class DaskExecutor(Cancellable):
                 "account, walltime, extra, cores or memory_gb of the section"
             )
         if refusal:
-            self.note(f"the queue took no worker, and is asked again: {refusal}")
+            self.add_notice(f"the queue took no worker, and is asked again: {refusal}")
 
     def has_queue(self) -> bool:
         """Whether a queue may still start workers."""
@@ -160,7 +160,7 @@ class DaskExecutor(Cancellable):
             if now - last_request_s > ASK_S:
                 last_request_s = now
                 self.ask_for_workers()
-                self.note(f"no worker is there yet; jobs wait for one{whence}")
+                self.add_notice(f"no worker is there yet; jobs wait for one{whence}")
             wait(LOOK_S)
         return present_workers
 
@@ -192,14 +192,14 @@ class DaskBatch:
             self._submit_all()
             while (self._waiting or self._unsubmitted) and not self.owner.must_end():
                 self.watch.wait(LOOK_S)
-                self._look()
+                self._poll_workers()
         finally:
             self._end_all()
 
     def _submit_all(self) -> None:
         owner = self.owner
         workers = owner.workers(self.watch.wait, owner.must_end)
-        earlier = earlier_results(owner.orders, self.jobs, self.watch.wait, owner.must_end, owner.note)
+        earlier = earlier_results(owner.orders, self.jobs, self.watch.wait, owner.must_end, owner.add_notice)
         for index, _, result in earlier:
             if index not in self.results:
                 self._finish(index, result)
@@ -238,10 +238,10 @@ class DaskBatch:
         if job.host in hosts:
             return [hosts[job.host]]
         step = job.name.rpartition("/")[0]
-        self.owner.note(f"no worker runs on {job.host}, where data of {step} is; others take its jobs")
+        self.owner.add_notice(f"no worker runs on {job.host}, where data of {step} is; others take its jobs")
         return None
 
-    def _look(self) -> None:
+    def _poll_workers(self) -> None:
         # Only the first waiting jobs are checked: Dask starts them in order.
         for index in [index for index in self._waiting if index not in self._announced][:LOOKED_AT]:
             self._announce_one(index, self._waiting[index])
@@ -256,9 +256,9 @@ class DaskBatch:
         if workers or self.owner.has_queue():
             self._last_worker = time.monotonic()
         else:
-            self._give_up()
+            self._fail_waiting_jobs()
 
-    def _give_up(self) -> None:
+    def _fail_waiting_jobs(self) -> None:
         """Report waiting jobs as lost after a while without workers: Dask would wait forever."""
         if time.monotonic() - self._last_worker < WITHOUT_WORKERS_S:
             return
@@ -278,21 +278,21 @@ class DaskBatch:
 
     def _collect(self, index: int, order: Order) -> None:
         self._announce_one(index, order)
-        withdraw(order)  # a late guard then finds no order
+        withdraw_orders(order)  # a late guard then finds no order
         result = read_record(order)
         if result is not None and result.is_lost and self._error(index):
             result = replace(result, problem=f"lost with its worker: {result.problem}")
         never_began = read_claim(order) is None and self._error(index).startswith("KilledWorker")
         if result is None and not never_began:
-            result = self._lost(index, order)
-        discard(order)
+            result = self._result_without_record(index, order)
+        remove_order(order)
         if result is None:  # Dask cancels all tasks of a dead worker
             del self._waiting[index]
             self._unsubmitted.appendleft(index)
         else:
             self._finish(index, result)
 
-    def _lost(self, index: int, order: Order) -> JobResult:
+    def _result_without_record(self, index: int, order: Order) -> JobResult:
         """Return the result of a job without a record."""
         result, is_over = ended_order(order), self._futures[index].done()
         cause = self._error(index) or (
@@ -320,14 +320,14 @@ class DaskBatch:
         begun = {index: order for index, order in self._waiting.items() if read_claim(order) is not None}
         for index, order in self._waiting.items():
             if index not in begun:
-                withdraw(order)
+                withdraw_orders(order)
         if self.owner.has_scheduler():
             client = self.owner.client
             client.cancel([self._futures[index] for index in self._waiting if index in self._futures])
             client.run(end_worker_guards)
         else:  # guards notice it, and end their jobs
             for order in begun.values():
-                withdraw(order)
+                withdraw_orders(order)
         for index, order in begun.items():
             while state_of(order) == "alive":
                 self.watch.wait(LOOK_S / 5)
@@ -335,7 +335,7 @@ class DaskBatch:
             if result is not None:
                 self.results[index] = result
         for order in self._waiting.values():
-            discard(order)
+            remove_order(order)
 
 
 def _hosts(workers: Mapping[str, Any]) -> dict[str, str]:

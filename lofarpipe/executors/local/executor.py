@@ -13,13 +13,13 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import (
     RunningJob,
     directories_of,
-    note,
-    on_this_machine,
+    expand_directories,
     raise_open_files,
     remove_directories,
     send_signal,
     session_members,
     start,
+    write_log_lines,
 )
 from lofarpipe.executors.local.resources import Admission, Admitted, cuda_devices, detect_resources
 from lofarpipe.executors.local.signals import Cancellable, Guardian, Watch
@@ -56,7 +56,7 @@ class GivingUp:
         if now >= self._next_look:
             self._next_look = now + LOOK_S
             for job in running:
-                if job.lookout is not None and not job.stopped and (fault := job.lookout.look()):
+                if job.log_watch is not None and not job.stopped and (fault := job.log_watch.check_log()):
                     self._stop(job, fault)
         overdue = [job.group for job in running if job.stopped and now >= self._kill_at.get(job.group, now)]
         if overdue:
@@ -66,7 +66,7 @@ class GivingUp:
         job.stopped = fault
         self._kill_at[job.group] = time.monotonic() + self._grace_s
         with contextlib.suppress(OSError):  # a full disk
-            note(job.log, f"stopped: {fault}")
+            write_log_lines(job.log, f"stopped: {fault}")
         send_signal(session_members([job.group]), signal.SIGTERM)
 
 
@@ -102,8 +102,8 @@ class LocalExecutor(Cancellable):
         self, jobs: Sequence[Job], on_done: DoneCallback | None = None, on_start: StartCallback | None = None
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
-        jobs = [on_this_machine(job) for job in jobs]
-        self.notices += _elsewhere(jobs)
+        jobs = [expand_directories(job) for job in jobs]
+        self.notices += _other_machine_notice(jobs)
         raise_open_files()
         devices = cuda_devices() if any(job.gpus for job in jobs) else []
         admission = Admission(jobs, self._capacity, devices[: self._capacity.gpus])
@@ -147,13 +147,13 @@ class _Batch:
 
     def _start_admitted(self) -> bool:
         started = False
-        while not self.must_end() and (admitted := self.admission.admit()) is not None:
+        while not self.must_end() and (admitted := self.admission.admit_job()) is not None:
             # Registered before they exist, so that they are removed however this process ends.
             self.guardian.add_directories(admitted.index, directories_of(admitted.job))
             try:
                 self._start(admitted)
             except PipelineError:
-                self._tidy(admitted)
+                self._remove_directories(admitted)
                 raise
             started = True
         return started
@@ -170,7 +170,7 @@ class _Batch:
 
     def _collect(self) -> None:
         for job in [job for job in self._running if job.has_ended()]:
-            result = self._reap(job)
+            result = self._finish_job(job)
             # Source: doc/spec/lofarpipe.md, section 8.4.
             is_final = job.is_retry or job.stopped or job.admitted.job.one_try
             if result.exit_code == -signal.SIGSEGV and not is_final:
@@ -178,18 +178,18 @@ class _Batch:
             else:
                 self._finish(job.admitted, result)
 
-    def _reap(self, job: RunningJob) -> JobResult:
+    def _finish_job(self, job: RunningJob) -> JobResult:
         self._running.remove(job)
-        self.guardian.forget(job.group)
+        self.guardian.drop_group(job.group)
         return job.reap()
 
-    def _tidy(self, admitted: Admitted) -> None:
+    def _remove_directories(self, admitted: Admitted) -> None:
         if directories_of(admitted.job):
             remove_directories(admitted.job)
-            self.guardian.disown(admitted.index)
+            self.guardian.drop_directories(admitted.index)
 
     def _finish(self, admitted: Admitted, result: JobResult) -> None:
-        self._tidy(admitted)
+        self._remove_directories(admitted)
         self.admission.release(admitted)
         self.results[admitted.index] = result
         if self.on_done is not None:
@@ -204,15 +204,15 @@ class _Batch:
             self._wait_for_end(sessions, self.grace_s, lambda: len(self.watch.received) > signals_so_far)
             # Repeated, as a newly forked process may have been missed.
             self._wait_for_end(sessions, KILL_WAIT_S, lambda: send_signal(session_members(sessions), signal.SIGKILL))
-            self._end_strays()
+            self._end_stray_processes()
         for job in list(self._running):
-            self.results[job.admitted.index] = self._reap(job)
-            self._tidy(job.admitted)
+            self.results[job.admitted.index] = self._finish_job(job)
+            self._remove_directories(job.admitted)
 
-    def _end_strays(self) -> None:
+    def _end_stray_processes(self) -> None:
         """End processes that left the sessions of their jobs, such as daemons."""
         start_s = time.monotonic()
-        while (strays := self.guardian.strays()) and (passed := time.monotonic() - start_s) < 2 * KILL_WAIT_S:
+        while (strays := self.guardian.stray_processes()) and (passed := time.monotonic() - start_s) < 2 * KILL_WAIT_S:
             send_signal(strays, signal.SIGTERM if passed < KILL_WAIT_S else signal.SIGKILL)
             self.watch.wait(POLL_ENDING_S)
 
@@ -222,7 +222,7 @@ class _Batch:
             self.watch.wait(POLL_ENDING_S)
 
 
-def _elsewhere(jobs: Sequence[Job]) -> list[str]:
+def _other_machine_notice(jobs: Sequence[Job]) -> list[str]:
     """Return a notice about jobs bound to other machines by their data."""
     local_names = {"localhost", "", os.uname().nodename, os.uname().nodename.partition(".")[0]}
     hosts = sorted({job.host for job in jobs if job.at_host and job.host.partition(".")[0] not in local_names})

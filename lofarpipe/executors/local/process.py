@@ -21,7 +21,7 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.jobs import NOTE, Job, JobResult, Staged, duration_text, result_of
-from lofarpipe.programs.logs import Lookout, output_fault
+from lofarpipe.programs.logs import LogWatch, output_fault
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 from lofarpipe.support.patterns import lazy_pattern
@@ -45,7 +45,7 @@ def expanded_directory(name: str) -> str:
     return os.path.expandvars(VARIABLE.sub(r"${\1}", name))
 
 
-def on_this_machine(job: Job) -> Job:
+def expand_directories(job: Job) -> Job:
     """Expand the variables in the directory names of a job with this machine's values.
 
     Raises
@@ -150,10 +150,10 @@ def commit(staged: Staged) -> list[str]:
     """
     try:
         names = {name: final for name in _outputs(staged) if (final := staged.final_name(name))}
-        stage = _landed(staged, names)
+        stage = _stage_near_destination(staged, names)
         _sync(stage)
         for name, final in names.items():
-            _put(stage / name, staged.destination / final, stage / REPLACED / final)
+            _move_output(stage / name, staged.destination / final, stage / REPLACED / final)
         _sync_directory(staged.destination)
         return [str(staged.destination / final) for final in names.values()]
     except OSError as err:
@@ -163,7 +163,7 @@ def commit(staged: Staged) -> list[str]:
         ) from err
 
 
-def _landed(staged: Staged, names: Iterable[str]) -> Path:
+def _stage_near_destination(staged: Staged, names: Iterable[str]) -> Path:
     """Return the directory from which outputs can be renamed to their destination, and its outputs."""
     landing = staged.landing
     if landing is None or landing.stat().st_dev == staged.directory.stat().st_dev:
@@ -173,7 +173,7 @@ def _landed(staged: Staged, names: Iterable[str]) -> Path:
     return landing
 
 
-def _put(source: Path, target: Path, replaced: Path) -> None:
+def _move_output(source: Path, target: Path, replaced: Path) -> None:
     """Move an output to its final path; restore the former one on failure."""
     if not os.path.lexists(target) or not (_is_directory(target) or _is_directory(source)):
         source.replace(target)
@@ -281,7 +281,7 @@ class RunningJob:
     start_s: float
     started: float  # monotonic clock, s
     is_retry: bool = False
-    lookout: Lookout | None = None  # log watch, if requested by the job
+    log_watch: LogWatch | None = None  # log watch, if requested by the job
     stopped: str = ""  # reason why the runner ended it
     head_bytes: int = -1  # size of the log at the start; -1: unknown
 
@@ -306,33 +306,33 @@ class RunningJob:
         job = self.admitted.job
         program_result = result_of(job, self.process.returncode, self.start_s, time.monotonic() - self.started, usage)
         is_silent = os.lseek(self.log, 0, os.SEEK_END) == self.head_bytes
-        result = concluded(job, replace(program_result, is_silent=is_silent), self.lookout, self.stopped)
+        result = finish_job(job, replace(program_result, is_silent=is_silent), self.log_watch, self.stopped)
         with contextlib.suppress(OSError):  # e.g. a full disk; the result itself is known
-            note(self.log, usage_text(result))
+            write_log_lines(self.log, usage_text(result))
         os.close(self.log)
         write_end(job.log, usage_text(result))
         return result
 
 
-def concluded(job: Job, program_result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
+def finish_job(job: Job, program_result: JobResult, log_watch: LogWatch | None, stopped: str) -> JobResult:
     """Return the result of an ended program, and move its staged outputs into place if it succeeded.
 
     Parameters
     ----------
-    lookout: log watch, if requested by the job.
+    log_watch: log watch, if requested by the job.
     stopped: reason why the runner ended it, or "".
     """
-    result = _judged(job, program_result, lookout, stopped)
+    result = _check_result(job, program_result, log_watch, stopped)
     return _committed(job, result) if result.ok else _explained(job, result)
 
 
-def _judged(job: Job, result: JobResult, lookout: Lookout | None, stopped: str) -> JobResult:
+def _check_result(job: Job, result: JobResult, log_watch: LogWatch | None, stopped: str) -> JobResult:
     """Return the result; a failure if the log shows that the output is useless."""
     elapsed = f"after {duration_text(result.duration_s)}"
     if stopped:
         problem = f"stopped {elapsed}: {stopped}"
         return replace(result, exit_code=result.exit_code or -signal.SIGTERM, problem=problem)
-    fault = ((lookout.look() if lookout else None) or output_fault(job)) if result.ok and job.watch else None
+    fault = ((log_watch.check_log() if log_watch else None) or output_fault(job)) if result.ok and job.watch else None
     if fault:
         return replace(result, exit_code=WORTHLESS, problem=f"ended with 0 {elapsed}, but {fault}")
     missing = _missing(job) if result.ok else ""
@@ -396,7 +396,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
     env = {**environment, **job.env}
     if admitted.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(admitted.gpus)
-        note(log, f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']}")
+        write_log_lines(log, f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']}")
     head_bytes = -1 if is_retry else os.lseek(log, 0, os.SEEK_END)
     start_s, started = time.time(), time.monotonic()
     try:
@@ -417,7 +417,7 @@ def start(admitted: Admitted, environment: Mapping[str, str], is_retry: bool = F
         start_s,
         started,
         is_retry,
-        Lookout.of(job) if job.watch else None,
+        LogWatch.of(job) if job.watch else None,
         head_bytes=head_bytes,
     )
 
@@ -470,7 +470,7 @@ def open_log(job: Job, again: bool = False) -> int:
         except FileNotFoundError:
             job.log.parent.mkdir(parents=True, exist_ok=True)
             log = os.open(job.log, flags, 0o666)
-        note(log, *lines)
+        write_log_lines(log, *lines)
     except OSError as err:
         raise PipelineError(f"{job.name}: log {job.log} cannot be written: {_advised(err, job.log)}") from err
     return log
@@ -481,7 +481,7 @@ def _advised(err: OSError, path: Path) -> str:
     return io_problem(OSError(err.errno, err.strerror, str(path))).removeprefix(f"{path}: ")
 
 
-def note(log: int, *lines: str) -> None:
+def write_log_lines(log: int, *lines: str) -> None:
     """Write lines of the runner into a job's log."""
     os.write(log, os.fsencode("".join(f"{NOTE}{line}\n" for text in lines for line in text.splitlines())))
 

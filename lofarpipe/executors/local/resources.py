@@ -85,7 +85,7 @@ class Admission:
             refuse_impossible(job, replace(capacity, gpus=len(devices)), "this machine has", "run on a larger machine")
             self._waiting.setdefault(job.host, deque()).append(Admitted(index, job))
 
-    def admit(self) -> Admitted | None:
+    def admit_job(self) -> Admitted | None:
         """Return the next job ready to start, and reserve its resources; None if no job fits now."""
         heads = [queue[0] for host, queue in self._waiting.items() if queue and self._host_is_free(host, queue[0].job)]
         if not heads:
@@ -95,16 +95,16 @@ class Admission:
             return None
         self._waiting[head.job.host].popleft()
         gpus = tuple(self._devices[: head.job.gpus])
-        self._use(head.job, +1)
+        self._reserve(head.job, +1)
         self._devices = self._devices[head.job.gpus :]
         return Admitted(head.index, head.job, gpus)
 
     def release(self, admitted: Admitted) -> None:
         """Release the resources of an ended job."""
-        self._use(admitted.job, -1)
+        self._reserve(admitted.job, -1)
         self._devices += admitted.gpus
 
-    def _use(self, job: Job, times: int) -> None:
+    def _reserve(self, job: Job, times: int) -> None:
         self._cores -= times * self._cores_of(job)
         self._memory_gb -= times * (job.memory_gb or 0.0)
         self._on_host[job.host] += times
@@ -296,7 +296,7 @@ def _slurm_cores(environment: Mapping[str, str]) -> Iterator[ResourceLimit]:
     """
     tasks = _tasks_here(environment)
     on_node = _whole_number(environment, "SLURM_CPUS_ON_NODE")
-    of_job = _of_node(environment, "SLURM_JOB_CPUS_PER_NODE")
+    of_job = _node_value(environment, "SLURM_JOB_CPUS_PER_NODE")
     of_task = _whole_number(environment, "SLURM_CPUS_PER_TASK")
     if on_node:
         yield ResourceLimit(max(1, on_node // tasks), "SLURM_CPUS_ON_NODE")
@@ -315,10 +315,10 @@ def _slurm_memory(environment: Mapping[str, str], cores: ResourceLimit | None) -
 
 def _tasks_here(environment: Mapping[str, str]) -> int:
     """Return the number of tasks of the enclosing srun step on this node; 1 outside a step."""
-    return max(1, _of_node(environment, "SLURM_STEP_TASKS_PER_NODE")) if "SLURM_STEP_ID" in environment else 1
+    return max(1, _node_value(environment, "SLURM_STEP_TASKS_PER_NODE")) if "SLURM_STEP_ID" in environment else 1
 
 
-def _of_node(environment: Mapping[str, str], name: str) -> int:
+def _node_value(environment: Mapping[str, str], name: str) -> int:
     """Return this node's number in a variable such as ``40(x2),20``, or the last one if it has fewer; else 0."""
     node, number = _whole_number(environment, "SLURM_NODEID"), 0
     for part in _REPEATED.finditer(environment.get(name, "")):

@@ -57,7 +57,7 @@ class Cancellable:
     def close(self) -> None:
         """Do nothing: no resources are held between runs."""
 
-    def note(self, text: str) -> None:
+    def add_notice(self, text: str) -> None:
         """Add a notice for users, once in a run; it is shown at once if ``on_notice`` is set."""
         if text in self._noted:
             return
@@ -119,9 +119,9 @@ class Watch:
             self._wakeup_before = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
             for number in ENDING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._former_handlers[number] = signal.signal(number, self._on_ending)
+                    self._former_handlers[number] = signal.signal(number, self._on_end_signal)
             # Even if ignored by the caller: the kernel would then discard exit codes.
-            self._former_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
+            self._former_handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _ignore_signal)
         return self
 
     def __exit__(
@@ -148,11 +148,11 @@ class Watch:
         with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._write_end, b"\0")
 
-    def _on_ending(self, number: int, _frame: FrameType | None) -> None:
+    def _on_end_signal(self, number: int, _frame: FrameType | None) -> None:
         self.received.append(number)
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
+def _ignore_signal(number: int, frame: FrameType | None) -> None:
     """Do nothing: the wake-up descriptor is only written for signals with a handler."""
 
 
@@ -163,7 +163,7 @@ QUIET_S = 5.0  # longest wait of a fork: a thread may be blocked by a stopped te
 
 
 @contextlib.contextmanager
-def terminating() -> Iterator[list[int]]:
+def raise_on_signals() -> Iterator[list[int]]:
     """Raise Interrupted, or KeyboardInterrupt for Ctrl-C, on signals, also between jobs; yield the received signals.
 
     Ignored signals stay ignored: a run under nohup survives its terminal. Processes forked by plugins have the
@@ -353,11 +353,11 @@ class Guardian:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._tell(".\n")
+        self._send_line(".\n")
         os.close(self._pipe)
         self._process.wait()
 
-    def strays(self) -> list[int]:
+    def stray_processes(self) -> list[int]:
         """Return the live processes with ``environment`` in their own; takes milliseconds."""
         return carrying(self._mark())
 
@@ -369,21 +369,21 @@ class Guardian:
         for directory in directories:
             # The slash protects trailing spaces of a name; a name with a line break would read as two lines.
             if "\n" not in str(directory):
-                self._tell(f"+ d{number} {directory}/\n")
+                self._send_line(f"+ d{number} {directory}/\n")
 
-    def disown(self, number: int) -> None:
+    def drop_directories(self, number: int) -> None:
         """Drop the directories of job ``number`` after their removal."""
-        self._tell(f"- d{number}\n")
+        self._send_line(f"- d{number}\n")
 
     def watch(self, group: int) -> None:
         """Add a process group."""
-        self._tell(f"+ {group} \n")
+        self._send_line(f"+ {group} \n")
 
-    def forget(self, group: int) -> None:
+    def drop_group(self, group: int) -> None:
         """Drop an ended process group; call it before the leader is reaped."""
-        self._tell(f"- {group}\n")
+        self._send_line(f"- {group}\n")
 
-    def _tell(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         # If the guardian was killed, the jobs continue without it.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._pipe, os.fsencode(line))

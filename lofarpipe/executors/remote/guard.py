@@ -29,7 +29,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import NOT_WRITTEN
 from lofarpipe.executors.local.signals import ENDING
-from lofarpipe.executors.remote.lease import Claim, ClaimRefused, beat, check_claim, take
+from lofarpipe.executors.remote.lease import Claim, ClaimRefused, check_claim, claim_order, renew_lease
 from lofarpipe.executors.remote.order import Order, read_order, write_record
 from lofarpipe.jobs import Interrupted, JobResult, Resources, result_of
 
@@ -47,13 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         order = read_order(order_file(arguments.order, arguments.index))
     except PipelineError as err:
-        return _say(str(err), NO_ORDER)
-    if ending.is_asked_for():
+        return _print_status(str(err), NO_ORDER)
+    if ending.is_requested():
         return REFUSED
     try:
-        claim = take(order)
+        claim = claim_order(order)
     except (ClaimRefused, OSError) as err:
-        return _say(str(err), REFUSED)
+        return _print_status(str(err), REFUSED)
     return Guard(order, claim, ending).run()
 
 
@@ -94,7 +94,7 @@ class Ending:
         """Whether the parent process is gone, even if it ended before the request for a death signal."""
         return os.getppid() != self._parent
 
-    def is_asked_for(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether the job has to end."""
         return bool(self.received) or self.is_orphaned()
 
@@ -143,33 +143,33 @@ class Guard:
             check_claim(self._order, self._claim)
             write_record(self._order, result)
         except (ClaimRefused, OSError) as err:
-            return _say(f"{result.name}: {result.reason()}; this was not recorded: {err}", REFUSED)
+            return _print_status(f"{result.name}: {result.reason()}; this was not recorded: {err}", REFUSED)
         return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code
 
     def _result(self) -> JobResult:
         done: list[JobResult] = []
         self._ending.executor = self._executor
         try:
-            self._executor.run([self._order.job], done.append, lambda _: self._end_if_asked())
+            self._executor.run([self._order.job], done.append, lambda _: self._end_on_request())
         except Interrupted as err:
             self._ending.received.append(err.signal)
         except PipelineError as err:
             return replace(self._own_result(NOT_WRITTEN), problem=str(err))
         if not done:  # ended by the guard
-            return replace(self._own_result(-self._ending.number()), problem=self._why_ended(), is_lost=True)
+            return replace(self._own_result(-self._ending.number()), problem=self._end_reason(), is_lost=True)
         if done[0].exit_code in (-signal.SIGTERM, -signal.SIGKILL):
             deadline = time.monotonic() + SIGNAL_WAIT_S
-            while not self._ending.is_asked_for() and time.monotonic() < deadline:
+            while not self._ending.is_requested() and time.monotonic() < deadline:
                 time.sleep(0.02)
-        cause = "" if done[0].ok else self._why_ended()
+        cause = "" if done[0].ok else self._end_reason()
         return replace(done[0], problem=cause, is_lost=True) if cause else done[0]
 
-    def _end_if_asked(self) -> None:
+    def _end_on_request(self) -> None:
         """End a job just started, if its end was requested before the executor knew of it."""
-        if self._problem or self._ending.is_asked_for():
+        if self._problem or self._ending.is_requested():
             self._executor.cancel()
 
-    def _why_ended(self) -> str:
+    def _end_reason(self) -> str:
         cause = self._problem or self._ending.reason()
         return f"{cause} on {self._claim.node}" if cause else ""
 
@@ -184,21 +184,21 @@ class Guard:
         last = time.monotonic()
         while not self._over.wait(self._order.beat_s):
             try:
-                beat(self._order, self._claim)
+                renew_lease(self._order, self._claim)
                 last = time.monotonic()
             except ClaimRefused as err:
-                self._give_up(str(err))
+                self._abort(str(err))
             except OSError as err:
                 # After stale_s without a heartbeat this guard counts as dead, so nothing of it may run.
                 if time.monotonic() - last > self._order.stale_s / 2:
-                    self._give_up(f"no contact with {self._order.path.parent}: {err.strerror}")
+                    self._abort(f"no contact with {self._order.path.parent}: {err.strerror}")
 
-    def _give_up(self, problem: str) -> None:
+    def _abort(self, problem: str) -> None:
         self._problem = self._problem or problem
         self._executor.cancel()
 
 
-def _say(text: str, status: int) -> int:
+def _print_status(text: str, status: int) -> int:
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
     return status

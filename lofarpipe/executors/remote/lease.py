@@ -20,12 +20,12 @@ from lofarpipe.executors.remote.order import (
     CLAIM,
     Order,
     claims_of,
-    discard,
     find_orders,
     order_fingerprint,
     read_order,
     read_record,
-    withdraw,
+    remove_order,
+    withdraw_orders,
 )
 from lofarpipe.jobs import Job, JobResult, JobStart, ended_result
 from lofarpipe.support.dataclass import dataclass
@@ -37,12 +37,12 @@ ASK_S = 0.5
 def end_guards(orders: Iterable[Order], wait: Callable[[float], object] = time.sleep) -> None:
     """Withdraw orders, and remove them once their guards are dead."""
     remaining = list(orders)
-    withdraw(*remaining)
+    withdraw_orders(*remaining)
     for order in remaining:
-        take_back(order, wait)
+        recall_order(order, wait)
 
 
-def take_back(
+def recall_order(
     order: Order, wait: Callable[[float], object] = time.sleep, must_end: Callable[[], bool] = lambda: False
 ) -> JobResult | None:
     """Withdraw an order, and remove it once its guard is dead; return the result, or None.
@@ -52,11 +52,11 @@ def take_back(
     wait: lets some seconds pass.
     must_end: whether to stop waiting.
     """
-    withdraw(order)
+    withdraw_orders(order)
     while state_of(order) == "alive" and not must_end():
         wait(ASK_S)
     result = read_record(order)
-    discard(order)
+    remove_order(order)
     return result
 
 
@@ -78,7 +78,7 @@ def earlier_results(
 
     Parameters
     ----------
-    wait, must_end: see ``take_back``.
+    wait, must_end: see ``recall_order``.
     note: gets a text while the call waits.
     """
     earlier: dict[str, list[Order]] = {}
@@ -88,7 +88,7 @@ def earlier_results(
         for order in earlier.get(job.name, ()) if not must_end() else ():
             if state_of(order) == "alive":
                 note("jobs of the run before this one are still ending; they are waited for")
-            result = take_back(order, wait, must_end)
+            result = recall_order(order, wait, must_end)
             if result is not None and result.ok and order_fingerprint(order.job) == order_fingerprint(job):
                 yield place, order.job, result
 
@@ -127,7 +127,7 @@ class Claim:
         return JobStart(order.job.name, self.node, self.pid, self.start_s)
 
 
-def take(order: Order) -> Claim:
+def claim_order(order: Order) -> Claim:
     """Claim an order for this process.
 
     Raises
@@ -169,7 +169,7 @@ def check_claim(order: Order, claim: Claim) -> None:
         raise ClaimRefused(f"{order.path}: another guard has taken it over")
 
 
-def beat(order: Order, claim: Claim) -> None:
+def renew_lease(order: Order, claim: Claim) -> None:
     """Renew the lease: set the claim's time to the file server's.
 
     Raises

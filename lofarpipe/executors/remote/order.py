@@ -179,15 +179,15 @@ def read_record(order: Order) -> JobResult | None:
         return None
 
 
-def withdraw(*orders: Order) -> None:
+def withdraw_orders(*orders: Order) -> None:
     """Withdraw orders: a guard not yet started will not run them, a running one ends its job at its next heartbeat."""
     for order in orders:
         order.path.unlink(missing_ok=True)
 
 
-def discard(order: Order) -> None:
+def remove_order(order: Order) -> None:
     """Remove every file of an order with a collected result, the order itself first."""
-    withdraw(order)
+    withdraw_orders(order)
     for path in (order.record, order.output, order.script, *claims_of(order)):
         path.unlink(missing_ok=True)
 

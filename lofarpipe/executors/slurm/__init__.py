@@ -39,14 +39,14 @@ def end_earlier(orders: Path) -> None:
     PipelineError
         If such jobs are possible, and Slurm does not answer.
     """
-    from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, adopt
+    from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, adopt_tasks
     from lofarpipe.executors.slurm.client import SlurmClient, SlurmOptions, SlurmRefused
 
     arrays, client = orders / ARRAYS, SlurmClient()
     if not any(arrays.glob("*.list")):
         return
     try:
-        adopt(SlurmQueue(arrays, SlurmOptions(), client), client, [])
+        adopt_tasks(SlurmQueue(arrays, SlurmOptions(), client), client, [])
     except SlurmRefused as err:
         raise PipelineError(
             f"jobs of an earlier run may still be in Slurm's queue, see {arrays}: {err}; run again where Slurm "

@@ -13,13 +13,13 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import (
     Order,
-    discard,
     guard_command,
     new_attempt,
     order_fingerprint,
     read_order,
     read_record,
-    withdraw,
+    remove_order,
+    withdraw_orders,
 )
 from lofarpipe.executors.slurm.client import MIB_PER_GB, SlurmBusy, SlurmClient, SlurmFull, SlurmOptions, SlurmRefused
 from lofarpipe.jobs import Job, JobResult, Resources
@@ -51,7 +51,7 @@ class Array:
             return Path(f"{self.stem}.{index}.out").read_text(encoding="utf-8", errors="replace")
         return ""
 
-    def forget(self) -> None:
+    def remove_files(self) -> None:
         """Remove the files of an obsolete array."""
         for path in self.stem.parent.glob(f"{self.stem.name}.*"):
             path.unlink(missing_ok=True)
@@ -100,14 +100,14 @@ class SlurmQueue:
         try:
             return self._client.submit(arguments, environment)
         except SlurmFull:
-            Array(stem, "", ()).forget()
+            Array(stem, "", ()).remove_files()
             raise
         except SlurmBusy:
             # It may have been accepted, with only the reply lost.
             number = self._number_of(name)
             if number:
                 return number
-            Array(stem, "", ()).forget()
+            Array(stem, "", ()).remove_files()
             raise
         except SlurmRefused as err:
             Path(f"{stem}.list").unlink(missing_ok=True)  # the script is kept for a manual try
@@ -260,7 +260,7 @@ class Task:
     has_started: bool = False
     missing_s: float | None = None  # monotonic clock: since then neither in the queue nor recorded
     interrupted: JobResult | None = None  # recorded by its guard; Slurm knows the reason
-    hopeless: int = 0  # number of reports by Slurm that it will never run
+    stuck_reports: int = 0  # number of reports by Slurm that it will never run
 
     @property
     def id(self) -> str:
@@ -268,7 +268,7 @@ class Task:
         return self.array.task(self.index)
 
 
-def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[Task]:
+def adopt_tasks(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[Task]:
     """Adopt tasks of an earlier run, done or in the queue, with the same orders as ``jobs``.
 
     All other tasks are ended first, and their orders removed. A failed job is not adopted: its cause
@@ -290,18 +290,18 @@ def adopt(queue: SlurmQueue, client: SlurmClient, jobs: Sequence[Job]) -> list[T
             order = _order(path)
             place = -1 if order is None else places.get(order.job.name, -1)
             is_queued = bool(array.id) and array.task(index) in queued
-            if order and place >= 0 and place not in adopted and _is_of_use(order, jobs[place], is_queued):
+            if order and place >= 0 and place not in adopted and _is_reusable(order, jobs[place], is_queued):
                 adopted[place] = Task(place, order, array, index)
                 continue
             strays += [array.task(index)] if is_queued else []
             useless += [order] if order else []
-    end(client, strays, useless)
+    end_tasks(client, strays, useless)
     for order in useless:
-        discard(order)
+        remove_order(order)
     stems = {task.array.stem for task in adopted.values()}
     for array in arrays:
         if array.stem not in stems:
-            array.forget()
+            array.remove_files()
     return list(adopted.values())
 
 
@@ -312,12 +312,12 @@ def _order(path: Path) -> Order | None:
         return None
 
 
-def _is_of_use(order: Order, job: Job, is_queued: bool) -> bool:
+def _is_reusable(order: Order, job: Job, is_queued: bool) -> bool:
     record = read_record(order)
     return order_fingerprint(order.job) == order_fingerprint(job) and (is_queued if record is None else record.ok)
 
 
-def end(
+def end_tasks(
     client: SlurmClient,
     tasks: Iterable[str],
     orders: Sequence[Order] = (),
@@ -356,11 +356,11 @@ def end(
             if problem == SILENT:  # reported once: Slurm's order of the jobs varies
                 note(f"jobs cannot be ended by Slurm, and end by themselves; it is asked again: {err}")
             problem = str(err)
-            withdraw(*orders)
+            withdraw_orders(*orders)
         if remaining:
             wait(ASK_S)
     if remaining:
-        withdraw(*orders)
+        withdraw_orders(*orders)
         targets = {task.partition("_")[0] for task in remaining} if whole_arrays else remaining
         raise PipelineError(
             f"{len(remaining)} jobs may be in the queue, where they have nothing to do any more: {problem}; "

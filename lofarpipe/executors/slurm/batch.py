@@ -12,8 +12,8 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.executors.local.signals import Watch
 from lofarpipe.executors.remote.lease import ended_order, read_claim
-from lofarpipe.executors.remote.order import CLAIM, Order, discard, read_record, withdraw
-from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, Task, end
+from lofarpipe.executors.remote.order import CLAIM, Order, read_record, remove_order, withdraw_orders
+from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, Task, end_tasks
 from lofarpipe.executors.slurm.client import (
     OF_OTHERS,
     EndedJob,
@@ -22,9 +22,9 @@ from lofarpipe.executors.slurm.client import (
     SlurmFull,
     SlurmOptions,
     SlurmRefused,
+    cannot_start,
     refined,
-    runs_never,
-    unrecorded,
+    result_without_record,
 )
 from lofarpipe.jobs import DoneCallback, JobResult, StartCallback
 from lofarpipe.support.dataclass import dataclass
@@ -35,7 +35,7 @@ LOOKING_SHARE = 20  # 1/20 of the time is spent on looking for records
 FULL_PAUSE_S = 3.0  # jobs count for a while after their end
 BUSY_PAUSE_S, BUSY_LIMIT_S = 15.0, 3600.0
 PROBE_S = 60.0  # interval of tries to submit more jobs than last time
-HOPELESS = 2  # required reports: a single one may be out of date
+STUCK_REPORTS = 2  # required reports: a single one may be out of date
 
 
 @dataclass
@@ -67,11 +67,11 @@ class SubmitLimit:
         free = self.jobs - present
         return min(requested, free) if free >= min(requested, max(1, self.jobs // 2)) else 0
 
-    def note_taken(self, total: int) -> None:
+    def record_accepted(self, total: int) -> None:
         """Record the number of jobs in the queue."""
         self._most_taken = max(self._most_taken, total)
 
-    def note_refusal(self, present: int, refused: int, limit: int = 0) -> None:
+    def record_refusal(self, present: int, refused: int, limit: int = 0) -> None:
         """Update the limit after the refusal of an array.
 
         Parameters
@@ -128,7 +128,7 @@ class Batch:
                 if self.waiting and now >= self._next_submission:
                     self._submit()
                 if now >= self._next_look:
-                    self._look()
+                    self._read_records()
                 if self.tasks and now >= self._next_question and not self.must_end():
                     self._ask()
                 if (self.waiting or self.tasks) and not self.must_end():
@@ -141,7 +141,7 @@ class Batch:
     def _submit(self) -> None:
         """Submit the next array, if the limits allow."""
         submission = self.waiting[0]
-        count, throttle = self.limit.room(len(self.tasks), len(submission.orders)), self._throttle()
+        count, throttle = self.limit.room(len(self.tasks), len(submission.orders)), self._task_limit()
         if not count or throttle is None:
             return
         members = submission.orders[:count]
@@ -154,7 +154,7 @@ class Batch:
             self._is_busy(err)
             return
         self._busy_since = None
-        self.limit.note_taken(len(self.tasks) + count)
+        self.limit.record_accepted(len(self.tasks) + count)
         submission.orders = submission.orders[count:]
         if not submission.orders:
             self.waiting.pop(0)
@@ -162,7 +162,7 @@ class Batch:
             self.tasks[place] = Task(place, order, array, index)
         self._next_look = 0.0
 
-    def _throttle(self) -> int | None:
+    def _task_limit(self) -> int | None:
         """Return the number of tasks of an array allowed to run at the same time, 0 for all; None: wait."""
         limit, present = self.options.array_limit, len(self.tasks)
         if present and limit and 2 * present > limit:
@@ -193,7 +193,7 @@ class Batch:
             self._is_told = True
             limit = self.client.submit_limit(partition, account, [*options.extra, batch.get("options", "")])
             self.note(f"Slurm does not take {present + count} jobs together, and is given fewer: {err}")
-        self.limit.note_refusal(present, count, limit)
+        self.limit.record_refusal(present, count, limit)
         self._next_submission = time.monotonic() + (FULL_PAUSE_S if present else 0.0)
 
     def _is_busy(self, err: SlurmBusy) -> None:
@@ -207,7 +207,7 @@ class Batch:
 
     # Files
 
-    def _look(self) -> None:
+    def _read_records(self) -> None:
         """Read new claims and records; poll less often while there are none."""
         start_s = time.monotonic()
         former_count = len(self.tasks)
@@ -215,13 +215,13 @@ class Batch:
         for task in list(self.tasks.values()):
             if self.must_end():
                 break
-            self._look_at(task, names)
+            self._check_task(task, names)
         now = time.monotonic()
         came = len(self.tasks) < former_count
         self._look_s = FIRST_LOOK_S if came else min(self._look_s * GROWTH, self.options.poll_s)
         self._next_look = now + max(self._look_s, LOOKING_SHARE * (now - start_s))
 
-    def _look_at(self, task: Task, names: set[str]) -> None:
+    def _check_task(self, task: Task, names: set[str]) -> None:
         stem = task.order.path.stem
         if not task.has_started and f"{stem}{CLAIM}0" in names:
             claim = read_claim(task.order)
@@ -246,9 +246,9 @@ class Batch:
         finally:
             # Discarded only after the result is recorded. It must not be read as a new result later, and a guard
             # still alive without contact ends its job.
-            discard(task.order)
+            remove_order(task.order)
         if not any(other.array == task.array for other in self.tasks.values()):
-            task.array.forget()
+            task.array.remove_files()
 
     # The queue
 
@@ -268,7 +268,7 @@ class Batch:
             if task.interrupted is not None and state is not None and state[0] == "PENDING":
                 self._finish_requeued(task, task.interrupted)
             else:
-                self._note_state(task, state)
+                self._record_state(task, state)
         now = time.monotonic()
         missing = [task for task in self.tasks.values() if task.missing_s is not None]
         gone = [task for task in missing if task.interrupted or now - (task.missing_s or 0) >= self.options.vanished_s]
@@ -280,18 +280,18 @@ class Batch:
     def _finish_requeued(self, task: Task, result: JobResult) -> None:
         """Cancel a requeued job: the pipeline decides whether it runs again."""
         is_interrupted = functools.partial(bool, self.watch.received)
-        end(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=is_interrupted, note=self.note)
+        end_tasks(self.client, [task.id], [task.order], wait=self.watch.wait, must_stop=is_interrupted, note=self.note)
         self._finish(task, replace(result, problem=f"lost: Slurm put it back into the queue, from {result.node}"))
 
-    def _note_state(self, task: Task, state: tuple[str, str] | None) -> None:
+    def _record_state(self, task: Task, state: tuple[str, str] | None) -> None:
         if state is None:
             task.missing_s = time.monotonic() if task.missing_s is None else task.missing_s
             return
         task.missing_s = None
-        task.hopeless = task.hopeless + 1 if runs_never(*state) else 0
-        if task.hopeless:
+        task.stuck_reports = task.stuck_reports + 1 if cannot_start(*state) else 0
+        if task.stuck_reports:
             self._next_question = min(self._next_question, time.monotonic() + FIRST_QUESTION_S)
-        if task.hopeless >= HOPELESS:
+        if task.stuck_reports >= STUCK_REPORTS:
             raise PipelineError(
                 f"{task.order.job.name}: Slurm will never run it: {state[1]}; it was job {task.id}; correct [slurm] of "
                 "pipeline.cfg, or cores, memory_gb, walltime, partition of the step"
@@ -299,10 +299,10 @@ class Batch:
 
     def _conclude(self, gone: Sequence[Task]) -> None:
         """Finish jobs that have left the queue, with a late record or their state in Slurm."""
-        self._look()
+        self._read_records()
         gone = [task for task in gone if task.place in self.tasks]
         try:
-            ends = self.client.ends_of(task.array.id for task in gone)
+            ends = self.client.job_ends(task.array.id for task in gone)
         except SlurmRefused as err:
             self.note(f"Slurm does not answer, and is asked again: {err}")
             return
@@ -311,7 +311,7 @@ class Batch:
                 return
             output = task.array.output_of(task.index)
             end_in_slurm = ends.get(task.id)
-            result = _concluded(task, end_in_slurm, output)
+            result = _final_result(task, end_in_slurm, output)
             write_end(result.log, result.reason())  # not written by the guard, or without the reason
             self._finish(task, result)
 
@@ -321,14 +321,14 @@ class Batch:
         """Cancel the jobs still in the queue, normally none."""
         for submission in self.waiting:
             for _, order in submission.orders:
-                discard(order)
+                remove_order(order)
         remaining = list(self.tasks.values())
         if not remaining:
             return
         for task in remaining if self._is_silent else []:  # withdrawn at once, as queries to a silent Slurm take time
-            withdraw(task.order)
+            withdraw_orders(task.order)
         signals = len(self.watch.received)
-        end(
+        end_tasks(
             self.client,
             [task.id for task in remaining],
             [task.order for task in remaining],
@@ -340,18 +340,18 @@ class Batch:
         for task in remaining:
             record = read_record(task.order)
             self.results[task.place] = record if record and not record.is_lost else ended_order(task.order)
-            discard(task.order)
+            remove_order(task.order)
         for array in {task.array for task in remaining}:
-            array.forget()
+            array.remove_files()
         self.tasks.clear()
 
 
-def _concluded(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobResult:
+def _final_result(task: Task, end_in_slurm: EndedJob | None, output: str) -> JobResult:
     """Return the result of a job that has left the queue, with its end ``end_in_slurm`` in Slurm's memory."""
     if task.interrupted is not None:
         return refined(task.order, task.interrupted, end_in_slurm, output)
     claim = read_claim(task.order)
-    result = unrecorded(task.order, end_in_slurm, claim.node if claim else "", output)
+    result = result_without_record(task.order, end_in_slurm, claim.node if claim else "", output)
     if claim is None:
         return result
     return replace(result, start_s=claim.start_s, duration_s=max(0.0, time.time() - claim.start_s))

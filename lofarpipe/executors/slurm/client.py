@@ -71,7 +71,7 @@ QOS_OPTION = lazy_pattern(r"(?:--qos|-q)[= ]?(\S+)")
 DEFAULT_QOS = "normal"  # Slurm's, for an association without one
 
 
-def asked_qos(words: Sequence[str], environment: Mapping[str, str]) -> str:
+def requested_qos(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return the quality of service in options of sbatch, or ""."""
     matches = QOS_OPTION.findall(" ".join(words))
     return matches[-1] if matches else environment.get("SBATCH_QOS", "")
@@ -87,7 +87,7 @@ def association_limit(answer: str, account: str, qos: str) -> tuple[int, str]:
     """
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
     rows = [row for row in rows if not account or row[0] == account]
-    limits = [_least(row[2:]) for row in rows]
+    limits = [_smallest_limit(row[2:]) for row in rows]
     defaults = [row[1] for row in rows if row[1]]
     limit = 0 if not limits or 0 in limits else max(limits)
     return limit, qos or (defaults[0] if len(defaults) == 1 else DEFAULT_QOS)
@@ -101,7 +101,7 @@ def qos_limit(answer: str, names: Sequence[str]) -> int:
     answer: output of ``sacctmgr -nP show qos format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA,GrpSubmitJobs``.
     """
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") == 3]
-    return _least([number for row in rows if row[0] in names for number in row[1:]])
+    return _smallest_limit([number for row in rows if row[0] in names for number in row[1:]])
 
 
 def partition_qos(answer: str) -> str:
@@ -115,7 +115,7 @@ def least_limit(*limits: int) -> int:
     return min((limit for limit in limits if limit), default=0)
 
 
-def _least(texts: Sequence[str]) -> int:
+def _smallest_limit(texts: Sequence[str]) -> int:
     return least_limit(*(int(text) for text in texts if text.strip().isdecimal()))
 
 
@@ -123,7 +123,7 @@ PAUSE_S, LIMIT_S = 15.0, 3600.0
 Answer = TypeVar("Answer")
 
 
-def patiently(
+def retry_while_down(
     ask: Callable[[], Answer],
     wait: Callable[[float], object],
     must_end: Callable[[], bool],
@@ -172,12 +172,12 @@ NEVER = lazy_pattern(
 )
 
 
-def runs_never(state: str, reason: str) -> bool:
+def cannot_start(state: str, reason: str) -> bool:
     """Whether a pending job can never start."""
     return state == "PENDING" and NEVER.search(reason) is not None
 
 
-def unrecorded(order: Order, end: EndedJob | None, node: str, output: str) -> JobResult:
+def result_without_record(order: Order, end: EndedJob | None, node: str, output: str) -> JobResult:
     """Return the result of a job that left the queue without a record; always a failure.
 
     Parameters
@@ -326,7 +326,7 @@ class SlurmClient:
             raise
         return parse_queue(answer)
 
-    def ends_of(self, ids: Iterable[str]) -> dict[str, EndedJob]:
+    def job_ends(self, ids: Iterable[str]) -> dict[str, EndedJob]:
         """Return task -> end, for some jobs; from ``sacct`` as well if Slurm has forgotten them.
 
         Raises
@@ -372,7 +372,7 @@ class SlurmClient:
         ----------
         options: further options of sbatch, possibly with the quality of service.
         """
-        qos = asked_qos(options, self._environment)
+        qos = requested_qos(options, self._environment)
         user = pwd.getpwuid(os.getuid()).pw_name
         show = ("sacctmgr", "-n", "-P", "show")
         format_ = "format=Account,DefaultQOS,MaxSubmitJobs,GrpSubmitJobs"

@@ -10,9 +10,9 @@ from lofarpipe.executors.local.resources import refuse_impossible
 from lofarpipe.executors.local.signals import Cancellable
 from lofarpipe.executors.remote.lease import end_guards, orders_of
 from lofarpipe.executors.remote.order import GRACE_S, new_order
-from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, Task, adopt, grouped, node_of, request_of
+from lofarpipe.executors.slurm.arrays import ARRAYS, SlurmQueue, Task, adopt_tasks, grouped, node_of, request_of
 from lofarpipe.executors.slurm.batch import Batch, Submission, SubmitLimit
-from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmOptions, patiently
+from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmOptions, retry_while_down
 from lofarpipe.jobs import (
     DoneCallback,
     Job,
@@ -59,7 +59,7 @@ class SlurmExecutor(Cancellable):
     ) -> list[JobResult]:
         """Run all jobs and return their results in the order given; see ``Executor.run``."""
         with self._watched() as watch:
-            tasks, waiting = patiently(lambda: self._prepared(jobs), watch.wait, self.must_end, self.note)
+            tasks, waiting = retry_while_down(lambda: self._prepared(jobs), watch.wait, self.must_end, self.add_notice)
             batch = Batch(
                 queue=self._queue,
                 client=self._client,
@@ -69,7 +69,7 @@ class SlurmExecutor(Cancellable):
                 must_end=self.must_end,
                 on_done=on_done,
                 on_start=on_start,
-                note=self.note,
+                note=self.add_notice,
                 waiting=waiting,
                 limit=self._limit,
                 tasks={task.place: task for task in tasks},
@@ -87,15 +87,15 @@ class SlurmExecutor(Cancellable):
         """
         for job in jobs:
             self._refuse_impossible(job)
-        tasks = self._taken_over(jobs)
+        tasks = self._adopt_earlier_jobs(jobs)
         return tasks, self._submissions(jobs, {task.place for task in tasks})
 
-    def _taken_over(self, jobs: Sequence[Job]) -> list[Task]:
+    def _adopt_earlier_jobs(self, jobs: Sequence[Job]) -> list[Task]:
         """Adopt jobs of an earlier run, done or in the queue; end its other jobs."""
-        tasks = adopt(self._queue, self._client, jobs) if self._queue.directory.exists() else []
+        tasks = adopt_tasks(self._queue, self._client, jobs) if self._queue.directory.exists() else []
         if tasks:
             count = f"{len(tasks)} job{'s' if len(tasks) > 1 else ''}"
-            self.note(f"{count} of the run before this one, in Slurm's queue or done there since: taken over")
+            self.add_notice(f"{count} of the run before this one, in Slurm's queue or done there since: taken over")
         order_paths = {task.order.path for task in tasks}
         end_guards(order for order in orders_of(self._orders, jobs) if order.path not in order_paths)
         return tasks
@@ -130,7 +130,9 @@ class SlurmExecutor(Cancellable):
         hosts = [node.name for node in self._nodes("")]
         unknown = sorted({job.host for job in asking if not node_of(job, hosts)})
         if unknown:
-            self.note(f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is")
+            self.add_notice(
+                f"Slurm has no node {', '.join(unknown)}; its jobs run on any node, not where their data is"
+            )
         return hosts
 
     def _nodes(self, partition: str) -> list[Node]:

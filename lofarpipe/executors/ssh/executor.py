@@ -15,26 +15,26 @@ from pathlib import Path
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import (
     NOT_WRITTEN,
-    concluded,
+    finish_job,
     make_directories,
-    note,
     open_log,
     remove_directories,
     usage_text,
     write_end,
+    write_log_lines,
 )
 from lofarpipe.executors.local.signals import Cancellable, Watch
 from lofarpipe.executors.remote.lease import earlier_results, ended_order, read_claim, state_of
 from lofarpipe.executors.remote.order import (
     BEAT_S,
     Order,
-    discard,
     new_order,
     read_record,
-    withdraw,
+    remove_order,
+    withdraw_orders,
 )
 from lofarpipe.executors.ssh.host import LIMIT_S, TRIES, Host, guard_input
-from lofarpipe.executors.ssh.options import SshOptions, is_here, walltime_s
+from lofarpipe.executors.ssh.options import SshOptions, is_this_machine, walltime_s
 from lofarpipe.jobs import (
     DoneCallback,
     Job,
@@ -46,7 +46,7 @@ from lofarpipe.jobs import (
     ended_result,
     result_of,
 )
-from lofarpipe.programs.logs import Lookout
+from lofarpipe.programs.logs import LogWatch
 from lofarpipe.support.dataclass import dataclass
 
 GRACE_S = 30.0
@@ -94,7 +94,7 @@ class SshExecutor(Cancellable):
         PipelineError
             If no host can be reached, or one cannot be used.
         """
-        self._settle(time.sleep, lambda: False)
+        self._wait_for_hosts(time.sleep, lambda: False)
         sizes = [host.size for host in self.hosts if host.size is not None]
         return Resources(
             max(size.cores for size in sizes), max(size.memory_gb for size in sizes), max(size.gpus for size in sizes)
@@ -107,7 +107,7 @@ class SshExecutor(Cancellable):
             self._beats.join()
             self._beats = None
         for host in self.hosts:
-            host.leave()  # in parallel
+            host.disconnect()  # in parallel
         for host in self.hosts:
             host.close()
 
@@ -124,9 +124,9 @@ class SshExecutor(Cancellable):
                 raise PipelineError(f"{self.orders}: cannot be made: {err.strerror}; check the directory") from err
             is_first = not any(host.is_placed for host in self.hosts)
             for host in self.hosts:
-                host.place(self.orders)
+                host.send_orders(self.orders)
             if is_first:
-                self._settle(watch.wait, self.must_end)
+                self._wait_for_hosts(watch.wait, self.must_end)
             self._refuse_impossible(jobs)
             batch = _Batch(self, jobs, on_done, on_start, watch)
             batch.work()
@@ -155,19 +155,19 @@ class SshExecutor(Cancellable):
         for host in self.hosts:
             if host.is_down and host.name not in self._noted_hosts:
                 self._noted_hosts.add(host.name)
-                self.note(f"{unreachable(host)}; jobs that are not bound to it run on other hosts")
+                self.add_notice(f"{unreachable_problem(host)}; jobs that are not bound to it run on other hosts")
 
     def host_of(self, job: Job) -> Host | None:
         """Return the host that a job is bound to; None: any host."""
         if not job.at_host or job.host in ("localhost", ""):  # default host in maps
             return None
-        if is_here(job.host):
+        if is_this_machine(job.host):
             return next((host for host in self.hosts if host.is_here), None)
         names = (job.host, job.host.partition(".")[0])
         bound_host = next((host for name in names for host in self.hosts if host.name == name), None)
         if bound_host is None:
             step = job.name.rpartition("/")[0]
-            self.note(f"{job.host}, where data of {step} is, is none of the hosts; any of them takes its jobs")
+            self.add_notice(f"{job.host}, where data of {step} is, is none of the hosts; any of them takes its jobs")
         return bound_host
 
     def _beat(self) -> None:
@@ -175,7 +175,7 @@ class SshExecutor(Cancellable):
             for host in self.hosts:
                 host.send("")
 
-    def _settle(self, wait: Callable[[float], object], must_end: Callable[[], bool]) -> None:
+    def _wait_for_hosts(self, wait: Callable[[float], object], must_end: Callable[[], bool]) -> None:
         """Wait until each host is known to be usable or not.
 
         Raises
@@ -187,9 +187,9 @@ class SshExecutor(Cancellable):
             self.connect()
             wait(CONNECTING_S)
             for host in self.hosts:
-                list(host.hear())  # no messages about jobs yet
+                list(host.read_messages())  # no messages about jobs yet
         if all(host.is_down for host in self.hosts):
-            raise PipelineError("\n".join(f"[ssh]: {unreachable(host)}" for host in self.hosts))
+            raise PipelineError("\n".join(f"[ssh]: {unreachable_problem(host)}" for host in self.hosts))
         self.judge_hosts()
 
     def _refuse_impossible(self, jobs: Sequence[Job]) -> None:
@@ -204,7 +204,7 @@ class SshExecutor(Cancellable):
             bound = self.host_of(job)
             sizes = [host.size for host in ([bound] if bound else self.hosts) if host.size is not None]
             # The size of an unreachable host is unknown: not refused.
-            if not sizes or any(host.size and host.may_take(job) for host in ([bound] if bound else self.hosts)):
+            if not sizes or any(host.size and host.fits_when_idle(job) for host in ([bound] if bound else self.hosts)):
                 continue
             where = f"host {bound.name}" if bound else "the largest host"
             has = f"{max(size.memory_gb for size in sizes):.1f} GB and {max(size.gpus for size in sizes)} CUDA devices"
@@ -222,7 +222,7 @@ class _Running:
     order: Order
     host: Host
     is_retry: bool
-    lookout: Lookout | None
+    log_watch: LogWatch | None
     started_at_s: float = 0.0  # monotonic clock, s; 0: not started
     stopped: str = ""  # reason why the runner ended it
     lost_at: float = 0.0  # monotonic clock, s: when its host was lost
@@ -256,23 +256,23 @@ class _Batch:
     def work(self) -> None:
         """Start jobs, read messages and collect results until all jobs are done or the run is to end."""
         try:
-            self._take_earlier()
+            self._collect_earlier_results()
             while (any(self._waiting.values()) or self._running or self._adrift) and not self._owner.must_end():
                 self._start_some()
                 self._wait(LOOK_S)
-                self._hear()
+                self._read_messages()
                 if time.monotonic() >= self._next_look:
                     self._next_look = time.monotonic() + LOOK_S
-                    self._look()
+                    self._check_jobs()
         finally:
             self._end_all()
 
-    def _take_earlier(self) -> None:
+    def _collect_earlier_results(self) -> None:
         """Collect results of an earlier engine, and wait for its jobs to end."""
         owner = self._owner
-        earlier = earlier_results(owner.orders, self._jobs, self._watch.wait, owner.must_end, owner.note)
+        earlier = earlier_results(owner.orders, self._jobs, self._watch.wait, owner.must_end, owner.add_notice)
         for place, former, result in earlier:
-            result = concluded(former, result, None, "")
+            result = finish_job(former, result, None, "")
             if result.ok and place not in self.results:
                 self._finish(place, result)
         for place, job in enumerate(self._jobs):
@@ -287,7 +287,7 @@ class _Batch:
             for place, bound in sorted(
                 ((queue[0], bound) for bound, queue in self._waiting.items() if queue), key=lambda head: head[0]
             ):
-                free = [host for host in self._candidates(place, bound) if host.takes(self._jobs[place])]
+                free = [host for host in self._candidates(place, bound) if host.has_room_for(self._jobs[place])]
                 if free:
                     self._waiting[bound].popleft()
                     self._start(place, max(free, key=lambda host: host.free_cores))
@@ -310,7 +310,7 @@ class _Batch:
         try:
             log = open_log(job, again=is_retry)
             try:
-                note(log, f"host {host.name}")
+                write_log_lines(log, f"host {host.name}")
                 make_directories(replace(job, tempdir=None))
             except PipelineError as err:
                 os.write(log, os.fsencode(f"{err}\n"))
@@ -324,15 +324,15 @@ class _Batch:
         stale_s = 2 * LIMIT_S + self._owner.grace_s
         order = new_order(self._owner.orders, job, stale_s=stale_s, grace_s=self._owner.grace_s)
         name = str(order.path.with_suffix("").relative_to(self._owner.orders))
-        devices = host.admit(name, job)
+        devices = host.reserve(name, job)
         cards = {"CUDA_VISIBLE_DEVICES": ",".join(devices)} if devices else {}
         try:
             order.script.write_text(guard_input(order, host, self._owner.options, cards), errors="surrogateescape")
         except OSError as err:
             host.release(name)
-            discard(order)
+            remove_order(order)
             raise PipelineError(f"{job.name}: {order.script} cannot be written: {err.strerror}") from err
-        self._running[name] = _Running(place, order, host, is_retry, Lookout.of(job))
+        self._running[name] = _Running(place, order, host, is_retry, LogWatch.of(job))
         host.send(f"run {name}")
 
     # ---- listening
@@ -340,9 +340,9 @@ class _Batch:
     def _wait(self, limit_s: float) -> None:
         self._watch.wait(limit_s, [host.descriptor for host in self._owner.hosts if host.descriptor >= 0])
 
-    def _hear(self) -> None:
+    def _read_messages(self) -> None:
         for host in self._owner.hosts:
-            for words in host.hear():
+            for words in host.read_messages():
                 running = self._running.get(words[-1])
                 if words == ["lost"]:
                     self._set_adrift(host)
@@ -362,9 +362,9 @@ class _Batch:
             running.lost_at, running.lost_because = time.monotonic(), f"lost with host {host.name}: {host.problem}"
             self._adrift[name] = running
             if read_claim(running.order) is None:
-                withdraw(running.order)  # a guard just starting sees it, and ends
+                withdraw_orders(running.order)  # a guard just starting sees it, and ends
 
-    def _look(self) -> None:
+    def _check_jobs(self) -> None:
         """Check logs, time limits and lost hosts."""
         now = time.monotonic()
         reads_logs = now >= self._next_log
@@ -373,21 +373,21 @@ class _Batch:
             if not running.started_at_s or running.stopped:
                 continue
             limit_s = walltime_s(running.order.job.batch.get("walltime", "") or self._owner.options.walltime)
-            fault = running.lookout.look() if reads_logs and running.lookout else None
+            fault = running.log_watch.check_log() if reads_logs and running.log_watch else None
             if now - running.started_at_s > limit_s:
                 fault = (
                     f"it ran into its time limit of {duration_text(limit_s)}; raise walltime of the step, or in [ssh]"
                 )
             if fault:
                 running.stopped = fault
-                self._note(running.order.job, f"stopped: {fault}")
+                self._write_to_log(running.order.job, f"stopped: {fault}")
                 running.host.send(f"end {name}")
-        self._look_adrift()
+        self._finish_adrift_jobs()
         self._owner.connect()
         self._owner.judge_hosts()
         self._fail_unreached()
 
-    def _look_adrift(self) -> None:
+    def _finish_adrift_jobs(self) -> None:
         """Finish jobs of lost hosts once all their processes must be dead."""
         for name, running in list(self._adrift.items()):
             state = state_of(running.order)
@@ -401,7 +401,7 @@ class _Batch:
         for bound, queue in self._waiting.items():
             while queue:
                 job = self._jobs[queue[0]]
-                hosts = [host for host in ([bound] if bound else self._owner.hosts) if host.may_take(job)]
+                hosts = [host for host in ([bound] if bound else self._owner.hosts) if host.fits_when_idle(job)]
                 if not all(host.is_down for host in hosts):
                     break
                 subject = (
@@ -427,31 +427,31 @@ class _Batch:
         record = read_record(order)
         claim = read_claim(order)
         if record is None and claim is None:
-            self._conclude_unbegun(running)
+            self._requeue_unstarted(running)
             return
         if record is None:
             result = replace(ended_order(order), problem=running.lost_because, is_lost=True)
         else:
-            result = self._judged(running, replace(record, memory_gb=job.memory_gb))
+            result = self._checked_result(running, replace(record, memory_gb=job.memory_gb))
         is_final = running.is_retry or job.one_try
         may_retry = not (is_final or running.stopped or running.lost_at or self._is_ending)
         if result.exit_code == -signal.SIGSEGV and may_retry:
-            discard(order)
+            remove_order(order)
             self._start(place, running.host, is_retry=True)
             return
         remove_directories(replace(job, tempdir=None))
-        self._note(job, usage_text(result))
+        self._write_to_log(job, usage_text(result))
         write_end(job.log, usage_text(result))
         try:
             self._finish(place, result)
         finally:
-            discard(order)  # only after the result is recorded
+            remove_order(order)  # only after the result is recorded
 
-    def _conclude_unbegun(self, running: _Running) -> None:
+    def _requeue_unstarted(self, running: _Running) -> None:
         """Requeue an unstarted job for another host, or fail it after the last try."""
         order, place = running.order, running.place
         job = order.job
-        discard(order)
+        remove_order(order)
         remove_directories(replace(job, tempdir=None))
         lost = self._lost.setdefault(place, [])
         lost.append(running.host)
@@ -461,21 +461,21 @@ class _Batch:
             problem = f"did not begin, {TRIES} tries; the last one was {running.lost_because}"
             self._finish(place, replace(ended_result(job), exit_code=UNREACHED, problem=problem))
 
-    def _judged(self, running: _Running, record: JobResult) -> JobResult:
+    def _checked_result(self, running: _Running, record: JobResult) -> JobResult:
         if record.is_lost or record.problem:
             return record
-        return concluded(running.order.job, record, running.lookout, running.stopped)
+        return finish_job(running.order.job, record, running.log_watch, running.stopped)
 
     def _finish(self, place: int, result: JobResult) -> None:
         self.results[place] = result
         if self._on_done is not None and not self._is_ending:
             self._on_done(result)
 
-    def _note(self, job: Job, text: str) -> None:
+    def _write_to_log(self, job: Job, text: str) -> None:
         with contextlib.suppress(OSError):  # a full disk
             log = os.open(job.log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
-                note(log, text)
+                write_log_lines(log, text)
             finally:
                 os.close(log)
 
@@ -496,11 +496,11 @@ class _Batch:
                 for name, running in self._running.items():
                     running.host.send(f"kill {name}")
             self._wait(LOOK_S / 5)
-            self._hear()
+            self._read_messages()
         for host in self._owner.hosts:  # silent agents
             self._set_adrift(host)
         while self._adrift and len(self._watch.received) == signals:
-            self._look_adrift()
+            self._finish_adrift_jobs()
             self._wait(LOOK_S)
         if self._adrift:
             hosts = ", ".join(sorted({running.host.name for running in self._adrift.values()}))
@@ -510,7 +510,7 @@ class _Batch:
             )
 
 
-def unreachable(host: Host) -> str:
+def unreachable_problem(host: Host) -> str:
     """Return the problem of an unreachable host, and the remedy."""
     remedy = f"see that 'ssh -o BatchMode=yes {host.name} true' works, or take it out of hosts"
     return f"host {host.name} cannot be reached, {TRIES} tries: {host.problem}; {remedy}"

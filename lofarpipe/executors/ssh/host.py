@@ -16,7 +16,7 @@ from typing import IO
 
 from lofarpipe.executors.remote.order import Order, new_attempt
 from lofarpipe.executors.remote.queue import portable_environment
-from lofarpipe.executors.ssh.options import SshOptions, is_here
+from lofarpipe.executors.ssh.options import SshOptions, is_this_machine
 from lofarpipe.jobs import Job, Resources
 from lofarpipe.programs.find import portable_variables
 
@@ -49,7 +49,7 @@ class Host:
 
     def __init__(self, name: str, options: SshOptions, grace_s: float) -> None:
         self.name = name
-        self.is_here = is_here(name)
+        self.is_here = is_this_machine(name)
         self.size: Resources | None = None
         self.node = self.refused = self.problem = ""
         self.is_placed = False
@@ -110,7 +110,7 @@ class Host:
         self._process = process  # from now on other threads write as well
         os.set_blocking(self.descriptor, False)
 
-    def place(self, orders: Path) -> None:
+    def send_orders(self, orders: Path) -> None:
         """Send the directory of the orders to the agent; allow an unreachable host another try."""
         if self.is_down:
             self.failures, self._deadline = TRIES - 1, 0.0
@@ -128,7 +128,7 @@ class Host:
             if process.stdin is not None:
                 process.stdin.write(text)
 
-    def hear(self) -> Iterator[list[str]]:
+    def read_messages(self) -> Iterator[list[str]]:
         """Yield the agent's messages about jobs as word lists, order last; ``["lost"]`` if the connection ended."""
         is_open = True
         while is_open and self._process and self._process.stdout:
@@ -140,7 +140,7 @@ class Host:
             for line in lines:
                 token, _, message = os.fsdecode(line).partition(" ")
                 if token == self._token:  # skips output of the login
-                    yield from self._heard(message)
+                    yield from self._handle_message(message)
         is_late = self._process is not None and self.size is None and time.monotonic() > self._deadline
         if is_late or not is_open:
             was_ready = self.size is not None
@@ -148,7 +148,7 @@ class Host:
             if was_ready:
                 yield ["lost"]
 
-    def _heard(self, message: str) -> Iterator[list[str]]:
+    def _handle_message(self, message: str) -> Iterator[list[str]]:
         word, _, rest = message.partition(" ")
         if word == "refused":
             self.refused, self.is_placed = rest, False
@@ -175,7 +175,7 @@ class Host:
         self.failures += 1
         self._deadline = time.monotonic() + PAUSES_S[min(self.failures, len(PAUSES_S)) - 1]
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Tell the agent that the work is over."""
         if not self.jobs:
             self.send("over")
@@ -214,12 +214,12 @@ class Host:
     def _cores_of(self, job: Job) -> int:
         return max(1, min(job.cores, self.size.cores if self.size else 1))
 
-    def may_take(self, job: Job) -> bool:
+    def fits_when_idle(self, job: Job) -> bool:
         """Whether a job fits on the idle host; True while the host's size is unknown."""
         size = self.size
         return size is None or ((job.memory_gb or 0.0) <= size.memory_gb + 1e-7 and job.gpus <= size.gpus)
 
-    def takes(self, job: Job) -> bool:
+    def has_room_for(self, job: Job) -> bool:
         """Whether a job can start here now; one requesting more cores than the host has gets all."""
         if self.size is None or not self.is_placed or 0 < job.max_per_node <= len(self.jobs):
             return False
@@ -228,7 +228,7 @@ class Host:
         fits = (job.memory_gb or 0.0) <= memory_gb + 1e-7 and job.gpus <= len(self._devices)
         return fits and self._cores_of(job) <= self.free_cores
 
-    def admit(self, order: str, job: Job) -> list[str]:
+    def reserve(self, order: str, job: Job) -> list[str]:
         """Reserve the resources of a job; return its CUDA devices."""
         self.jobs[order] = job
         self._lent_devices[order], self._devices = self._devices[: job.gpus], self._devices[job.gpus :]

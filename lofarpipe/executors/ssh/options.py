@@ -14,7 +14,7 @@ NO_SSH = "there is no ssh on PATH; install openssh-client, or set method = local
 ENVIRONMENTS = ("run", "host")
 
 
-def is_here(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
     """Whether a name denotes this machine."""
     this_host = os.uname().nodename
     return host in {"localhost", this_host, this_host.partition(".")[0]}
@@ -67,7 +67,7 @@ class SshOptions:
             If the list is invalid.
         """
         names = expand_hosts(self.hosts)
-        local_names = [name for name in names if is_here(name)]
+        local_names = [name for name in names if is_this_machine(name)]
         return tuple(name for name in names if name not in local_names[1:])
 
     def faults(self) -> dict[str, str]:
@@ -86,5 +86,5 @@ class SshOptions:
 
     def problems(self) -> list[str]:
         """Return the problems of the options on this machine."""
-        elsewhere = not all(is_here(name) for name in self.names())
+        elsewhere = not all(is_this_machine(name) for name in self.names())
         return [f"hosts = {self.hosts}: {NO_SSH}"] if elsewhere and shutil.which("ssh") is None else []

@@ -20,7 +20,7 @@ def job(number: int = 0, **needs: object) -> Job:
 
 def admit_all(admission: Admission) -> list[Admitted]:
     admitted = []
-    while (one := admission.admit()) is not None:
+    while (one := admission.admit_job()) is not None:
         admitted.append(one)
     return admitted
 

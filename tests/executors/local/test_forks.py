@@ -29,25 +29,25 @@ def forked(work):
 BODIES = {
     "child_ends": """
 os.register_at_fork(after_in_child=hit)
-with signals.terminating():
+with signals.raise_on_signals():
     print(forked(lambda: 7))
 """,
     "child_of_child_keeps_its_handler": """
 def again():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
     return forked(lambda: hit() or time.sleep(5) or 7)
-with signals.terminating():
+with signals.raise_on_signals():
     print(forked(again))
 """,
     "child_keeps_handler_of_the_plugin": """
-with signals.terminating():
+with signals.raise_on_signals():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(4))
     print(forked(lambda: hit() or time.sleep(5) or 7))
 """,
     "parent_hears_of_it": """
 os.register_at_fork(after_in_parent=hit)
 try:
-    with signals.terminating():
+    with signals.raise_on_signals():
         forked(lambda: 0)
         time.sleep(10)
 except Interrupted as err:
@@ -60,7 +60,7 @@ def work():
     with BACKGROUND, lock:
         held.set()
         go.wait()
-with signals.terminating():
+with signals.raise_on_signals():
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     held.wait()
@@ -72,7 +72,7 @@ signals.QUIET_S = 0.05
 held = threading.Event()
 threading.Thread(target=lambda: BACKGROUND.acquire() and (held.set() or time.sleep(60)), daemon=True).start()
 held.wait()
-with signals.terminating():
+with signals.raise_on_signals():
     print(forked(lambda: 5))
 """,
 }

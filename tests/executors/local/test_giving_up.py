@@ -16,7 +16,7 @@ from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.executors.local.process import WORTHLESS
 from lofarpipe.jobs import Job, JobResult, Resources, Staged
 from lofarpipe.programs.find import job_environment
-from lofarpipe.programs.logs import Lookout, output_fault
+from lofarpipe.programs.logs import LogWatch, output_fault
 from lofarpipe.programs.wsclean.log import Deconvolution
 from made_images import write_image
 from small_sets import SetShape, make_set
@@ -138,22 +138,22 @@ def test_real_wsclean_is_not_stopped(tmp_path: Path) -> None:
 
 def test_watch_reads_appended_lines_only(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    lookout = Lookout(log, Deconvolution().read)
-    assert lookout.look() is None  # it is not there yet
+    log_watch = LogWatch(log, Deconvolution().read)
+    assert log_watch.check_log() is None  # it is not there yet
     with log.open("w") as stream:
         stream.write("Initial peak: 1 Jy at 1,2\nInitial peak: na")
         stream.flush()
-        assert lookout.look() is None
-        assert lookout.look() is None
+        assert log_watch.check_log() is None
+        assert log_watch.check_log() is None
         stream.write("n Jy at 1,2\n")
         stream.flush()
-        assert "nan" in (lookout.look() or "")
+        assert "nan" in (log_watch.check_log() or "")
     os.truncate(log, 0)
-    assert lookout.look() is None
+    assert log_watch.check_log() is None
 
 
 def test_endless_line_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lofarpipe.programs.logs.LONGEST_LINE_BYTES", 10)
     log = tmp_path / "a.log"
     log.write_bytes(b"." * 100_000 + b"\nInitial peak: nan Jy at 1,2\n")
-    assert "nan" in (Lookout(log, Deconvolution().read).look() or "")
+    assert "nan" in (LogWatch(log, Deconvolution().read).check_log() or "")

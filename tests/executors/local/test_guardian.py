@@ -95,11 +95,11 @@ def test_daemon_process_ends_with_engine(tmp_path: Path) -> None:
 def test_normal_engine_end_keeps_process() -> None:
     with Guardian(0.1) as guardian:
         mine = subprocess.Popen(["sleep", "60"], env={**os.environ, **guardian.environment}, start_new_session=True)
-        wait_until(lambda: guardian.strays() == [mine.pid])
+        wait_until(lambda: guardian.stray_processes() == [mine.pid])
     assert mine.poll() is None
     mine.kill()
     mine.wait()
-    assert guardian.strays() == []
+    assert guardian.stray_processes() == []
 
 
 def own_directory(path: Path) -> Path:
@@ -132,7 +132,7 @@ def test_disowned_directory_stays(tmp_path: Path) -> None:
     with Guardian(0.0) as guardian:
         guardian.add_directories(1, [kept])
         guardian.add_directories(11, [removed])
-        guardian.disown(1)
+        guardian.drop_directories(1)
         os.close(guardian._pipe)
         guardian._process.wait(timeout=LIMIT_S)
         guardian._pipe = os.open(os.devnull, os.O_WRONLY)  # for the end of the block to close
@@ -144,8 +144,8 @@ def test_forgotten_group_keeps_running() -> None:
         with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
             guardian.watch(process.pid)
             guardian.watch(process.pid + 1_000_000)
-            guardian.forget(process.pid)
-            guardian.forget(process.pid + 1_000_000)
+            guardian.drop_group(process.pid)
+            guardian.drop_group(process.pid + 1_000_000)
             os.close(guardian._pipe)
             guardian._process.wait(timeout=LIMIT_S)
             assert process.poll() is None
@@ -170,7 +170,7 @@ def test_engine_survives_killed_guardian() -> None:
         guardian._process.send_signal(signal.SIGKILL)
         guardian._process.wait()
         guardian.watch(12)
-        guardian.forget(12)
+        guardian.drop_group(12)
 
 
 def test_guardian_ignores_ending_signals() -> None:

@@ -13,8 +13,8 @@ from lofarpipe.executors.local.process import (
     REPLACED,
     commit,
     directories_of,
+    expand_directories,
     make_directories,
-    on_this_machine,
     remove_directories,
     remove_directory,
 )
@@ -218,15 +218,15 @@ def test_variables_are_expanded_on_executing_machine(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SCRATCH_HERE", str(tmp_path))
     stage = Staged(("p", "-name", "$(SCRATCH_HERE)/s/x"), Path("$(SCRATCH_HERE)/s"), tmp_path)
     one = job(tmp_path, argv=("p", "-t", "$SCRATCH_HERE/t"), tempdir=Path("$SCRATCH_HERE/t"), staged=stage)
-    here = on_this_machine(one)
+    here = expand_directories(one)
     assert (here.argv, here.tempdir) == (("p", "-t", f"{tmp_path}/t"), tmp_path / "t")
     assert here.staged is not None
     assert (here.staged.argv, here.staged.directory) == (("p", "-name", f"{tmp_path}/s/x"), tmp_path / "s")
-    assert on_this_machine(here) is here
+    assert expand_directories(here) is here
 
 
 def test_unset_variable_is_error(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineError, match=r"temporary directory \$NO_SUCH_PLACE/t: that is .* here; set the variable"
     ):
-        on_this_machine(job(tmp_path, tempdir=Path("$NO_SUCH_PLACE/t")))
+        expand_directories(job(tmp_path, tempdir=Path("$NO_SUCH_PLACE/t")))

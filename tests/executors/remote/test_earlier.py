@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lofarpipe.executors.remote.lease import end_guards, orders_of, take, take_back
+from lofarpipe.executors.remote.lease import claim_order, end_guards, orders_of, recall_order
 from lofarpipe.executors.remote.order import Order, new_attempt, order_path, write_order, write_record
 from lofarpipe.jobs import Job, JobResult
 
@@ -25,7 +25,7 @@ def test_orders_of_jobs_are_found(tmp_path: Path) -> None:
 
 def test_earlier_order_awaits_live_guard(tmp_path: Path) -> None:
     order, other = ordered(tmp_path, "a/000"), ordered(tmp_path, "a/001")
-    take(order)  # this process is its guard, and it lives
+    claim_order(order)  # this process is its guard, and it lives
     waited: list[bool] = []
 
     def wait(_: float) -> None:
@@ -42,12 +42,12 @@ def test_withdrawal_returns_existing_result(tmp_path: Path) -> None:
     order, other = ordered(tmp_path, "a/000"), ordered(tmp_path, "a/001")
     result = JobResult("a/000", 0, 1e9, 1.0, 1.0, 10.0, order.job.log, order.job.argv)
     write_record(order, result)
-    assert (take_back(order), take_back(other)) == (result, None)
+    assert (recall_order(order), recall_order(other)) == (result, None)
     assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_ending_run_does_not_await_guard(tmp_path: Path) -> None:
     order = ordered(tmp_path, "a/000")
-    take(order)
-    assert take_back(order, must_end=lambda: True) is None
+    claim_order(order)
+    assert recall_order(order, must_end=lambda: True) is None
     assert list((tmp_path / "a").iterdir()) == []  # the guard sees that at its next beat

@@ -24,7 +24,7 @@ from lofarpipe.executors.remote.order import (
     new_attempt,
     order_path,
     read_record,
-    withdraw,
+    withdraw_orders,
     write_order,
 )
 from lofarpipe.jobs import Job, Staged
@@ -234,7 +234,7 @@ def test_withdrawn_order_ends_job_unrecorded(make_order: MakeOrder, tmp_path: Pa
     order = make_order(SLEEP)
     process = start(order.path)
     wait_for(lambda: (tmp_path / "began").exists())
-    withdraw(order)
+    withdraw_orders(order)
     _, said = process.communicate(timeout=60)
     assert process.returncode == guard.REFUSED
     assert "the order was withdrawn" in said
@@ -258,11 +258,11 @@ def test_silent_file_system_ends_job(make_order: MakeOrder, tmp_path: Path, monk
 
     order = make_order("sleep 60", beat_s=0.05)
     order = Order(order.job, order.attempt, order.path, beat_s=0.05, stale_s=0.2, grace_s=1.0)
-    monkeypatch.setattr(guard, "beat", fail)
+    monkeypatch.setattr(guard, "renew_lease", fail)
     before = {number: signal.getsignal(number) for number in (*guard.ENDING, guard.ORPHANED)}
     try:
         ending = guard.Ending(os.getppid())
-        status = guard.Guard(order, guard.take(order), ending).run()
+        status = guard.Guard(order, guard.claim_order(order), ending).run()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

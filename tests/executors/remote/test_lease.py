@@ -11,8 +11,16 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.remote import lease as claims
-from lofarpipe.executors.remote.lease import ClaimRefused, beat, check_claim, read_claim, silent_s, state_of, take
-from lofarpipe.executors.remote.order import Order, new_attempt, order_path, withdraw, write_order, write_record
+from lofarpipe.executors.remote.lease import (
+    ClaimRefused,
+    check_claim,
+    claim_order,
+    read_claim,
+    renew_lease,
+    silent_s,
+    state_of,
+)
+from lofarpipe.executors.remote.order import Order, new_attempt, order_path, withdraw_orders, write_order, write_record
 from lofarpipe.jobs import Job, ended_result
 from lofarpipe.support.processes import boot_id
 
@@ -36,7 +44,7 @@ def claimed_by_the_dead(order: Order, silent: float) -> None:
     """A guard on this machine had it, and its process is gone."""
     gone = subprocess.Popen(["true"])
     gone.wait()
-    own = take(order)
+    own = claim_order(order)
     facts = {**own.__dict__, "pid": gone.pid, "ticks": 1}
     order.claim(0).write_text(json.dumps(facts))
     then = time.time() - silent
@@ -47,7 +55,7 @@ def test_claim_names_guard_and_node(order: Order, monkeypatch: pytest.MonkeyPatc
     assert state_of(order) == "waiting"
     assert read_claim(order) is None
     monkeypatch.setenv("SLURMD_NODENAME", "n7")
-    own = take(order)
+    own = claim_order(order)
     assert (own.number, own.node, own.pid, own.boot) == (0, "n7", os.getpid(), boot_id())
     assert read_claim(order) == own
     start = own.start(order)
@@ -58,23 +66,23 @@ def test_claim_names_guard_and_node(order: Order, monkeypatch: pytest.MonkeyPatc
 
 
 def test_living_guard_keeps_its_order(order: Order) -> None:
-    take(order)
+    claim_order(order)
     with pytest.raises(ClaimRefused, match=f"process {os.getpid()} on .* has this order"):
-        take(order)
+        claim_order(order)
 
 
 def test_finished_order_cannot_be_claimed(order: Order) -> None:
     write_record(order, ended_result(order.job))
     assert state_of(order) == "done"
     with pytest.raises(ClaimRefused, match="there is a record of this attempt already"):
-        take(order)
+        claim_order(order)
 
 
 def test_withdrawn_order_stops_claim_and_guard(order: Order) -> None:
-    own = take(order)
-    beat(order, own)
-    withdraw(order)
-    for action in (beat, check_claim):
+    own = claim_order(order)
+    renew_lease(order, own)
+    withdraw_orders(order)
+    for action in (renew_lease, check_claim):
         with pytest.raises(ClaimRefused, match="the order was withdrawn"):
             action(order, own)
 
@@ -93,28 +101,28 @@ def test_dead_local_guard_has_grace_time(order: Order, silent: float, state: str
 
 def test_order_of_dead_guard_is_reclaimed_once(order: Order) -> None:
     claimed_elsewhere(order, 100.0)
-    own = take(order)
+    own = claim_order(order)
     assert own.number == 1
     assert read_claim(order) == own
     with pytest.raises(ClaimRefused, match="has this order"):
-        take(order)
+        claim_order(order)
 
 
 def test_replaced_guard_loses_claim(order: Order) -> None:
-    own = take(order)
+    own = claim_order(order)
     claimed_elsewhere(order, 0.0, number=1)
     claim = read_claim(order)
     assert claim is not None
     assert claim.node == "n9"
     with pytest.raises(ClaimRefused, match="another guard has taken it over"):
-        beat(order, own)
+        renew_lease(order, own)
 
 
 def test_slower_contender_is_refused(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "read_claim", lambda _: None)  # as it was before the other one came
     claimed_elsewhere(order, 0.0)
     with pytest.raises(ClaimRefused, match="another guard was faster"):
-        take(order)
+        claim_order(order)
 
 
 def test_claim_works_without_hard_links(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +130,11 @@ def test_claim_works_without_hard_links(order: Order, monkeypatch: pytest.Monkey
         raise PermissionError
 
     monkeypatch.setattr(os, "link", no_link)
-    own = take(order)
+    own = claim_order(order)
     assert read_claim(order) == own
     monkeypatch.setattr(claims, "read_claim", lambda _: None)
     with pytest.raises(ClaimRefused, match="another guard was faster"):
-        take(order)
+        claim_order(order)
     assert not list(order.path.parent.glob(".*"))
 
 
@@ -134,7 +142,7 @@ def test_unreadable_claim_is_respected(order: Order) -> None:
     order.claim(0).write_text("{")
     assert read_claim(order) is None
     with pytest.raises(ClaimRefused):
-        take(order)
+        claim_order(order)
 
 
 def test_local_clock_is_ignored(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:

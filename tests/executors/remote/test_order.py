@@ -11,7 +11,6 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import (
     Order,
-    discard,
     discard_records,
     find_orders,
     new_attempt,
@@ -19,7 +18,8 @@ from lofarpipe.executors.remote.order import (
     order_path,
     read_order,
     read_record,
-    withdraw,
+    remove_order,
+    withdraw_orders,
     write_order,
     write_record,
 )
@@ -151,10 +151,10 @@ def test_withdrawal_removes_order_files(tmp_path: Path) -> None:
     order = ordered(tmp_path, full_job(tmp_path))
     order.claim(0).touch()
     write_record(order, ended_result(order.job))
-    withdraw(order)
-    withdraw(order)
+    withdraw_orders(order)
+    withdraw_orders(order)
     assert sorted(path.suffix for path in order.path.parent.iterdir()) == [".claim0", ".record"]
-    discard(order)
+    remove_order(order)
     assert list(order.path.parent.iterdir()) == []
 
 

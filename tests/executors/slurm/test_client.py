@@ -198,12 +198,12 @@ def test_accounting_finds_forgotten_jobs(fake: Path) -> None:
     assert SlurmClient().queued([]) == {}
     write(fake / "scontrol", "exit 1")
     write(fake / "sacct", 'echo "12_0|TIMEOUT|0:15|n1|None"')
-    assert SlurmClient().ends_of(["12"]) == {"12_0": EndedJob("TIMEOUT", 0, 15, "n1", "None")}
+    assert SlurmClient().job_ends(["12"]) == {"12_0": EndedJob("TIMEOUT", 0, 15, "n1", "None")}
     write(fake / "sacct", 'echo "Slurm accounting storage is disabled" >&2; exit 1')
-    assert SlurmClient().ends_of(["12"]) == {}
+    assert SlurmClient().job_ends(["12"]) == {}
     write(fake / "scontrol", 'echo "Unable to contact slurm controller (connect failure)" >&2; exit 1')
     with pytest.raises(SlurmBusy):  # it may know more later
-        SlurmClient().ends_of(["12"])
+        SlurmClient().job_ends(["12"])
     write(fake / "squeue", 'echo "squeue: error: something else" >&2; exit 1')
     with pytest.raises(SlurmRefused, match="something else"):
         SlurmClient().queued(["12"])

@@ -218,11 +218,11 @@ def test_job_outcome_awaits_controller(slurm: Cluster, tmp_path: Path, make_job:
     class Forgetful(SlurmClient):
         asked = 0
 
-        def ends_of(self, ids: Iterable[str]) -> dict[str, EndedJob]:
+        def job_ends(self, ids: Iterable[str]) -> dict[str, EndedJob]:
             Forgetful.asked += 1
             if Forgetful.asked < 3:
                 raise SlurmBusy("Unable to contact slurm controller")
-            return super().ends_of(ids)
+            return super().job_ends(ids)
 
     def cancel(start: JobStart) -> None:
         slurm.call("scancel", *slurm.running())

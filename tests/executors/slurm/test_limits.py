@@ -23,24 +23,24 @@ def test_limit_is_found_by_halving() -> None:
     limit, tried = SubmitLimit(), []
     while (count := limit.room(0, 1500)) > 400:
         tried.append(count)
-        limit.note_refusal(0, count)
+        limit.record_refusal(0, count)
     assert tried == [1500, 750]
     assert count == 375
 
 
 def test_accounting_limit_is_used_at_once() -> None:
     limit = SubmitLimit()
-    limit.note_refusal(0, 1500, limit=1000)
+    limit.record_refusal(0, 1500, limit=1000)
     assert limit.room(0, 1500) == 1000
-    limit.note_refusal(0, 1000, limit=1000)  # jobs of others are in the queue
+    limit.record_refusal(0, 1000, limit=1000)  # jobs of others are in the queue
     assert limit.room(0, 1500) == 500
 
 
 def test_proven_limit_survives_refusal() -> None:
     limit = SubmitLimit()
-    limit.note_refusal(0, 10, limit=8)
-    limit.note_taken(8)
-    limit.note_refusal(4, 4)  # ended jobs count for a while
+    limit.record_refusal(0, 10, limit=8)
+    limit.record_accepted(8)
+    limit.record_refusal(4, 4)  # ended jobs count for a while
     assert limit.room(0, 100) == 8
 
 
@@ -48,7 +48,7 @@ def test_learned_limit_is_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     limit = SubmitLimit()
-    limit.note_refusal(0, 16)
+    limit.record_refusal(0, 16)
     now[0] = 59.0
     assert limit.room(0, 100) == 8
     now[0] = 61.0
@@ -61,5 +61,5 @@ def test_learned_limit_is_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_room_is_never_zero() -> None:
     limit = SubmitLimit()
-    limit.note_refusal(0, 1)
+    limit.record_refusal(0, 1)
     assert limit.room(0, 5) == 1

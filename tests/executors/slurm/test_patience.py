@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lofarpipe.executors.slurm import client as patience
-from lofarpipe.executors.slurm.client import SlurmBusy, SlurmRefused, patiently
+from lofarpipe.executors.slurm.client import SlurmBusy, SlurmRefused, retry_while_down
 
 
 class Controller:
@@ -30,7 +30,7 @@ def test_busy_controller_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE_S", 0.01)
     waited: list[float] = []
     told: list[str] = []
-    assert patiently(Controller().answer, waited.append, lambda: False, told.append) == 42
+    assert retry_while_down(Controller().answer, waited.append, lambda: False, told.append) == 42
     assert len(waited) >= 2
     assert told == ["Slurm does not answer, and is asked again: connect failure"] * 2
 
@@ -44,25 +44,25 @@ def test_short_wait_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
         waits += 1
 
     controller = Controller()
-    patiently(controller.answer, count, lambda: False, lambda _: None)
+    retry_while_down(controller.answer, count, lambda: False, lambda _: None)
     assert waits > controller.asked
 
 
 def test_retry_has_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "LIMIT_S", -1.0)
     with pytest.raises(SlurmBusy):
-        patiently(Controller().answer, nothing, lambda: False, lambda _: None)
+        retry_while_down(Controller().answer, nothing, lambda: False, lambda _: None)
 
 
 def test_cancel_interrupts_wait() -> None:
     controller = Controller()
     with pytest.raises(SlurmBusy):
-        patiently(controller.answer, nothing, lambda: True, lambda _: None)
+        retry_while_down(controller.answer, nothing, lambda: True, lambda _: None)
     assert controller.asked == 1
 
 
 def test_refusal_is_not_retried() -> None:
     controller = Controller(SlurmRefused)
     with pytest.raises(SlurmRefused):
-        patiently(controller.answer, nothing, lambda: False, lambda _: None)
+        retry_while_down(controller.answer, nothing, lambda: False, lambda _: None)
     assert controller.asked == 1

@@ -13,7 +13,7 @@ import pytest
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.remote.order import Order, new_attempt, order_path, write_order
 from lofarpipe.executors.slurm import arrays as slurm_tasks
-from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, end
+from lofarpipe.executors.slurm.arrays import Request, SlurmQueue, end_tasks
 from lofarpipe.executors.slurm.client import Node, SlurmBusy, SlurmClient, SlurmOptions, SlurmRefused
 from lofarpipe.executors.slurm.executor import SlurmExecutor
 from lofarpipe.jobs import Interrupted, Job
@@ -71,7 +71,7 @@ def test_array_writes_script_and_list(tmp_path: Path) -> None:
     assert array.output_of(0) == ""
     Path(f"{array.stem}.0.out").write_text("oops\n")
     assert array.output_of(0) == "oops\n"
-    array.forget()
+    array.remove_files()
     assert list((tmp_path / "slurm").iterdir()) == []
 
 
@@ -117,10 +117,10 @@ def test_cancel_repeats_until_tasks_end(tmp_path: Path, monkeypatch: pytest.Monk
         if ["cancel", "7_1", "force"] in client.calls:
             client.queue.pop("7_1")
 
-    end(client, ["7_0", "7_1"], wait=wait)
+    end_tasks(client, ["7_0", "7_1"], wait=wait)
     assert client.calls == [*[["cancel", "7_0", "7_1", "force"]] * 2, *[["cancel", "7_1", "force"]] * 2]
-    end(client, [], wait=wait)
-    end(client, ["8_0", "8_1"], whole_arrays=True, wait=wait)
+    end_tasks(client, [], wait=wait)
+    end_tasks(client, ["8_0", "8_1"], whole_arrays=True, wait=wait)
     assert client.calls[-1] == ["cancel", "8", "force"]
 
 
@@ -132,7 +132,7 @@ def test_endless_tasks_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(slurm_tasks, "END_LIMIT_S", 0.05)
     why = "Unable to contact slurm controller" if refusal else "Slurm does not say that they have ended"
     with pytest.raises(PipelineError, match=f"1 jobs may be in the queue, .*: {why}; the next run .*: scancel 7_0"):
-        end(client, ["7_0"], [order])
+        end_tasks(client, ["7_0"], [order])
     assert not order.path.exists()  # the guard sees that, and ends its job
 
 
@@ -148,7 +148,7 @@ def test_withdrawn_jobs_end_without_slurm(tmp_path: Path) -> None:
         client.refusal = None if len(there) == 2 else client.refusal
         client.queue.clear()
 
-    end(client, ["7_0", "7_1"], orders, wait=wait, note=told.append)
+    end_tasks(client, ["7_0", "7_1"], orders, wait=wait, note=told.append)
     assert there == [[False, False]] * 2  # at once: Slurm may stay silent for long
     why = "jobs cannot be ended by Slurm, and end by themselves; it is asked again"
     assert told == [f"{why}: Unable to contact slurm controller"]
@@ -160,7 +160,7 @@ def test_second_interrupt_skips_wait(tmp_path: Path) -> None:
     order = ordered(tmp_path)
     asked: list[float] = []
     with pytest.raises(PipelineError, match=r"2 jobs may be in the queue, .*: silence; .*, or: scancel 7$"):
-        end(client, ["7_0", "7_1"], [order], True, asked.append, must_stop=lambda: len(asked) > 0)
+        end_tasks(client, ["7_0", "7_1"], [order], True, asked.append, must_stop=lambda: len(asked) > 0)
     assert len(asked) == 1
     assert not order.path.exists()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lofarpipe.executors.remote.order import Order
-from lofarpipe.executors.slurm.client import EndedJob, refined, runs_never, unrecorded
+from lofarpipe.executors.slurm.client import EndedJob, cannot_start, refined, result_without_record
 from lofarpipe.jobs import Job, ended_result
 
 JOB = Job("step/000", ("true",), Path("/w"), Path("/l"), memory_gb=2.0)
@@ -84,15 +84,15 @@ KILLED, TERMINATED = -signal.SIGKILL, -signal.SIGTERM
 def test_slurm_state_explains_missing_record(
     ended: EndedJob | None, said: str, exit_code: int, is_lost: bool, problem: str
 ) -> None:
-    result = unrecorded(ORDER, ended, "n1", said)
+    result = result_without_record(ORDER, ended, "n1", said)
     assert (result.exit_code, result.is_lost, result.reason()) == (exit_code, is_lost, problem)
     assert (result.ok, result.memory_gb, result.node) == (False, 2.0, "n1")
 
 
 def test_slurm_names_node_without_guard() -> None:
-    assert unrecorded(ORDER, EndedJob("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
+    assert result_without_record(ORDER, EndedJob("NODE_FAIL", node="n7"), "", "").reason() == "lost with its node on n7"
     order = replace(ORDER, job=replace(JOB, memory_gb=None))
-    assert "more than its allocation; set" in unrecorded(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
+    assert "more than its allocation; set" in result_without_record(order, EndedJob("OUT_OF_MEMORY"), "", "").reason()
 
 
 def test_slurm_gives_reason_of_interruption() -> None:
@@ -123,8 +123,8 @@ def test_slurm_gives_reason_of_interruption() -> None:
     ],
 )
 def test_permanent_reasons_block_job(reason: str) -> None:
-    assert runs_never("PENDING", reason)
-    assert not runs_never("RUNNING", reason)
+    assert cannot_start("PENDING", reason)
+    assert not cannot_start("RUNNING", reason)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_permanent_reasons_block_job(reason: str) -> None:
     ],
 )
 def test_transient_reasons_allow_job(reason: str) -> None:
-    assert not runs_never("PENDING", reason)
+    assert not cannot_start("PENDING", reason)

@@ -315,7 +315,7 @@ def test_results_of_killed_run_are_reused(make, tmp_path):
         pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lofarpipe.executors.ssh.executor.concluded", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr("lofarpipe.executors.ssh.executor.finish_job", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):  # after the record, and before the outputs got their names
             executor.run([job(tmp_path, 0, staged=staged)])
     assert not (tmp_path / "out" / "x.fits").exists()

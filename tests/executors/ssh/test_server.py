@@ -28,7 +28,7 @@ FAMILY = "echo $$ >>{root}/began; setsid sleep 300 & sleep 301 & sleep 302; echo
 ENGINE = """\
 import sys
 from pathlib import Path
-from lofarpipe.executors.local.signals import terminating
+from lofarpipe.executors.local.signals import raise_on_signals
 from lofarpipe.executors.ssh.executor import SshExecutor
 from lofarpipe.executors.ssh.options import SshOptions
 from lofarpipe.jobs import Job
@@ -36,7 +36,7 @@ root = Path({root!r})
 options = SshOptions("n[1-2],localhost", cores=1, memory_gb=4.0, extra=("-F", {config!r}))
 executor = SshExecutor(options, root / "jobs", grace_s=1.0)
 jobs = [Job(f"s/{{n:03}}", ("sh", "-c", {script!r}), root, root / f"{{n}}.log") for n in range(3)]
-with terminating():
+with raise_on_signals():
     executor.run(jobs)
 """
 # Between ssh and the server; while it is stopped, nothing gets through, without notice.
