@@ -59,7 +59,9 @@ def run_imager(words: Sequence[str]) -> int:
     if DRY_RUN in options:
         return 0
     from lofarpipe.programs.lofar_clean.settings import make_settings
+    from lofarpipe.support.heap import keep_freed_memory
 
+    keep_freed_memory()
     say = (lambda _: None) if "quiet" in options else print_line
     for line in (VERSION, *notices(options)):
         say(line)
