@@ -29,22 +29,35 @@ def plugin_dry_run(args, scratch_dir, run="", slots_dir="", **kwargs):
     return {**outputs, "comments": "\n".join(lines) or f"{scratch_dir}: nothing of this run is left on this machine"}
 
 
-def plugin_main(args, mapfile_dir, filename, work, scratch_dir, **kwargs):
-    """Write the map from the jobs' notes below ``work``; by default this machine.
+def plugin_main(args, mapfile_dir, filename, work, scratch_dir, run="", **kwargs):
+    """Write the map from the jobs' notes below ``work`` and the journal of ``run``; by default this machine.
 
     Parameters
     ----------
+    run : str
+        The job directory of the run.
     work : str
         The directory of the run with a note of each node.
     scratch_dir : str
         The scratch directory of this machine.
     """
     local_names = {os.environ.get("SLURMD_NODENAME") or socket.gethostname(), "localhost"}
-    nodes = {}
-    for note in sorted(Path(work, "nodes").glob("*.json")):
-        name = "localhost" if note.stem in local_names else note.stem
-        nodes[name] = json.loads(note.read_text(encoding="utf-8"))["scratch_dir"]
+    notes = sorted(Path(work, "nodes").glob("*.json"))
+    named = dict.fromkeys(_nodes_with_temporary_files(run), scratch_dir)
+    named |= {note.stem: json.loads(note.read_text(encoding="utf-8"))["scratch_dir"] for note in notes}
+    nodes = {"localhost" if name in local_names else name: directory for name, directory in named.items()}
     mapfile = str(Path(mapfile_dir) / filename)
     nodes = nodes or {"localhost": scratch_dir}
     DataMap([DataProduct(name, directory, False) for name, directory in nodes.items()]).save(mapfile)
     return {"mapfile": mapfile}
+
+
+def _nodes_with_temporary_files(run):
+    """Yield the nodes where programs of a run had temporary directories."""
+    journal = Path(run, "journal.jsonl")
+    if not run or not journal.is_file():
+        return
+    with journal.open(encoding="utf-8") as lines:
+        for line in lines:
+            if '"job_started"' in line and '"tempdir": "' in line:
+                yield json.loads(line)["node"]

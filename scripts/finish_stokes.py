@@ -27,11 +27,12 @@ def main(
     Raises
     ------
     PipelineError
-        If a product is missing.
+        If a cube is missing.
     """
     from lofarpipe.programs.stokes_products import (
         cube_views,
-        missing_products,
+        missing_bands,
+        missing_cubes,
         read_plan,
         remove_channel_images,
         stokes_quality,
@@ -41,8 +42,10 @@ def main(
 
     content = read_plan(plan)
     products = Path(content["products"])
-    if missing := missing_products(content):
-        raise PipelineError(f"{missing[0]}: is not there ({len(missing)} products are missing); run its step again")
+    if missing := missing_cubes(content):
+        raise PipelineError(f"{missing[0]}: is not there ({len(missing)} cubes are missing); run its step again")
+    for line in missing_bands(content):
+        print(f"{WARNING}{line}")
     texts = {"quality": stokes_quality(content), "cleanup": join_records(Path(work) / "cleanup", verified=True)}
     write_atomically(products / "plan.json", json.dumps(content, indent=1) + "\n")
     for name, facts in texts.items():

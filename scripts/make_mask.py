@@ -8,8 +8,8 @@ from lofarpipe.imaging.scripts import as_number
 OUTPUTS = ("mask",)
 
 
-def main(products: str, root: str, sigma: str = "8") -> dict[str, str]:
-    """Write ``<root>_mask.fits`` from the image of total intensity among ``products``, the files of a run.
+def main(products: str, root: str, mask: str, sigma: str = "8") -> dict[str, str]:
+    """Write ``mask`` from the image of total intensity among ``products``, the files of a run named after ``root``.
 
     Raises
     ------
@@ -26,7 +26,6 @@ def main(products: str, root: str, sigma: str = "8") -> dict[str, str]:
     image = stokes_images(f"{root}{TOTAL}", files_of(products)).get("I")
     if image is None:
         raise PipelineError(f"{root}: there is no image of the whole band among the files of the step before")
-    mask = Path(f"{root}_mask.fits")
-    number = write_threshold_mask(image, mask, as_number("sigma", sigma, 1))
+    number = write_threshold_mask(image, Path(mask), as_number("sigma", sigma, 1))
     print(f"{mask}: {number} pixels above {sigma} times the noise")
-    return {"mask": str(mask)}
+    return {"mask": mask}

@@ -28,6 +28,7 @@ OUTPUTS = (
     "polarised_words",
     "batches",
     "smooth",
+    "smooth_mfs",
     "cubes",
 )
 

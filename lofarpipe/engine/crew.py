@@ -163,7 +163,8 @@ class WorkingCrew:
         scope = self._scope
         if self._removed_with is None:
             self._removed_with = patterns_of(intermediate_outputs(scope.pipeline, scope.settings), scope.pipeline.keep)
-        patterns = self._removed_with
+        # Of a step that this run has not reached yet, later steps cannot be asked what they need.
+        patterns = {step: wanted for step, wanted in self._removed_with.items() if step in scope.results}
         paths = removable(scope.ledger.work, patterns) if patterns else []
         if paths and (removed := not_needed(paths, flattened(steps), scope)):
             size = decimal_size_text(remove_files(scope.stream, removed))

@@ -32,6 +32,7 @@ def _files(products: Iterable[DataProduct]) -> Iterator[str]:
         yield from (name for name in files_of(product.file) if Path(name).is_absolute())
 
 
+PRODUCTS = "products"  # key of the lists of files with control.list_products
 SHORTEST_TIME = 8  # characters of a start time searched in texts; a shorter one is ambiguous
 
 
@@ -217,7 +218,7 @@ class RecipePlan:
             job_outputs(planned, result, failed) | self._listed_products(planned, result, failed)
             for planned, result in zip(self.jobs, results, strict=True)
         ]
-        expected = {"products"} if self.control.flag("list_products") else set()
+        expected = {PRODUCTS} if self.control.flag("list_products") else set()
         if not self.jobs and self.control.text("nodescript") == PYTHON_PLUGIN:
             expected |= set(declared_outputs(self.builder.executable) or ()) - {"break"}  # maps without entries
         for key in sorted(expected.union(*returned)):
@@ -235,7 +236,7 @@ class RecipePlan:
         if not self.control.flag("list_products") or planned.job.name in failed:
             return {}
         products = result.outputs if planned.job.staged else filter(os.path.exists, self.known_products(planned))
-        return {"products": list_text(list(products))}
+        return {PRODUCTS: list_text(list(products))}
 
     def label_of(self, planned: PlannedJob) -> str:
         """Return the subject of a job for messages."""
@@ -256,12 +257,16 @@ class RecipePlan:
         return [f"{folder}/{final}" for folder, _, name in parts if (final := staged.final_name(name))]
 
     def _result_map(self, returned: Sequence[Mapping[str, str]], key: str, failed: Mapping[str, str]) -> DataMap:
-        products = [
-            DataProduct(planned.job.host, values[key], planned.job.name in failed)
+        """Return the map of a key: one entry for each job that returned it; of products, for each of the inputs."""
+        entries = {
+            planned.place: DataProduct(planned.job.host, values[key], planned.job.name in failed)
             for planned, values in zip(self.jobs, returned, strict=True)
             if key in values
-        ]
-        return DataMap(products)
+        }
+        if key != PRODUCTS or not self.control.flag("list_products"):
+            return DataMap([*entries.values()])
+        missing = (DataProduct(product.host, list_text([]), True) for product in self.inputs.data)
+        return DataMap([entries.get(place, product) for place, product in enumerate(missing)])
 
 
 def prepare(step: Step, results: Results, settings: Settings, machine: Resources, entry: str = "") -> RecipePlan:

@@ -40,7 +40,7 @@ class Run:
                 crew.run        the executor runs those that are not
             kind.finish         from the results of the jobs: the outputs of the step
             crew.record         of a step with jobs: it is done
-        crew.tidy               after each step: outputs go that no later one needs, where that is wanted
+        crew.tidy               after each step, until one fails: outputs go that no later one needs, where wanted
         once more               where a step needs removed files: from the jobs that make them
         crew.leave
 
@@ -87,7 +87,8 @@ class Run:
             steps = self.scope.pipeline.steps
             for number, step in enumerate(steps, start=1):
                 self._step(step)
-                self.crew.tidy(steps[number:])
+                if not (self.failures or self.scope.failed_optional):  # the next run repeats these, from their inputs
+                    self.crew.tidy(steps[number:])
         except RemovedInputs as err:
             if not err.jobs.keys() - self.made_again:
                 raise

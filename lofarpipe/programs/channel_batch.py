@@ -26,7 +26,7 @@ from lofarpipe.imaging.cubes.stokes_images import (
     recipe_in,
     write_stokes_image,
 )
-from lofarpipe.imaging.ms.band import selected_rows, sum_usable
+from lofarpipe.imaging.ms.band import VisibilityCounts, flag_unweighted, selected_rows, sum_visibilities
 from lofarpipe.imaging.ms.tables import opened, opened_set
 from lofarpipe.imaging.plan.channels import OutputBatch, OutputChannel, effective_frequency_hz, frequency_range
 from lofarpipe.jobs import Resources
@@ -80,9 +80,14 @@ class Local:
     data_column: str
     field_id: int
     frequencies_hz: Mapping[int, NDArray[np.float64]]
-    counts: Mapping[int, NDArray[np.int64]]  # usable visibilities of each channel
+    counts: Mapping[int, VisibilityCounts]
     rows: Mapping[int, int]
     first: Mapping[int, int]  # window -> number of its first staged channel
+
+    @property
+    def usable(self) -> Mapping[int, NDArray[np.int64]]:
+        """The numbers of usable visibilities of each channel."""
+        return {window: counts.usable for window, counts in self.counts.items()}
 
     def places(self, channel: OutputChannel) -> OutputChannel:
         """Return the channel with members counted from the first staged channel of each window."""
@@ -222,6 +227,11 @@ class ChannelBatch:
             with opened(f"{path}::SPECTRAL_WINDOW") as table:
                 frequencies[window] = np.asarray(table.getcell("CHAN_FREQ", 0), float)
         counts = {window: self._counts(path, 0, 0, "DATA", len(frequencies[window])) for window, path in sets.items()}
+        for window, path in sets.items():
+            if counts[window].unweighted.any():
+                print(f"{WARNING}window {window}: visibilities with a weight that is NaN or infinite are flagged")
+                flag_unweighted(path)
+                counts[window].unweighted.fill(0)
         first = {part.window: part.first for part in batch.ranges()}
         rows = {window: self._windows[window]["rows"] for window in sets}
         return Local(sets, "DATA", 0, frequencies, counts, rows, first)
@@ -239,17 +249,20 @@ class ChannelBatch:
         return Local(sets, column, field, every, counts, rows, dict.fromkeys(windows, 0))
 
     @staticmethod
-    def _counts(path: str, description: int, field: int, column: str, nchan: int) -> NDArray[np.int64]:
+    def _counts(path: str, description: int, field: int, column: str, nchan: int) -> VisibilityCounts:
         with opened_set(path) as table, closing(selected_rows(table, description, field)) as rows:
-            return sum_usable(rows, column, nchan)
+            return sum_visibilities(rows, column, nchan)
 
     # ------------------------------------------------------------------------------------------------ one image
     def _image(self, image: PlannedImage, local: Local, scratch: Scratch) -> bool:
         """Make one image and copy it out; return whether it exists, and record the reason if not."""
         places = local.places(image.channel)
-        effective_hz = effective_frequency_hz(places, local.frequencies_hz, local.counts)
+        effective_hz = effective_frequency_hz(places, local.frequencies_hz, local.usable)
         if effective_hz is None:
             return self._blank(image, "flagged", "every visibility is flagged, NaN, 0, or without weight")
+        if unweighted := sum(int(local.counts[window].unweighted[number]) for window, number in places.members):
+            problem = f"NaN or infinite: {counted(unweighted, 'weight')} of unflagged visibilities"
+            return self._fail(image, PipelineError(f"{problem}, of which the image would be NaN; flag these"))
         room = scratch.path / f"{image.label}_{image.robust}"
         room.mkdir()
         try:
@@ -258,7 +271,7 @@ class ChannelBatch:
             return self._fail(image, err)
         if is_empty(header_of(Path(planes["I"])) or {}):
             return self._blank(image, "flagged", "the imager used no visibility")
-        unflagged = sum(int(local.counts[window][number]) for window, number in places.members)
+        unflagged = sum(int(local.usable[window][number]) for window, number in places.members)
         possible = sum(local.rows[window] for window, _ in places.members)
         entry = self.entries[image.channel.index]
         facts = StokesFacts(

@@ -144,7 +144,8 @@ def target_of(plan: Mapping[str, Any], robust: float | None = None) -> Beam | No
     images = [image for one in robusts for image in _channel_images(plan, one) if image is not None]
     option = plan["options"]["common_beam_arcsec"]
     if option == "auto" and not images:
-        images = [band_image(*_place(plan), one, plan["options"]["imsize"]) for one in plan["options"]["mfs_robust"]]
+        bands = [band_image(*_place(plan), one, plan["options"]["imsize"]) for one in plan["options"]["mfs_robust"]]
+        images = [path for path in bands if path.is_file()]
     return common_target(option, images)
 
 
@@ -295,13 +296,22 @@ def cube_views(plan: Mapping[str, Any]) -> Iterator[tuple[float, dict[str, Any]]
         yield robust, cube_view(cube, json.loads(cube.with_suffix(".json").read_text(encoding="utf-8")))
 
 
-def missing_products(plan: Mapping[str, Any]) -> list[Path]:
-    """Return the missing band images and cubes."""
+def missing_cubes(plan: Mapping[str, Any]) -> list[Path]:
+    """Return the cubes of the plan that do not exist."""
     imsize, options = plan["options"]["imsize"], plan["options"]
-    paths = [band_image(*_place(plan), robust, imsize) for robust in options["mfs_robust"]]
     kinds = (False,) if options["common_beam_arcsec"] == "none" else (False, True)
-    paths += [cube_file(*_place(plan), robust, imsize, kind) for robust in options["channel_robust"] for kind in kinds]
+    paths = [cube_file(*_place(plan), robust, imsize, kind) for robust in options["channel_robust"] for kind in kinds]
     return [path for path in paths if not path.is_file()]
+
+
+def missing_bands(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line about each image of the band without data and settings of the plan: its job failed."""
+    for robust in plan["options"]["mfs_robust"]:
+        path = band_image(*_place(plan), robust, plan["options"]["imsize"])
+        former_recipe = recipe_in(path)
+        if former_recipe != band_recipe(plan, robust):
+            problem = "does not exist" if former_recipe is None else "is of other data or settings"
+            yield f"{path}: {problem}: the image of the band at robust {robust} failed; see the log of its step"
 
 
 def remove_channel_images(plan: Mapping[str, Any]) -> int:

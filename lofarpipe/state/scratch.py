@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.state.lock import RunLock
+from lofarpipe.state.lock import Holder, RunLock
+from lofarpipe.state.slots import is_in_queue
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import free_bytes, io_problem, size_text
 from lofarpipe.support.utilities import write_atomically
@@ -46,6 +47,11 @@ class Marker:
     def write(self, directory: Path) -> None:
         """Write the marker into a directory."""
         write_atomically(directory / MARKER, json.dumps(asdict(self)) + "\n")
+
+    def mark(self, directory: Path) -> None:
+        """Write the marker and this process, which removes the directory after the job, into a directory."""
+        self.write(directory)
+        (directory / LOCK).write_text(json.dumps(asdict(Holder.of_this_process(self.run))), encoding="utf-8")
 
 
 class Scratch:
@@ -102,8 +108,8 @@ class Residue:
 
 
 def find_residues(root: Path, run: str) -> Iterator[Residue]:
-    """Yield the scratch directories below ``root`` with a marker of this run."""
-    for path in sorted(root.glob(f"{PREFIX}*")) if root.is_dir() else ():
+    """Yield the directories in ``root`` with a marker of this run: scratch of its scripts and of its programs."""
+    for path in sorted(file.parent for file in root.glob(f"*/{MARKER}")):
         marker = Marker.read(path)
         if marker is not None and marker.run == run and not path.is_symlink():
             yield Residue(path, directory_bytes(path), marker, _is_alive(path))
@@ -112,7 +118,7 @@ def find_residues(root: Path, run: str) -> Iterator[Residue]:
 def _is_alive(directory: Path) -> bool:
     """Whether a live job holds the lock of a scratch directory."""
     try:
-        RunLock(directory / LOCK).release()
+        RunLock(directory / LOCK, is_queued=is_in_queue).release()
     except PipelineError:
         return True
     return False

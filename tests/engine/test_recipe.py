@@ -269,6 +269,22 @@ def test_step_lists_products_on_request(settings, tmp_path, is_listed):
         assert files_of(listed.file) == ["/o/b.MS", "/o/a,b"]
 
 
+def test_products_keep_places_of_failed_and_skipped_inputs(settings, tmp_path):
+    mapfile = tmp_path / "in.mapfile"
+    DataMap([DataProduct("localhost", f"/d/{name}.MS", name == "b") for name in "abc"]).save(str(mapfile))
+    control = {**DP3, "mapfile_in": str(mapfile), "list_products": "True"}
+    prepared = _prepare(_step({"msin": "msin", "msout": "/o/x.MS"}, **control), settings)
+    names = [planned.job.name for planned in prepared.jobs]
+    results = [JobResult(name, 0, 1.0, 2.5, 0.5, 10.0, tmp_path, (), outputs=(f"/o/{name}",)) for name in names]
+    outputs = prepared.finish(results, {names[0]: "exited with 1"})
+    products = DataMap.load(outputs["products.mapfile"]).data
+    assert [(files_of(product.file), product.skip) for product in products] == [
+        ([], True),
+        ([], True),
+        ([f"/o/{names[1]}"], False),
+    ]
+
+
 @pytest.mark.parametrize("names", [["b.MS"], []])
 def test_lenient_run_lists_existing_products(settings, tmp_path, names):
     for name in names:

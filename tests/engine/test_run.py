@@ -442,6 +442,7 @@ def test_missing_script_package_is_found_early(site, capsys):
     assert not (site / "copy").exists()
 
 
+MAIN = 'def main(infile, outfile, mode=""):\n'
 KEPT = """\
 pipeline.steps = [list, copy, middle, gather, again]
 pipeline.keep = {{ keep }}
@@ -490,6 +491,23 @@ def test_changed_step_remakes_removed_outputs(site, capsys):
     assert [name for name in shown if "/0" in name] == jobs
     assert _run(site, *changed, parset="kept.parset") == 0
     assert [event["job"] for event in journalled(job, "job_started")[started:]] == jobs
+    assert present(job) == []
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_inputs_of_failures_to_repeat_stay(site, tolerant):
+    job = kept_site(site)
+    check = f"    assert not infile.endswith('a.copy') or pathlib.Path({str(site / 'mended')!r}).exists()\n"
+    (site / "my/scripts/fails.py").write_text(f"import pathlib\n{COPY.replace(MAIN, MAIN + check)}")
+    settings = ["middle.control.executable=fails.py", "middle.control.error_tolerance=True"]
+    options = [word for text in (*settings, f"pipeline.error_tolerance={tolerant}") for word in ("-s", text)]
+    assert _run(site, *options, parset="kept.parset") == int(not tolerant)
+    assert present(job) == ([] if tolerant else ["a.copy", "b.copy", "b.middle"])
+    (site / "mended").touch()
+    started = len(journalled(job, "job_started"))
+    assert _run(site, *options, parset="kept.parset") == 0
+    repeated = [event["job"] for event in journalled(job, "job_started")[started:]]
+    assert repeated == ([] if tolerant else ["middle/000", "again/000"])
     assert present(job) == []
 
 

@@ -16,6 +16,7 @@ from astropy.io import fits
 
 from band_sets import OFFSET_JY, OFFSET_RAD, STOKES_JY, BandShape, make_band_set
 from copy_pipeline import journalled
+from lofarpipe.programs.find import find
 from lofarpipe.state.scratch import MARKER, Marker
 from pipeline_runner import run_pipeline
 from slurm_cluster import Cluster
@@ -80,8 +81,24 @@ def killed_run(field: Path, log: str) -> None:
     process.wait()
 
 
-@pytest.mark.usefixtures("programs")
-def test_killed_run_resumes_to_all_products(field: Path) -> None:
+BREAKABLE = """#!/bin/sh
+case "$*" in *"briggs -1.0"*) test -e {here}/broken && exit 1;; esac
+exec {wsclean} "$@"
+"""
+
+
+@pytest.fixture
+def breakable(field: Path, programs: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file; while it exists, images at robust -1.0 fail."""
+    wrapper = field / "bin" / "wsclean"
+    wrapper.parent.mkdir()
+    wrapper.write_text(BREAKABLE.format(here=field, wsclean=find("wsclean")))
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}")
+    return field / "broken"
+
+
+def test_killed_run_resumes_to_all_products(field: Path, breakable: Path) -> None:
     killed_run(field, "image_channels/001.log")
     done = run(field)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,7 +121,31 @@ def test_killed_run_resumes_to_all_products(field: Path) -> None:
     cleanup = json.loads((products / "cleanup.json").read_text())
     assert cleanup["verified"] is True
     assert list((field / "scratch").iterdir()) == []
+    assert list((field / "runs" / "field").glob("mfs_*")) == []
+    check_failed_band(field, products, breakable)
     check_further_runs(field, products)
+
+
+def check_failed_band(field: Path, products: Path, breakable: Path) -> None:
+    """A failed image of the band takes no other product away, and ends the run with 1; the next run repeats it."""
+    breakable.touch()
+    failed = run(field, "channel_robust=[0.0, 1.0]", "mfs_robust=[-1.0, 0.0]")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "jobs failed: 1; run again to repeat them\nimage_mfs_i/" in failed.stderr
+    assert "mfs_-1.0/cosmos_mfs_IQUV_-1.0_96.fits: does not exist" in failed.stderr
+    assert (products / "cubes" / "cosmos_cube_IQUV_1.0_96.smoothed.fits").is_file()
+    assert list(json.loads((products / "quality.json").read_text())["cubes"]) == ["0.0", "1.0"]
+    breakable.unlink()
+    before = (products / "mfs_0.0" / "cosmos_mfs_IQUV_0.0_96.fits").stat().st_mtime_ns
+    mended = run(field, "channel_robust=[0.0, 1.0]", "mfs_robust=[-1.0, 0.0]")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert "image_channels: done before" in mended.stdout
+    images = [
+        f"mfs_{robust}/cosmos_mfs_IQUV_{robust}_96{end}.fits" for robust in ("-1.0", "0.0") for end in ("", ".smoothed")
+    ]
+    assert list(json.loads((products / "quality.json").read_text())["images"]) == images
+    assert (products / images[2]).stat().st_mtime_ns == before
+    assert list((field / "runs" / "field").glob("mfs_*")) == []
 
 
 def check_further_runs(field: Path, products: Path) -> None:

@@ -208,6 +208,26 @@ def test_nan_channel_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert record["detail"] == "every visibility is flagged, NaN, 0, or without weight"
 
 
+def test_weight_that_is_nan_costs_its_visibility_alone(tmp_path: Path) -> None:
+    """A single one makes WSClean's image NaN, and its header that of an image without visibilities."""
+
+    def change(weights: Any) -> Any:
+        weights[7, 2:, 0] = np.nan
+        return weights
+
+    path = make_band_set(tmp_path / "a.ms", BandShape())
+    change_column(str(path), "WEIGHT_SPECTRUM", change)
+    for stage_data, counts in (("True", (1, 0)), ("False", (0, 1))):
+        here = tmp_path / stage_data
+        plan = plan_for(path, here, stage_data=stage_data, channels="2", mfs_robust="[]", niter="0")
+        done = ChannelBatch(settings_for(plan, here), 0).run()
+        assert (done["made"], done["blank"]) == counts
+        record = read_image_record(here / "work", "002", 0.0)
+        assert record is not None
+        assert record.get("detail", "").startswith("NaN or infinite: 2 weights of unflagged" if counts[1] else "")
+        assert (record.get("reason") == "failed") == bool(counts[1])
+
+
 @pytest.mark.parametrize(("value", "reason"), [(np.nan, "the image of Stokes I has NaN"), (0, "Stokes I is 0 every")])
 def test_undefined_image_is_failure(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, reason: str

@@ -15,7 +15,8 @@ from lofarpipe.imaging.cubes.beams import Beam
 from lofarpipe.imaging.cubes.stokes_images import StokesFacts, channel_image, write_stokes_image
 from lofarpipe.programs.stokes_products import (
     image_numbers,
-    missing_products,
+    missing_bands,
+    missing_cubes,
     read_plan,
     remove_channel_images,
     smooth_band,
@@ -172,7 +173,10 @@ def test_unsmoothable_channel_is_blank(tmp_path: Path, capsys: pytest.CaptureFix
     options_of_another_run = plan["options"] | {"mfs_robust": [], "channel_robust": []}
     numbers = stokes_quality(plan | {"options": options_of_another_run})["cubes"]["0.0"]
     assert (numbers["channels"], numbers["blank"], list(numbers["blank_smoothed"])) == (3, {"3": "no data"}, ["2", "3"])
-    assert [path.parent.name for path in missing_products(plan)] == ["mfs_0.0"]
+    assert missing_cubes(plan) == []
+    (line,) = missing_bands(plan)
+    assert "mfs_0.0/" in line
+    assert "does not exist: the image of the band at robust 0.0 failed" in line
     assert remove_channel_images(plan) == 3
     assert not list((tmp_path / "out" / "chan_imgs").iterdir())
 

@@ -80,6 +80,33 @@ def test_residue_of_killed_job_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+MARK = (
+    LEAVE[: LEAVE.index("scratch = ")]
+    + """
+directory = Path(sys.argv[1]) / "field-12345678-image_mfs_i-000"
+directory.mkdir()
+Marker("/runs/a", "image_mfs_i", "000").mark(directory)
+print(directory, flush=True)
+sys.stdin.read()
+os.kill(os.getpid(), 9)
+"""
+)
+
+
+def test_directory_of_killed_program_is_found(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", MARK, str(tmp_path)], stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout is not None
+        path = Path(process.stdout.readline().strip())
+        (running,) = clean_node(tmp_path, tmp_path / "slots", OWN.run, removes=True)
+        assert running["reason"] == "image_mfs_i/000 is running"
+        process.communicate("")
+    (listed,) = clean_node(tmp_path, tmp_path / "slots", OWN.run, removes=False)
+    assert listed["reason"] == "left by image_mfs_i/000; listed, and would be removed"
+    assert path.is_dir()
+    (removed,) = clean_node(tmp_path, tmp_path / "slots", OWN.run, removes=True)
+    assert (removed["path"], removed["action"], path.exists()) == (str(path), "removed", False)
+
+
 def test_foreign_directories_are_not_found(tmp_path: Path) -> None:
     leave_residue(tmp_path)
     (tmp_path / "genericpipeline-x").mkdir()

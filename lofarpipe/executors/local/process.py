@@ -22,6 +22,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.resources import Admitted
 from lofarpipe.jobs import NOTE, Job, JobResult, Staged, duration_text, result_of
 from lofarpipe.programs.logs import LogWatch, output_fault
+from lofarpipe.state.scratch import Marker
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import ADVICE, full_place, io_problem, trouble_in
 from lofarpipe.support.patterns import lazy_pattern
@@ -92,6 +93,8 @@ def make_directories(job: Job) -> None:
                 directory.rmdir()
             directory.mkdir(parents=True)
             (directory / MARKER).touch()
+            if directory == job.tempdir:
+                _owner(job).mark(directory)
         except FileExistsError as err:
             raise PipelineError(
                 f"temporary directory {directory} exists already, and it is removed after the job; "
@@ -99,6 +102,12 @@ def make_directories(job: Job) -> None:
             ) from err
         except OSError as err:
             raise PipelineError(f"temporary directory {directory} cannot be made: {io_problem(err)}") from err
+
+
+def _owner(job: Job) -> Marker:
+    """Return the marker for the scratch of a job, whose log is <job directory>/logs/<step>/<number>.log."""
+    step, _, number = job.name.rpartition("/")
+    return Marker(str(job.log.parent.parent.parent), step, number)
 
 
 def remove_directories(job: Job) -> None:

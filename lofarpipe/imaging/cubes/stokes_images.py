@@ -130,11 +130,19 @@ def header_of(path: Path) -> Any:
 
 
 def write_threshold_mask(image: str | Path, mask: Path, sigma: float) -> int:
-    """Write a mask of an image's pixels above ``sigma`` times its noise; return their number."""
+    """Write a mask of an image's pixels above ``sigma`` times its noise; return their number.
+
+    Raises
+    ------
+    PipelineError
+        If the image has no finite pixel.
+    """
     from astropy.io import fits
 
     with fits.open(image, memmap=False) as hdus:
         pixels, header = np.asarray(hdus[0].data, np.float32), hdus[0].header
+    if not np.isfinite(pixels).any():
+        raise PipelineError(f"{image}: has no finite pixel; flag visibilities with weights that are NaN or infinite")
     inside = np.nan_to_num(pixels) > sigma * robust_rms(pixels)
     fits.PrimaryHDU(inside.astype(np.float32), header).writeto(mask, overwrite=True)
     return int(inside.sum())

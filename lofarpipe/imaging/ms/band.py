@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_FRAMES, read_flags, read_unusable
+from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES, EQUATORIAL_FRAMES, read_flags, read_weights
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import choose_field, read_field_rows
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set, visibility_columns
@@ -220,8 +220,18 @@ def _parallactic(path: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ what can be imaged
-def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[Counts]:
-    """Return the number of usable visibilities per channel, (chan,), of each window in a sample of rows.
+class VisibilityCounts(NamedTuple):
+    """Numbers of visibilities per channel, (chan,): usable, and unflagged with a weight that is NaN or infinite.
+
+    One of the latter makes WSClean's image NaN. Source: doc/spec/meerkat.md, section 2.
+    """
+
+    usable: Counts
+    unweighted: Counts
+
+
+def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[VisibilityCounts]:
+    """Return the numbers of visibilities per channel of each window in a sample of rows.
 
     ``most_rows`` 0 reads all rows; windows with many channels are sampled with fewer rows.
     """
@@ -231,27 +241,40 @@ def count_visibilities(band: BandSet, most_rows: int = SAMPLED_ROWS) -> list[Cou
             nchan = len(window.frequencies_hz)
             most = most_rows and min(most_rows, max(BLOCKS, SAMPLED_VISIBILITIES // nchan))
             with closing(selected_rows(table, window.description, band.field_id)) as rows:
-                counts.append(sum_usable(rows, band.data_column, nchan, most))
+                counts.append(sum_visibilities(rows, band.data_column, nchan, most))
     return counts
 
 
-def sum_usable(rows: Any, data_column: str, nchan: int, most_rows: int = 0) -> Counts:
-    """Return the number of usable visibilities of each channel in the rows of a table, or in a sample of them."""
-    counts = np.zeros(nchan, np.int64)
+def sum_visibilities(rows: Any, data_column: str, nchan: int, most_rows: int = 0) -> VisibilityCounts:
+    """Return the numbers of visibilities per channel in the rows of a table, or in a sample of them."""
+    counts = VisibilityCounts(np.zeros(nchan, np.int64), np.zeros(nchan, np.int64))
     for start, number in _stretches(int(rows.nrows()), most_rows, nchan):
-        counts += _usable(rows, start, number, data_column).sum(axis=0)
+        for count, mask in zip(counts, _judged(rows, start, number, data_column), strict=True):
+            count += mask.sum(axis=0)
     return counts
 
 
-def _usable(rows: Any, first: int, number: int, data_column: str) -> NDArray[np.bool_]:
-    """Return (row, chan): whether a visibility is unflagged, has weight, and values that are finite and not all 0."""
+def _judged(rows: Any, first: int, number: int, data_column: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return two masks (row, chan) of unflagged visibilities: usable ones, and those without a finite weight.
+
+    Usable ones have weight, and values that are finite and not all 0.
+    """
     flags = read_flags(rows, first, number)
     if flags.all():
-        return ~flags
-    unusable, _ = read_unusable(rows, first, number, flags)
+        return ~flags, ~flags
+    weights = read_weights(rows, first, number, flags.shape[1])
     values = np.moveaxis(np.asarray(rows.getcol(data_column, first, number)), 2, 0)
     has_values = reduce(np.logical_and, np.isfinite(values)) & reduce(np.logical_or, values != 0)  # all() takes longer
-    return np.asarray(has_values & ~unusable)
+    return np.asarray(has_values & (weights > 0) & ~flags), np.isnan(weights) & ~flags
+
+
+def flag_unweighted(path: str) -> None:
+    """Flag the visibilities of a copied set whose weight is NaN or infinite."""
+    with opened(path, readonly=False) as table:
+        for start, number in _stretches(int(table.nrows()), 0, int(table.getcell("FLAG", 0).shape[0])):
+            flags = table.getcol("FLAG", start, number)
+            flags |= np.isnan(read_weights(table, start, number, flags.shape[1]))[:, :, None]
+            table.putcol("FLAG", flags, start, number)
 
 
 def why_empty(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> str:
@@ -263,7 +286,7 @@ def why_empty(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> 
             nchan = len(inside) if inside.any() else 0
             with closing(selected_rows(table, window.description, band.field_id)) as rows:
                 for start, number in _stretches(int(rows.nrows()) if nchan else 0, 0, nchan):
-                    if _usable(rows, start, number, band.data_column)[:, inside].any():
+                    if _judged(rows, start, number, band.data_column)[0][:, inside].any():
                         return ""
                     has_unflagged = has_unflagged or not read_flags(rows, start, number)[:, inside].all()
     more = f", has weight 0, or is NaN, infinite or 0 in {band.data_column}" if has_unflagged else ""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lofarpipe.errors import counted
 from lofarpipe.imaging.ms.band import BandSet, count_visibilities, sampled_uv, why_empty
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
@@ -76,8 +77,9 @@ def frequencies_by_window(band: BandSet) -> dict[int, Floats]:
 def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | None, list[str]]:
     """Return the plan (None if nothing can be imaged), and one line per problem."""
     frequencies, counts = frequencies_by_window(band), count_visibilities(band)
-    sampled = {window.number: count for window, count in zip(band.windows, counts, strict=True)}
-    if not any(count.any() for count in counts) and (reason := why_empty(band)):
+    sampled = {window.number: count.usable for window, count in zip(band.windows, counts, strict=True)}
+    unweighted = {window.number: count.unweighted for window, count in zip(band.windows, counts, strict=True)}
+    if not any(count.usable.any() for count in counts) and (reason := why_empty(band)):
         return None, [f"vis: {band.path}: {reason}, so there is nothing to image; look at its flags and calibration"]
     if not (np.hypot(*sampled_uv(band)) > 0).any():
         return None, [
@@ -98,6 +100,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         options = sized(options, band) if not findings else options
     except ValueError as err:
         findings.append(f"imsize: cannot be auto: {band.path}: {err}")
+    findings += _weight_findings(options, band, unweighted)
     edges_hz, mfs_range = _joined(options, frequencies, sampled)
     if options.write_merged_set:
         findings += _merge_findings(band)
@@ -107,6 +110,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     beam_arcsec = smallest_beam_arcsec(options, band)
     warnings = [*_beam_warnings(options, beam_arcsec), *_scale_warnings(options), *_set_warnings(options, band)]
     warnings += [*_flag_warnings(channels, sampled), *_width_warnings(options, band)]
+    warnings += _weight_warnings(options, band, channels, unweighted)
     plan = StokesPlan(
         options, band, tuple(channels), tuple(batches), tuple(edges_hz), mfs_range, beam_arcsec, tuple(warnings), wish
     )
@@ -162,6 +166,20 @@ def _empty_findings(
             for window in band.windows
         )
         and (reason := why_empty(band, low_hz, high_hz))
+    ]
+
+
+def _weight_findings(options: StokesOptions, band: BandSet, unweighted: Mapping[int, NDArray[np.int64]]) -> list[str]:
+    """Return a finding if images of the band would be NaN: of one weight that is not finite."""
+    low_hz, high_hz = (1e6 * mhz for mhz in options.mfs_range_mhz)
+    hz = np.concatenate([window.frequencies_hz[unweighted[window.number] > 0] for window in band.windows])
+    inside_mhz = np.sort(hz[(hz >= low_hz) & (hz < high_hz)]) / 1e6
+    if not options.mfs_robust or not inside_mhz.size:
+        return []
+    channels = f"{counted(inside_mhz.size, 'channel')} from {inside_mhz[0]:g} to {inside_mhz[-1]:g} MHz"
+    return [
+        f"vis: {band.path}: {channels} with unflagged visibilities whose weight is NaN or infinite: one makes the "
+        "image of the band NaN; flag these, set mfs_range_mhz without them, or mfs_robust = []"
     ]
 
 
@@ -324,6 +342,24 @@ def _flag_warnings(channels: list[OutputChannel], sampled: Mapping[int, NDArray[
     return [
         f"channels {', '.join(blank)} have no usable visibility in a sample (flagged, NaN, 0, or without weight); "
         "likely blank. Zeros that are not flagged make images of the band too faint: flag them"
+    ]
+
+
+def _weight_warnings(
+    options: StokesOptions, band: BandSet, channels: list[OutputChannel], unweighted: Mapping[int, NDArray[np.int64]]
+) -> list[str]:
+    """Return a note about channels with weights that are not finite."""
+    indices = [
+        str(channel.index)
+        for channel in channels
+        if any(unweighted[window][number] for window, number in channel.members)
+    ]
+    if not indices or not options.channel_robust:
+        return []
+    staged = options.stage_data and band.nfields == 1
+    outcome = "are flagged in the staged copy" if staged else "make these channels blank (reason: failed); flag them"
+    return [
+        f"vis: channels {', '.join(indices)}: unflagged visibilities with a weight that is NaN or infinite {outcome}"
     ]
 
 

@@ -37,8 +37,8 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
     """Write all maps below a directory; return the name of each by its key.
 
     Those of the band have an entry for each robust value: ``robusts``, ``sets``, ``roots`` of the images that WSClean
-    writes below ``work``, ``weights``, ``total_words`` and ``polarised_words``. ``batches``, ``smooth`` and ``cubes``
-    name the task of one job, with the fingerprint of its inputs.
+    writes below ``work``, ``weights``, ``total_words`` and ``polarised_words``. ``batches``, ``smooth``,
+    ``smooth_mfs`` and ``cubes`` name the task of one job, with the fingerprint of its inputs.
     """
     options, imaging = plan["options"], band_imaging(plan["options"])
     band = BandRequest(tuple(plan["mfs"]["channel_range"]), tuple(plan["mfs"]["edges_hz"]))
@@ -62,7 +62,8 @@ def write_stokes_maps(plan: Mapping[str, Any], mapfile_dir: Path, work: Path) ->
     }
     jobs = {
         "batches": batches,
-        "smooth": [*batches, *(f"mfs_{robust}_{band_recipe(plan, robust)}" for robust in robusts)],
+        "smooth": batches,
+        "smooth_mfs": [f"mfs_{robust}_{band_recipe(plan, robust)}" for robust in robusts],
         "cubes": [f"{robust}_{kind}_{cubes}" for robust in options["channel_robust"] for kind in _kinds(options)],
     }
     mapfiles = {}

@@ -19,6 +19,10 @@ from lofarpipe.executors.local.process import (
     remove_directory,
 )
 from lofarpipe.jobs import Job, Staged
+from lofarpipe.state import scratch
+from lofarpipe.state.scratch import Marker
+
+MARKED = [MARKER, scratch.LOCK, scratch.MARKER]
 
 
 def job(tmp_path: Path, **changes: object) -> Job:
@@ -51,8 +55,9 @@ def test_directories_are_made_and_removed(tmp_path: Path) -> None:
     one = job(tmp_path, tempdir=tmp_path / "scratch" / "000", staged=Staged((), tmp_path / "out" / ".s", tmp_path))
     make_directories(one)
     assert directories_of(one) == [tmp_path / "scratch" / "000", tmp_path / "out" / ".s"]
+    assert Marker.read(one.tempdir or tmp_path) == Marker(str(tmp_path.parents[1]), "step", "000")
     for directory in directories_of(one):
-        assert names(directory) == [MARKER]
+        assert names(directory) == ([MARKER] if directory != one.tempdir else MARKED)
         (directory / "deep").mkdir()
         (directory / "deep" / "file").write_text("much")
         (directory / "link").symlink_to(tmp_path)
@@ -67,13 +72,13 @@ def test_directory_of_earlier_attempt_is_emptied(tmp_path: Path) -> None:
     make_directories(one)
     (tmp_path / "000" / "old").touch()
     make_directories(one)
-    assert names(tmp_path / "000") == [MARKER]
+    assert names(tmp_path / "000") == MARKED
 
 
 def test_empty_directory_is_reused(tmp_path: Path) -> None:
     (tmp_path / "000").mkdir()  # the engine was killed before it could write the marker
     make_directories(with_tempdir(tmp_path / "000"))
-    assert names(tmp_path / "000") == [MARKER]
+    assert names(tmp_path / "000") == MARKED
 
 
 def test_foreign_directory_is_refused(tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ def test_missing_or_unequal_planes_are_refused(tmp_path: Path) -> None:
 def test_mask_covers_the_source(tmp_path: Path) -> None:
     image = write_plane(tmp_path / "i.fits", 1.0, Beam(8, 8))
     assert 20 < write_threshold_mask(image, tmp_path / "mask.fits", 8) < 400
+    with fits.open(image, mode="update") as hdus:
+        hdus[0].data[:] = np.nan
+    with pytest.raises(PipelineError, match="has no finite pixel; flag visibilities with weights that are NaN"):
+        write_threshold_mask(image, tmp_path / "mask.fits", 8)
     mask = fits.getdata(tmp_path / "mask.fits")
     assert mask[0, 0, SIZE // 2, SIZE // 2] == 1
     assert set(np.unique(mask)) == {0, 1}

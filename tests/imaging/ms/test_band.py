@@ -55,7 +55,7 @@ def test_band_has_metadata_of_all_windows(made: Path) -> None:
 
 def test_flagged_channels_are_counted(made: Path) -> None:
     band = read_band(str(made))
-    every, some = count_visibilities(band, 0), count_visibilities(band, 80)
+    every, some = ([counts.usable for counts in count_visibilities(band, most)] for most in (0, 80))
     assert every[0].tolist() == [270, 0, 270, 270]
     assert every[1].tolist() == [270, 270, 270, 0]
     assert [(count > 0).tolist() for count in some] == [(count > 0).tolist() for count in every]
@@ -67,7 +67,7 @@ def test_flagged_rows_count_as_flagged(made: Path, tmp_path: Path) -> None:
     change_column(str(copy), "FLAG_ROW", np.ones_like)
     band = read_band(str(copy))
     assert why_empty(band) == "every visibility is flagged"
-    assert not any(count.any() for count in count_visibilities(band))
+    assert not any(counts.usable.any() for counts in count_visibilities(band))
 
 
 def of_channels(value: complex, correlations: slice = slice(None)) -> Callable[[Any], Any]:
@@ -94,7 +94,10 @@ def test_unusable_visibilities_do_not_count(tmp_path: Path, column: str, change:
     path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     change_column(str(path), column, change)
     band = read_band(str(path))
-    assert [count.tolist() for count in count_visibilities(band)] == [[0, 0, 45, 45]] * 2
+    counts = count_visibilities(band)
+    assert [count.usable.tolist() for count in counts] == [[0, 0, 45, 45]] * 2
+    is_weight = [column, str(change(np.ones((1, 2, 4), complex))[0, 0, 0])] == ["WEIGHT_SPECTRUM", "(nan+0j)"]
+    assert [count.unweighted.tolist() for count in counts] == [[45 * is_weight, 45 * is_weight, 0, 0]] * 2
     assert why_empty(band) == ""
     assert "has weight 0, or is NaN, infinite or 0 in CORRECTED_DATA" in why_empty(band, 900e6, 920e6)
 

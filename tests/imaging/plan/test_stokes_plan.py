@@ -105,6 +105,21 @@ def test_range_without_data_is_a_finding(made: Path, texts: dict[str, str], reas
     assert re.search(reason, findings[0])
 
 
+@pytest.mark.parametrize("stage_data", ["True", "False"])
+def test_weights_that_are_not_finite_are_found(tmp_path: Path, stage_data: str) -> None:
+    path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
+    change_column(
+        str(path), "WEIGHT_SPECTRUM", lambda weights: np.where(np.arange(len(weights)) == 3, np.inf, weights.T).T
+    )
+    _, (finding,) = plan_images(options(path), read_band(str(path)))
+    assert "4 channels from 905 to 935 MHz with unflagged visibilities whose weight is NaN or infinite" in finding
+    plan, findings = plan_images(options(path, mfs_robust="[]", stage_data=stage_data), read_band(str(path)))
+    assert findings == []
+    assert plan is not None
+    outcome = "are flagged in the staged copy" if stage_data == "True" else "make these channels blank"
+    assert any("channels 1, 2: unflagged" in line and outcome in line for line in plan.warnings)
+
+
 def test_wholly_flagged_set_is_a_finding(tmp_path: Path) -> None:
     path = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     change_column(str(path), "FLAG_ROW", np.ones_like)
