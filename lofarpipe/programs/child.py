@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -59,16 +60,16 @@ def _watched(program: Program, argv: Sequence[str], workdir: Path, share: Resour
     """Return the last lines of a program, the reason to end it, and its exit code."""
     detector = detector_of(program, {})
     environment = {**quiet_environment(), "OMP_NUM_THREADS": str(share.cores)}
-    tail: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
     sign = ""
     with _child(argv, workdir, environment) as process:
         for line in _lines(process):
             sys.stdout.write(line)
-            tail = [*tail[-TAIL_LINES:], line]
+            tail.append(line)
             if detector is not None and not sign and (sign := detector(line.rstrip("\n")) or ""):
                 _end(process)
         code = process.wait()
-    return tail, sign, code
+    return list(tail), sign, code
 
 
 class _child:  # noqa: N801 - used as a context manager alone

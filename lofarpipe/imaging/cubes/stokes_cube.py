@@ -123,8 +123,13 @@ def write_stokes_cube(
     headers = [header_of(channel.image) if channel.image else None for channel in channels]
     first = next((header for header in headers if header is not None), None)
     if first is None:
-        reasons = ", ".join(sorted({str(channel.record.get("reason")) for channel in channels}))
-        raise PipelineError(f"{path}: none of its {len(channels)} channels has an image ({reasons}); there is no cube")
+        records = (channel.record for channel in channels)
+        reasons = sorted({str(record.get("reason") or record.get("smoothed_reason")) for record in records})
+        more = f" and {len(reasons) - 2} more reasons" if len(reasons) > 2 else ""
+        raise PipelineError(
+            f"{path}: none of its {len(channels)} channels has an image ({', '.join(reasons[:2])}{more}); there is no "
+            "cube: set common_beam_arcsec to more, or auto, if beams are larger than it"
+        )
     parts = [header and header.get(RECIPE) for header in headers], [c.entry["index"] for c in channels]
     recipe = recipe_of(*parts, *[TILED] * is_tiled)
     if recipe_in(path) == recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -97,7 +98,7 @@ def _contradictions(options: StokesOptions) -> list[str]:
     findings = []
     for name in ("frequency_range_mhz", "mfs_range_mhz"):
         low, high = getattr(options, name)
-        if not 0 < low < high:
+        if not 0 < low < high < math.inf:
             findings.append(f"{name}: is {low:g}~{high:g}; a lowest and a higher edge in MHz are needed")
     for name in ("mfs_robust", "channel_robust"):
         values = getattr(options, name)

@@ -33,6 +33,7 @@ from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
+MOST_CHANNELS = 100_000
 MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # default of the image
 # Across the smallest beam, and what a plan takes. Source: doc/spec/meerkat.md, section 2
@@ -123,15 +124,22 @@ def _with_width(options: StokesOptions, band: BandSet) -> StokesOptions:
     Raises
     ------
     ValueError
-        If windows have channels of different widths.
+        If windows have channels of different widths, or the range has too many channels.
     """
     if options.channel_width_mhz > 0:
+        low_mhz, high_mhz = options.frequency_range_mhz
+        if (number := (high_mhz - low_mhz) / options.channel_width_mhz) > MOST_CHANNELS:
+            raise ValueError(
+                f"is {options.channel_width_mhz:g} MHz, of which frequency_range_mhz has {number:.0f}; at most "
+                f"{MOST_CHANNELS} channels are planned: set wider ones, or a smaller range"
+            )
         return options
     widths_hz = {round(window.width_hz) for window in band.windows}
     if len(widths_hz) > 1:
         named = ", ".join(f"{width / 1e6:g}" for width in sorted(widths_hz))
         raise ValueError(f"its windows have channels of {named} MHz; give a width in MHz")
-    return replace(options, channel_width_mhz=-options.channel_width_mhz * band.windows[0].width_hz / 1e6)
+    width_mhz = -options.channel_width_mhz * band.windows[0].width_hz / 1e6
+    return _with_width(replace(options, channel_width_mhz=width_mhz), band)
 
 
 def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputChannel]) -> list[str]:

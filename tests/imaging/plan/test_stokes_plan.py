@@ -46,6 +46,7 @@ def test_texts_become_option_values() -> None:
         ("mfs_robust", "[0.5, 0.50]", "names a value twice"),
         ("frequency_range_mhz", "900-1000", "such as 886~1680"),
         ("frequency_range_mhz", "1000~900", "a lowest and a higher edge"),
+        ("mfs_range_mhz", "900~inf", "a lowest and a higher edge"),
         ("channel_width_mhz", "0", "a width in MHz above 0"),
         ("channel_width_mhz", "1.5 channels", "a number of channels such as"),
         ("channel_width_mhz", "x", "is needed"),
@@ -97,6 +98,7 @@ def test_plan_has_reasons(made: Path) -> None:
         ({"channels": "1"}, "frequency_range_mhz: .*: from 900 to 920 MHz every visibility is flagged; set a range"),
         ({"mfs_range_mhz": "900~915"}, "mfs_range_mhz: .*: from 900 to 915 MHz every visibility is flagged; set a"),
         ({"channels": "3-9"}, "channels: is '3-9', and the plan has 1-5"),
+        ({"channel_width_mhz": "5e-4"}, "is 0.0005 MHz, of which frequency_range_mhz has 200000; at most 100000 ch"),
     ],
 )
 def test_range_without_data_is_a_finding(made: Path, texts: dict[str, str], reason: str) -> None:
