@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lofarpipe.imaging.scripts import as_boolean
 
 OUTPUTS = ("image",)
 
 
-def main(total: str, polarised: str, robust: str, root: str, plan: str, keep_all: str = "False") -> dict[str, str]:
+def main(
+    total: str,
+    polarised: str,
+    robust: str,
+    root: str,
+    recipe: str,  # noqa: ARG001 - the fingerprint of its settings: with others the job runs again
+    run: str,
+    keep_all: str = "False",
+) -> dict[str, str]:
     """Write the image of the band at a robust value, and return its name.
 
-    ``total`` and ``polarised`` are lists of the files that both runs wrote below ``root``.
+    ``total`` and ``polarised`` are lists of the files that both runs wrote below ``root``; ``run`` is the job directory
+    of the plan.
 
     Raises
     ------
@@ -22,5 +33,6 @@ def main(total: str, polarised: str, robust: str, root: str, plan: str, keep_all
     from lofarpipe.support.utilities import files_of
 
     kept = as_boolean("keep_all", keep_all)
-    path = write_band_image(read_plan(plan), float(robust), root, files_of(total), files_of(polarised), kept)
+    plan = read_plan(Path(run) / "plan.json")
+    path = write_band_image(plan, float(robust), root, files_of(total), files_of(polarised), kept)
     return {"image": str(path)}
