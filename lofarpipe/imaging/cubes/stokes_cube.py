@@ -11,7 +11,6 @@ from astropy.io import fits
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.cubes.beams import Beam, smallest_round_beam
-from lofarpipe.imaging.cubes.convolution import convolve
 from lofarpipe.imaging.cubes.cube import write_cube
 from lofarpipe.imaging.cubes.grid import FrequencyGrid
 from lofarpipe.imaging.cubes.header import BEAMS, beam_table, cube_header
@@ -79,6 +78,8 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
         return reason
     if recipe_in(smoothed) == recipe:
         return ""
+    from lofarpipe.imaging.cubes.convolution import convolve  # lazy: scipy.fft costs jobs that only join planes 0.3 s
+
     with fits.open(native, memmap=False) as hdus:
         planes = np.array(hdus[0].data, np.float32)
     beam, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
