@@ -20,6 +20,7 @@ LARGEST_SCALE = 4  # inverse fraction of the image's width
 CHANNELS = "channels"
 BY_PLAN = 0  # imsize and cell_arcsec: auto
 SIGMA = "sigma"
+NOT_IN_LISTS = ",[]*?'\""
 JANSKY = {"": 1.0, "Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6}
 
 
@@ -96,6 +97,8 @@ NEEDED = {
 
 def _contradictions(options: StokesOptions) -> list[str]:
     findings = []
+    if odd := sorted(set(options.vis) & set(NOT_IN_LISTS)):
+        findings.append(f"vis: {options.vis}: {' '.join(odd)} cannot be in a list of files; rename it, or name a link")
     for name in ("frequency_range_mhz", "mfs_range_mhz"):
         low, high = getattr(options, name)
         if not 0 < low < high < math.inf:

@@ -41,6 +41,7 @@ def test_texts_become_option_values() -> None:
     ("name", "text", "reason"),
     [
         ("vis", "", "is not set"),
+        ("vis", "/d/a,b[1].ms", "/d/a,b[1].ms: , [ ] cannot be in a list of files"),
         ("outdir", "", "is not set"),
         ("mfs_robust", "[-3]", "numbers from -2 to 2"),
         ("mfs_robust", "[0.5, 0.50]", "names a value twice"),
