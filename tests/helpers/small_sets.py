@@ -55,14 +55,22 @@ def antenna_xyz_m(shape: SetShape) -> np.ndarray:
 
 
 def uvw_at(shape: SetShape, baselines_m: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """uvw (time, baseline, 3), metres, by turning the hour angle; transit is in the middle of an 8 h track."""
-    angle = EARTH_ROTATION_RAD_S * (times_s - START_S - 2000.0)
+    """uvw (time, baseline, 3), metres, by turning the hour angle; right ascension 1 transits 2000 s after START_S."""
+    angle = EARTH_ROTATION_RAD_S * (times_s - START_S - 2000.0) - (shape.ra_rad - SetShape.ra_rad)
     sin_h, cos_h = np.sin(angle)[:, None], np.cos(angle)[:, None]
     sin_d, cos_d = np.sin(shape.dec_rad), np.cos(shape.dec_rad)
     x, y, z = baselines_m.T
     outward = x * cos_h - y * sin_h
     u = x * sin_h + y * cos_h
     return np.stack([u, -sin_d * outward + cos_d * z, cos_d * outward + sin_d * z], axis=2)
+
+
+def to_itrf() -> np.ndarray:
+    """Rotation (3, 3) about the Earth's axis, after which the offsets in ITRF have the uvw of ``uvw_at``."""
+    days = (START_S + 2000.0) / 86400 - 51544.5  # since J2000
+    greenwich_rad = 2 * np.pi * (0.7790572732640 + 1.00273781191135448 * days)  # Earth rotation angle
+    angle = SetShape.ra_rad - greenwich_rad  # minus the hour angle at Greenwich, which is 0 in uvw_at
+    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
 
 
 def pairs(shape: SetShape) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +96,7 @@ def _antennas(path: str, shape: SetShape) -> None:
         table.putcol("NAME", [f"CS{number:03d}HBA0" for number in range(shape.nantennas)])
         table.putcol("STATION", ["LOFAR"] * shape.nantennas)
         table.putcol("MOUNT", ["X-Y"] * shape.nantennas)
-        table.putcol("POSITION", CORE_M + antenna_xyz_m(shape))
+        table.putcol("POSITION", CORE_M + antenna_xyz_m(shape) @ to_itrf().T)
         table.putcol("DISH_DIAMETER", np.full(shape.nantennas, shape.dish_diameter_m))
 
 

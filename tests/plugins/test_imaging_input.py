@@ -388,7 +388,7 @@ def test_common_fault_is_reported_once(check, made):
 
 def test_several_fields_are_listed_for_choice(check, made):
     path = made()
-    add_field(path, "NGC 5194", dec_offset_rad=0.02)
+    add_field(path, "NGC 5194", dec_offset_rad=0.005)
     change_column(path, "FIELD_ID", lambda ids: np.where(np.arange(len(ids)) < 72, 0, 1).astype(ids.dtype))
     finding = only(check(path))
     assert finding.startswith(f"{path}: holds 2 fields: 0 '' (72 rows), 1 'NGC 5194' (144 rows); choose one by number")
@@ -431,6 +431,13 @@ def test_foreign_station_names_are_reported(check, hba_set_generic, tmp_path):
     finding = only(check(path))
     assert finding.startswith(f"{path}: ANT0, ANT1, ANT2 ... and ")
     assert "EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of these is one" in finding
+
+
+def test_unnamed_station_is_reported(check, hba_set_generic, tmp_path):
+    path = f"{tmp_path}/a.MS"
+    shutil.copytree(hba_set_generic, path)
+    change_column(f"{path}/ANTENNA", "NAME", lambda names: [names[0], "", *names[2:]])
+    assert only(check(path)).startswith(f"{path}: ANTENNA.NAME of antenna 1 is empty, and EveryBeam knows stations of")
 
 
 def test_superstation_remedy_works(check, hba_set_generic, tmp_path, repository):

@@ -11,7 +11,7 @@ import pytest
 from loading import load_script
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.data_map import DataMap, DataProduct
-from small_sets import SetShape, count_reading, make_set
+from small_sets import SetShape, count_reading, drop_column, make_set
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "do_magic.py"
 
@@ -57,6 +57,13 @@ def test_hba_data_are_measured_with_everybeam(do_magic, hba_set_generic, tmp_pat
 def test_flagged_dish_array_is_refused(do_magic, dish_set, tmp_path):
     with pytest.raises(PipelineError, match="are flagged; there is nothing to image"):
         run(do_magic, str(dish_set), tmp_path)
+
+
+def test_set_without_flag_category_has_everybeam_width(do_magic, hba_set_generic, tmp_path):
+    path = tmp_path / "a.MS"
+    shutil.copytree(hba_set_generic, path)
+    drop_column(str(path), "FLAG_CATEGORY")
+    assert run(do_magic, str(path), tmp_path)[1]["quantities"]["beam_source"]["value"] == "everybeam"
 
 
 def test_historical_averaging_is_reproduced(do_magic, hba_set_generic, tmp_path):

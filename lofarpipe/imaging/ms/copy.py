@@ -37,6 +37,7 @@ Numbers = NDArray[np.int64]
 
 VISIBILITIES_PER_BLOCK = 2_000_000
 COMPARED_ROWS = 500  # duplicate rows compared per set
+FLAG_CATEGORY = "FLAG_CATEGORY"
 WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 
 
@@ -82,7 +83,7 @@ def _why_values_change(survey: SetSurvey) -> list[str]:
             f"{share:.2%} of its visibilities have no weight, or hardly any, in {' or '.join(hands)}, and Dysco "
             "keeps one for all correlations: they get the weight of the others, and the value 0"
         )
-    if "FLAG_CATEGORY" in survey.missing_columns:
+    if FLAG_CATEGORY in survey.missing_columns:
         reasons.append("it has no FLAG_CATEGORY: an empty column is added")
     return reasons
 
@@ -126,13 +127,14 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
 
 
 def copy_first_slots(metadata: SetMetadata, target: str) -> None:
-    """Write the first two time slots of a field, with one row in FIELD; Dysco aborts on a single slot."""
+    """Write the first two time slots of a field, as EveryBeam takes them; Dysco aborts on a single slot."""
     with opened_field(metadata.path, metadata.field_id) as table:
         times_s = table.getcol("TIME", 0, min(metadata.layout.rows, 2 * metadata.layout.most_rows))
         with closing(table.selectrows(np.flatnonzero(times_s <= np.unique(times_s)[:2][-1]))) as slot:
             slot.copy(target, deep=True).close()
     with closing(casacore.tables.table(target, readonly=False, ack=False)) as table:
         _keep_field(table, metadata.field_id)
+        _add_flag_category(table)
 
 
 def _copy_rows(survey: SetSurvey, target: str) -> NDArray[np.bool_]:
@@ -170,10 +172,7 @@ def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     metadata = survey.metadata
     if metadata.nfields != 1:
         _keep_field(table, metadata.field_id)
-    if "FLAG_CATEGORY" in survey.missing_columns:
-        column = casacore.tables.makearrcoldesc("FLAG_CATEGORY", False, ndim=3, valuetype="bool")
-        table.addcols(casacore.tables.maketabdesc([column]))
-        table.putcolkeyword("FLAG_CATEGORY", "CATEGORY", np.array([], dtype=str))
+    _add_flag_category(table)
     table.putcol("INTERVAL", np.full(int(table.nrows()), survey.times.step_s))
     if filling.any():
         _fill_places(survey, table, filling)
@@ -185,6 +184,14 @@ def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     if not survey.rising or odd:
         for first, rows in _blocks(table, len(order)):
             _mend_channels(table, first, rows, order)
+
+
+def _add_flag_category(table: Any) -> None:
+    """Add the column FLAG_CATEGORY, empty, if it is missing: DP3 and EveryBeam require it."""
+    if FLAG_CATEGORY not in table.colnames():
+        column = casacore.tables.makearrcoldesc(FLAG_CATEGORY, False, ndim=3, valuetype="bool")
+        table.addcols(casacore.tables.maketabdesc([column]))
+        table.putcolkeyword(FLAG_CATEGORY, "CATEGORY", np.array([], dtype=str))
 
 
 def _keep_field(table: Any, field_id: int) -> None:

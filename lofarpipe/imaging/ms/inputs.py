@@ -208,6 +208,14 @@ def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
             "these is one; correct ANTENNA.NAME",
             "names of stations",
         )
+    elif "" in survey.phased_up:
+        number = survey.metadata.antenna_names.index("")
+        yield SetFinding(
+            path,
+            f"ANTENNA.NAME of antenna {number} is empty, and EveryBeam knows stations of LOFAR by names such as "
+            "CS002HBA0; give it its name, even if it has no data",
+            "names of stations",
+        )
     elif survey.phased_up:
         exclude = ";".join(f"!{name}" for name in survey.phased_up)
         yield SetFinding(
@@ -264,6 +272,13 @@ def _row_findings(survey: SetSurvey, data_column: str) -> Iterator[SetFinding]:
             f"that with slots of {times.step_s:g} s; split it at its gaps, of which the longest has "
             f"{times.longest_gap_s / 3600:.1f} h",
             "long gaps",
+        )
+    elif survey.uvw_problem:
+        yield SetFinding(
+            survey.path,
+            f"{survey.uvw_problem}; images would be wrong: compute UVW anew, for example with chgcentre -f of WSClean "
+            "or fixvis of CASA, or correct the positions or the phase centre",
+            "UVW",
         )
     elif layout.repeated and data_column in survey.visibility_columns and repeats_differ(survey, data_column):
         yield SetFinding(

@@ -42,11 +42,12 @@ from lofarpipe.imaging.ms.measurement_set import (
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
 from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
+from lofarpipe.imaging.ms.uvw import UvwComparison
 from lofarpipe.support.data_directories import user_cache
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
-SCHEMA = 2  # increment when the content or meaning of entries changes
+SCHEMA = 3  # increment when the content or meaning of entries changes
 RECENT_S = 2.0  # more recent files may change again within the resolution of timestamps
 MOST_ENTRIES, OLDEST_S = 10_000, 30 * 86400.0
 
@@ -195,6 +196,7 @@ class SetSurvey:
     dangling_subtables: tuple[str, ...]  # keywords that refer to missing tables
     applied_beam: AppliedBeam  # beam already corrected in the visibilities
     phased_up: tuple[str, ...]  # stations without a beam model of their own: superstations
+    uvw_problem: str  # of UVW that does not follow from positions, times and phase centre
 
     @property
     def path(self) -> str:
@@ -281,7 +283,7 @@ def _survey(path: str, data_column: str, field: str, every_row: bool) -> SetSurv
         keywords, complex_columns = table.keywordnames(), visibility_columns(table)
         column = data_column if data_column in complex_columns else ""
         with selected_field(path, table, metadata.field_id, metadata.nfields) as rows:
-            usability, every_row = _read_usability(metadata, rows, column, every_row)
+            usability, every_row, uvw_problem = _read_usability(metadata, rows, column, every_row)
         return SetSurvey(
             metadata=metadata,
             usability=usability,
@@ -295,6 +297,7 @@ def _survey(path: str, data_column: str, field: str, every_row: bool) -> SetSurv
             dangling_subtables=tuple(without_table(table)),
             applied_beam=applied_beam_in(path, table, column),
             phased_up=_phased_up(metadata),
+            uvw_problem=uvw_problem,
         )
 
 
@@ -324,8 +327,10 @@ def _places(table: Any, layout: RowLayout, nchan: int) -> list[tuple[int, int]]:
     return [(int(slot) * rows, rows) for slot in slots]
 
 
-def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_row: bool) -> tuple[Usability, bool]:
-    """Return counts of unusable visibilities by reason, and whether the weights of all rows were read."""
+def _read_usability(
+    metadata: SetMetadata, table: Any, data_column: str, every_row: bool
+) -> tuple[Usability, bool, str]:
+    """Return counts of unusable visibilities by reason, whether the weights of all rows were read, and wrong UVW."""
     nrows, nchan = int(table.nrows()), len(metadata.frequencies_hz)
     places, highest = _places(table, metadata.layout, nchan), 0.0
     is_small = places == [(0, nrows)]
@@ -335,26 +340,34 @@ def _read_usability(metadata: SetMetadata, table: Any, data_column: str, every_r
         places += odd_places
     counts, values_left = Counter[str](), SAMPLED_VALUES
     antennas, lengths_m, weights = np.zeros(len(metadata.antenna_names), bool), [np.zeros(0)], [np.zeros(0)]
+    comparison = UvwComparison(
+        metadata.antenna_names, metadata.antenna_positions_m, metadata.phase_centre_rad, metadata.timestep_s
+    )
     for first, rows in places:
         part = _read_part(table, first, rows, data_column if values_left > 0 else "")
         values_left -= rows * nchan
         counts.update({name: int(getattr(part, name).sum()) for name in COUNTED}, looked_at=part.flagged.size)
         usable = part.usable.any(axis=1)
         antennas[part.antenna1[usable]] = antennas[part.antenna2[usable]] = True
-        lengths_m.append(part.length_m[usable])
+        lengths_m.append(np.hypot(*part.uvw_m[usable, :2].T))
+        comparison.add_rows(part.antenna1[usable], part.antenna2[usable], part.time_s[usable], part.uvw_m[usable])
         weights.append(part.positive_weights)
         highest = max(highest, part.highest_weight)
     all_m, positive = np.concatenate(lengths_m), np.concatenate(weights)
     low, usual = np.percentile(positive, [LOW_PERCENT, 50.0]) if len(positive) else (0.0, 0.0)
-    return Usability(
-        **{name: counts[name] for name in ("looked_at", *COUNTED)},
-        antennas=tuple(int(one) for one in np.flatnonzero(antennas)),
-        shortest_m=float(all_m.min()) if len(all_m) else 0.0,
-        longest_m=float(all_m.max(initial=0.0)),
-        low_weight=float(low),
-        usual_weight=float(usual),
-        highest_weight=highest,
-    ), every_row
+    return (
+        Usability(
+            **{name: counts[name] for name in ("looked_at", *COUNTED)},
+            antennas=tuple(int(one) for one in np.flatnonzero(antennas)),
+            shortest_m=float(all_m.min()) if len(all_m) else 0.0,
+            longest_m=float(all_m.max(initial=0.0)),
+            low_weight=float(low),
+            usual_weight=float(usual),
+            highest_weight=highest,
+        ),
+        every_row,
+        comparison.problem(),
+    )
 
 
 def _scan_weights(table: Any) -> tuple[list[tuple[int, int]], float]:
@@ -402,11 +415,12 @@ COUNTED = (
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Cross-correlations of some rows: antennas and projected length (row,); masks (row, chan)."""
+    """Cross-correlations of some rows: antennas and time (row,); UVW (row, 3); masks (row, chan)."""
 
     antenna1: NDArray[np.int64]
     antenna2: NDArray[np.int64]
-    length_m: NDArray[np.float64]
+    time_s: NDArray[np.float64]
+    uvw_m: NDArray[np.float64]
     flagged: NDArray[np.bool_]
     negative: NDArray[np.bool_]
     not_a_number: NDArray[np.bool_]  # weight or UVW
@@ -443,9 +457,9 @@ def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
         float(weights.max(where=usable, initial=0.0)),
         float(auto_weights.max(where=~(odd_autos | auto_flagged), initial=0.0)),
     )
-    lengths_m, positive = np.hypot(uvw_m[:, 0], uvw_m[:, 1]), lowest[(lowest > 0) & np.isfinite(lowest)]
+    time_s, positive = table.getcol("TIME", first, rows)[cross], lowest[(lowest > 0) & np.isfinite(lowest)]
     return _Part(
-        antenna1[cross], antenna2[cross], lengths_m, flagged, negative, odd, without, not_finite, usable,
+        antenna1[cross], antenna2[cross], time_s, uvw_m, flagged, negative, odd, without, not_finite, usable,
         usable & lacking, odd_autos, highest, positive.astype(float),
     )  # fmt: skip
 

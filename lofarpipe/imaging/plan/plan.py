@@ -16,7 +16,7 @@ import numpy as np
 
 from lofarpipe.errors import counted, named
 from lofarpipe.imaging.beam.width import FieldBeam, block_times_s, field_beam
-from lofarpipe.imaging.ms.copy import copy_first_slots, why_copied
+from lofarpipe.imaging.ms.copy import FLAG_CATEGORY, copy_first_slots, why_copied
 from lofarpipe.imaging.ms.grouping import concat_groups, frequency_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
@@ -134,9 +134,9 @@ def _beam(observation: Observation, options: PlanOptions) -> FieldBeam:
     if options.averaging == "historical":
         return FieldBeam(0.0, 0.0, "formula", "not used by the historical rules")
     lowest = [block[0] for block in observation.blocks]
-    if lowest[0].nfields == 1:
+    if lowest[0].nfields == 1 and FLAG_CATEGORY in lowest[0].columns:
         return field_beam(lowest, observation.lowest_channel_hz, diameter_m)
-    with tempfile.TemporaryDirectory() as directory:  # EveryBeam reads sets with one row in FIELD only
+    with tempfile.TemporaryDirectory() as directory:  # EveryBeam needs one row in FIELD, and that column
         copy_first_slots(lowest[0], f"{directory}/slots.MS")
         first = replace(lowest[0], path=f"{directory}/slots.MS")
         return field_beam([first, *lowest[1:]], observation.lowest_channel_hz, diameter_m)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.width import station_fwhm_deg, station_kind
+from lofarpipe.imaging.ms.uvw import station_uvw_m
 from lofarpipe.imaging.simulation.sky import (
     TRUTH_FILE,
     Source,
@@ -22,7 +23,7 @@ from lofarpipe.imaging.simulation.sky import (
     skymodel_text,
     write_truth,
 )
-from lofarpipe.imaging.simulation.stations import ObservationSettings, Station, load_stations, station_uvw_m
+from lofarpipe.imaging.simulation.stations import ObservationSettings, Station, load_stations
 from lofarpipe.imaging.simulation.tables import SetLayout, array, put_row, write_subtables
 from lofarpipe.imaging.weighting.noise import station_sefd_jy
 from lofarpipe.support.dataclass import dataclass

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -136,8 +135,6 @@ class ObservationSettings:
             yield middle_s + self.timestep_s * (np.arange(self.slots_per_block) - (self.slots_per_block - 1) / 2)
 
 
-SECONDS_PER_DAY = 86400.0
-PROBE_M = 1e6  # length of the test baselines: long, for precision
 CORE = (
     *("CS001", "CS002", "CS003", "CS004", "CS005", "CS006", "CS007", "CS011", "CS013", "CS017", "CS021", "CS024"),
     *("CS026", "CS028", "CS030", "CS031", "CS032", "CS101", "CS103", "CS201", "CS301", "CS302", "CS401", "CS501"),
@@ -152,72 +149,6 @@ TILE_SPACING_M = 1.25
 """Distance between the 4 x 4 dipoles of an HBA tile. Source: van Haarlem et al. 2013, section 4.2."""
 TILE_WIDTH_M = 5.0
 """DISH_DIAMETER of HBA sets minus twice the largest tile radius. Source: doc/spec/imaging.md, section 2.1."""
-
-
-@cache
-def _measures() -> Any:
-    """Return casacore's measures, created once, as creation reads tables."""
-    from casacore.measures import measures
-
-    return measures()
-
-
-def _unit_vectors(longitude_rad: float, latitude_rad: float) -> NDArray[np.float64]:
-    """Return the unit vector of a direction."""
-    cos = np.cos(latitude_rad)
-    return np.array([cos * np.cos(longitude_rad), cos * np.sin(longitude_rad), np.sin(latitude_rad)])
-
-
-def itrf_to_j2000(
-    time_s: float, reference_m: NDArray[np.float64], centre_rad: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Return the (3, 3) rotation of ITRF baselines to J2000.
-
-    Parameters
-    ----------
-    time_s
-        UTC, MJD seconds.
-    reference_m
-        Position of the frame, ITRF metres, for aberration.
-    centre_rad
-        Right ascension and declination (J2000) of the phase centre, radians.
-
-    Notes
-    -----
-    Three unit baselines are converted, one per column: as exact as converting every baseline, and far cheaper.
-    """
-    measures = _measures()
-    measures.do_frame(measures.position("ITRF", *[f"{value}m" for value in reference_m]))
-    measures.do_frame(measures.epoch("UTC", f"{time_s / SECONDS_PER_DAY:.12f}d"))
-    measures.do_frame(measures.direction("J2000", *[f"{value}rad" for value in centre_rad]))
-    columns = []
-    for probe_m in np.eye(3) * PROBE_M:
-        turned = measures.measure(measures.baseline("ITRF", *[f"{value}m" for value in probe_m]), "J2000")
-        columns.append(_unit_vectors(turned["m0"]["value"], turned["m1"]["value"]))
-    return np.column_stack(columns)
-
-
-def uvw_axes(centre_rad: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the u, v, w axes as rows (3, 3) in J2000: east, north, and towards the phase centre."""
-    ra, dec = centre_rad
-    east = np.array([-np.sin(ra), np.cos(ra), 0.0])
-    towards = _unit_vectors(ra, dec)
-    return np.array([east, np.cross(towards, east), towards])
-
-
-def station_uvw_m(
-    times_s: NDArray[np.float64],
-    positions_m: NDArray[np.float64],
-    reference_m: NDArray[np.float64],
-    centre_rad: tuple[float, float],
-) -> NDArray[np.float64]:
-    """Return u, v, w of every station in metres, shape (time, station, 3), relative to ``reference_m``.
-
-    A baseline is the second station minus the first: ``uvw[:, antenna2] - uvw[:, antenna1]``.
-    """
-    axes = uvw_axes(centre_rad)
-    offsets_m = (positions_m - reference_m).T
-    return np.array([(axes @ itrf_to_j2000(time_s, reference_m, centre_rad) @ offsets_m).T for time_s in times_s])
 
 
 @dataclass(frozen=True, eq=False)

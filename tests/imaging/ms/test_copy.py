@@ -181,9 +181,11 @@ def test_copies_have_unique_names(tmp_path):
 
 
 def test_first_slots_of_field_are_copied(path):
+    drop_column(path, "FLAG_CATEGORY")
     add_field(path, "target")
     change_column(path, "FIELD_ID", lambda values: np.where(np.arange(ROWS) < 8 * SLOT, 0, 1).astype(values.dtype))
     copy_first_slots(survey_set(path, field="target").metadata, f"{path}.slot")
     metadata = survey_set(f"{path}.slot").metadata
+    assert "FLAG_CATEGORY" in metadata.columns  # EveryBeam needs it
     assert (metadata.nfields, metadata.nrows, metadata.times.slots) == (1, 2 * SLOT, 2)
     assert metadata.start_s == pytest.approx(SHAPE.start_s + 80)
