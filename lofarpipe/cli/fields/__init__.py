@@ -46,7 +46,9 @@ class Table:
         return list(dict.fromkeys([*all_warnings(self.common), *of_fields]))
 
     def check(self, findings: Check) -> list[Finding]:
-        """Return the problems of the pipelines."""
+        """Return the problems of the pipelines; of a table without fields those of the parset alone."""
+        if not self.runs:
+            return list(self.common.pipeline.findings)  # the table would have the options
         common = findings(self.common.settings, self.common.pipeline)
         return check_runs(self.runs, common, [findings(run.settings, run.pipeline) for run in self.runs])
 

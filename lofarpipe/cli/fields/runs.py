@@ -190,13 +190,17 @@ def check_runs(
     """
     of_all = set(common).intersection(*findings_by_run)
     of_fields = [
-        Finding(run.field.where, f"field '{run.field.name}': {finding}", finding.is_warning)
+        Finding(run.field.where, f"{_label(run.field)}{finding}", finding.is_warning)
         for run, findings in zip(runs, findings_by_run, strict=True)
         for finding in findings
         if finding not in of_all
     ]
     of_pairs = _check_directories(runs) or _check_outputs(runs)
     return [finding for finding in common if finding in of_all] + of_fields + of_pairs
+
+
+def _label(field: FieldRow) -> str:
+    return f"field '{field.name}': " if field.name else ""  # a missing name is a finding of the table
 
 
 def _check_directories(runs: Sequence[FieldRun]) -> list[Finding]:

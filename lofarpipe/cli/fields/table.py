@@ -12,11 +12,13 @@ from pathlib import Path
 from lofarpipe.errors import Finding, PipelineError, nearest
 from lofarpipe.support.config_file import SAFE_NAME, SAFE_NAMES, TomlFile, parset_value
 from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.patterns import lazy_pattern
 
 NAME_COLUMN = "field"
 TABLES = "fields"  # [fields.<name>], or [[fields]]
 
 Rows = list["FieldRow"]
+_SEPARATOR = lazy_pattern(r"[;\t|]")
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ def read_fields(path: Path) -> tuple[Rows, list[Finding]]:
         If the file cannot be read, or is neither CSV nor TOML.
     """
     readers = {".csv": _read_csv, ".toml": _read_toml}
-    if path.suffix not in readers:
+    if (suffix := path.suffix.lower()) not in readers:
         raise PipelineError(f"{path}: a table of fields is needed that ends in .csv or .toml")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
         reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8 text"
         raise PipelineError(f"{path}: the table of fields cannot be read: {reason}") from err
-    fields, findings = readers[path.suffix](path, text)
+    fields, findings = readers[suffix](path, text)
     findings += _check_names(fields) + _check_line_breaks(fields)
     if not fields and not findings:
         findings.append(Finding(str(path), "there are no fields; one row, or one table, for each is needed"))
@@ -68,9 +70,11 @@ def _check_names(fields: Sequence[FieldRow]) -> list[Finding]:
     findings, first = [], dict[str, str]()
     for entry in fields:
         if not entry.name:
-            findings.append(Finding(entry.where, "the field has no name; it names the field's job and directory"))
+            findings.append(
+                Finding(entry.where, f"column '{NAME_COLUMN}' is empty; it names the field's job and directory")
+            )
         elif not SAFE_NAME.fullmatch(entry.name):
-            findings.append(Finding(entry.where, f"the field is called '{entry.name}'; {SAFE_NAMES}"))
+            findings.append(Finding(entry.where, f"{NAME_COLUMN} is '{entry.name}'; {SAFE_NAMES}"))
         elif entry.name in first:
             findings.append(Finding(entry.where, f"field '{entry.name}' occurs twice, first in {first[entry.name]}"))
         first.setdefault(entry.name, entry.where)
@@ -93,11 +97,16 @@ def _read_csv(path: Path, text: str) -> tuple[Rows, list[Finding]]:
     rows = _csv_rows(path, text)
     line, header = next(rows, (1, []))
     where = f"{path}:{line}"
+    if not header:
+        problem = (
+            f"the table is empty; a first row with '{NAME_COLUMN}' and names of options is needed, then one for each"
+        )
+        return [], [Finding(where, f"{problem} field")]
     findings = _check_header(header, where)
     fields = []
     for row_line, cells in rows:
         place = f"{path}:{row_line}"
-        if len(cells) > len(header):
+        if len(cells) > len(header) and not findings:
             count = f"{len(cells)} cells below {len(header)} columns"
             findings.append(Finding(place, f'{count}; put a value that holds commas between quotes: "[a.MS, b.MS]"'))
         row = dict(zip(header, cells, strict=False))
@@ -119,11 +128,16 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as err:
-        raise PipelineError(f"{path}:{line}: not a table in CSV: {err}") from err
+        remedy = 'a value that holds commas or quotes stands between quotes, with its own doubled: "[a.MS, ""b.MS""]"'
+        raise PipelineError(f"{path}:{line}: a quote is not closed, or has text behind it; {remedy}") from err
 
 
 def _check_header(header: Sequence[str], where: str) -> list[Finding]:
     findings = []
+    if len(header) == 1 and (separator := _SEPARATOR.search(header[0])):
+        character = "tabs" if separator[0] == "\t" else f"'{separator[0]}'"
+        problem = f"the columns are separated by {character}, and commas are needed; export the table with commas"
+        return [Finding(where, f'{problem}, and put values that hold commas between quotes: "[a.MS, b.MS]"')]
     if NAME_COLUMN not in header:
         column_names = ", ".join(header) or "none"
         like = next((name for name in header if nearest(name, [NAME_COLUMN])), "")

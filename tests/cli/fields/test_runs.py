@@ -192,9 +192,8 @@ def test_mistakes_of_all_files_come_together(site: Path, capsys: pytest.CaptureF
         f"{site}/pipeline.cfg:5: max_per_node is 'many'; an integer is needed, 0 for no limit",
         "fields.csv:3: field 'one' occurs twice, first in fields.csv:2",
         "fields.csv:3: mode is 'slw'; one of fast, slow is needed; did you mean 'slow'?",
-        "fields.csv:4: the field is called 'b/c'; letters, digits, _ . + - are allowed, at most 100, the first a "
-        "letter or digit",
-        "fields.csv:5: the field has no name; it names the field's job and directory",
+        "fields.csv:4: field is 'b/c'; letters, digits, _ . + - are allowed, at most 100, the first a letter or digit",
+        "fields.csv:5: column 'field' is empty; it names the field's job and directory",
         "fields.csv:5: seconds is 'x'; an integer >= 0 is needed",
         "command line: files is '[a'; a list is needed, such as [a, b]; a bracket is missing",
         f"fields.csv:2: field 'one': command line: {no_step}",
@@ -209,14 +208,14 @@ def test_unreadable_table_keeps_further_findings(site: Path, capsys: pytest.Capt
     found = findings(capsys, "-s", "mode=x", "--cores", "-1")
     assert [line.partition(";")[0] for line in found] == [
         "command line: --cores is -1",
-        "fields.csv:2: not a table in CSV: unexpected end of data",
+        "fields.csv:2: a quote is not closed, or has text behind it",
         "command line: mode is 'x'",
         "3 problems found",
     ]
     (site / "run.parset").write_text("x = 1\n")
     found = findings(capsys, "--cores", "-1")
     assert [line.partition(";")[0] for line in found] == [
-        "fields.csv:2: not a table in CSV: unexpected end of data",
+        "fields.csv:2: a quote is not closed, or has text behind it",
         "command line: --cores is -1",
         f"{site}/run.parset: No pipeline steps defined: there is no key pipeline.steps",
         "3 problems found",
@@ -343,6 +342,20 @@ def test_lenient_run_continues(site: Path, capfd: pytest.CaptureFixture[str]) ->
     table(site, "one,[a.txt],0")
     assert run("--lenient", "-s", "mode=x") == 0
     assert rows(capfd.readouterr().out)["one"][0] == "done"
+
+
+def test_unreadable_table_hides_its_consequences(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (site / "fields.csv").write_text("field;files\na;[a.txt]\n")
+    (site / "plugins").mkdir()
+    (site / "plugins/PipelineCheck_files.py").write_text(NEEDS_FILES)
+    (site / "run.parset").write_text(PARSET + "pipeline.check = [files]\n")
+    assert len(findings(capsys, "--check", "-s", "mode=x")) == 3  # the table, the mode, and their number
+
+
+NEEDS_FILES = """\
+def check(options, site):
+    return [] if "a.txt" in options["files"] else ["files: none"]
+"""
 
 
 # ---- further verbs

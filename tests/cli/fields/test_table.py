@@ -105,16 +105,22 @@ def test_inline_tables_name_only_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ["1: there is no column 'field', which names each field; columns: none"]),
+        ("", ["1: the table is empty; a first row with 'field' and names of options is needed, then one .*"]),
+        ("\n# none\n", ["1: the table is empty; .*"]),
+        ("robust,niter\n1,2\n", ["1: there is no column 'field', which names each field; columns: robust, niter"]),
+        ("field;robust\na;1,5\n", ["1: the columns are separated by ';', and commas are needed; export .*"]),
+        ("field\trobust\na\t1\n", ["1: the columns are separated by tabs, and commas are needed; export .*"]),
+        ("field|robust\na|1\n", [r"1: the columns are separated by '\|', and commas are needed; export .*"]),
         ("feild,x\na,1\n", [r"1: .*; column 'feild' is not known: did you mean 'field'\?; columns: feild, x"]),
         ("field,,robust\na,1,2\n", ["1: column 2 has no name; it needs that of an option"]),
         ("field,robust,robust\na,1,2\n", ["1: column 'robust' occurs twice"]),
         ("field,robust\n", [" there are no fields; one row, or one table, for each is needed"]),
         ("field,list\na,[x,y]\n", ["2: 3 cells below 2 columns; put a value that holds commas between quotes: .*"]),
-        ("field,robust\n,1\n", ["2: the field has no name; it names the field's job and directory"]),
+        ("field,robust\n,1\n", ["2: column 'field' is empty; it names the field's job and directory"]),
         ("field,robust\na,1\na,2\n", ["3: field 'a' occurs twice, first in .*fields.csv:2"]),
-        ("field,x\n../a,1\n.b,1\na b,1\n", [f"{n}: the field is called '{name}'; letters, .*" for n, name in
+        ("field,x\n../a,1\n.b,1\na b,1\n", [f"{n}: field is '{name}'; letters, .*" for n, name in
                                             ((2, r"\.\./a"), (3, r"\.b"), (4, "a b"))]),
+        ("field,x\nM31/core,1\n", ["2: field is 'M31/core'; letters, .*"]),
     ],
 )  # fmt: skip
 def test_csv_mistakes_are_findings(tmp_path: Path, text: str, expected: list[str]) -> None:
@@ -122,6 +128,10 @@ def test_csv_mistakes_are_findings(tmp_path: Path, text: str, expected: list[str
     assert len(found) == len(expected)
     for line, pattern in zip(found, expected, strict=True):
         assert re.fullmatch(rf"fields\.csv:{pattern}", line), line
+
+
+def test_upper_case_suffix_is_read(tmp_path: Path) -> None:
+    assert read_fields(written(tmp_path, CSV, ".CSV"))[1] == []
 
 
 def test_field_name_has_maximum_length(tmp_path: Path) -> None:
@@ -134,7 +144,7 @@ def test_field_name_has_maximum_length(tmp_path: Path) -> None:
     [
         ("[field.a]\nx = 1", "fields.toml: 'field' stands outside [fields.<name>]; every option belongs to a field"),
         ("[fields]\na = 1", "fields.toml: fields.a is no table; [fields.<name>] or [[fields]] is needed"),
-        ("[[fields]]\nx = 1", "fields.toml:1: the field has no name; it names the field's job and directory"),
+        ("[[fields]]\nx = 1", "fields.toml:1: column 'field' is empty; it names the field's job and directory"),
         ("[fields.a]\n\nx = 2020-01-01", "fields.toml:3: x is 2020-01-01; text, a number, true, false, or a list of"),
         ("[fields.a]\nx = [1, [{y = 1}]]", "fields.toml:2: x is {'y': 1}; text, a number, true, false, or a list of"),
         ("fields = 3", "fields.toml: fields is no table; [fields.<name>] or [[fields]] is needed"),
@@ -147,7 +157,8 @@ def test_toml_mistakes_are_findings(tmp_path: Path, text: str, expected: str) ->
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("f.csv", b'field,x\na,"1\n', "f.csv:2: not a table in CSV: unexpected end of data"),
+        ("f.csv", b'field,x\na,"1\n', "f.csv:2: a quote is not closed, or has text behind it; a value that"),
+        ("f.csv", b'field,x\na,"1"y\n', "f.csv:2: a quote is not closed, or has text behind it; a value that"),
         ("f.toml", b"[fields.a]\nx = \n", "f.toml:2: not TOML: invalid value"),
         ("f.csv", b"field\n\xff\n", "f.csv: the table of fields cannot be read: it is not UTF-8 text"),
         ("f.txt", b"", "f.txt: a table of fields is needed that ends in .csv or .toml"),
