@@ -18,8 +18,8 @@ from lofarpipe.support.config_file import (
     SAFE_NAMES,
     ConfigFile,
     new_parser,
-    one_line,
     read_into,
+    reference_problem,
     where,
 )
 from lofarpipe.support.dataclass import dataclass
@@ -160,7 +160,7 @@ class Tasks:
         try:
             options = dict(self._parser.items(task))
         except configparser.Error as err:
-            raise PipelineError(f"task type '{task}': {one_line(err)}") from err
+            raise PipelineError(f"task type '{task}': {reference_problem(err)}") from err
         return {k: v for k, v in options.items() if k not in self._variables and k not in NOT_CONTROL_KEYS}
 
     def recipe(self, task: str) -> str:
@@ -174,7 +174,7 @@ class Tasks:
         try:
             return self._parser.get(task, "recipe", fallback="executable_args")
         except configparser.Error as err:
-            raise PipelineError(f"task type '{task}': {one_line(err)}") from err
+            raise PipelineError(f"task type '{task}': {reference_problem(err)}") from err
 
 
 @dataclass(frozen=True)

@@ -113,14 +113,14 @@ def test_task_options_override_shipped_options(config, tmp_path):
 
 def test_only_used_task_is_interpolated(config):
     tasks = _load(config).tasks
-    with pytest.raises(PipelineError, match=r"task type 'broken': Bad value substitution.*aoflaggerroot"):
+    with pytest.raises(PipelineError, match=r"task type 'broken': \w+ refers to %\(aoflaggerroot\)s, which is not"):
         tasks.control_keys("broken")
 
 
 def test_bad_interpolation_names_its_task(config, tmp_path):
     with (tmp_path / "tasks.cfg").open("a") as stream:
         stream.write("[odd]\nrecipe = %(nobody)s\n")
-    with pytest.raises(PipelineError, match=r"^task type 'odd': Bad value substitution.*nobody"):
+    with pytest.raises(PipelineError, match=r"^task type 'odd': recipe refers to %\(nobody\)s, which is not set"):
         _load(config).tasks.recipe("odd")
 
 
@@ -132,7 +132,23 @@ def test_unknown_task_names_nearest(config):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[DEFAULT]", "[DEFAULT", "not a readable configuration file"),
+        (
+            "[DEFAULT]",
+            "[DEFAULT",
+            r"cfg:1: '\[DEFAULT' is no \[section\], above all sections; begin with a line",
+        ),
+        (
+            "max_per_node = 3",
+            "max_per_node\nx y",
+            r"cfg:\d+: 'max_per_node' is no key = value.*\n.*cfg:\d+: 'x y' is",
+        ),
+        (
+            "max_per_node = 3",
+            f"{'x' * 61}",
+            r"'x{60}\.\.\.' is no key = value; correct it, or make it a comment",
+        ),
+        ("method = local", "method = 100%", r"\[remote\] method has a % that begins no reference such as %\(cwd\)s"),
+        ("method = local", "method = %(method)s", r"\[remote\] method refers to itself; write out its value"),
         ("runtime_directory = {here}/runtime\n", "", "has no runtime_directory"),
         ("{here}/work", "{here}/nowhere", "working_directory is .*/nowhere, which is no directory"),
         (
@@ -145,12 +161,38 @@ def test_unknown_task_names_nearest(config):
         ("max_per_node = 3", "lost_retries = -1", r"lost_retries is -1; .*\(0: never\)"),
         ("max_per_node = 3", "lenient = maybe", "lenient is 'maybe'; True or False is needed"),
         ("tasks.cfg]", "gone.cfg]", "task file .*/gone.cfg does not exist"),
-        ("method = local", "method = %(nobody)s", r"\[remote\]: Bad value substitution"),
+        (
+            "method = local",
+            "method = %(nobody)s",
+            r"\[remote\] method refers to %\(nobody\)s, which is not set; def",
+        ),
     ],
 )
 def test_bad_configuration_gives_one_error(config, tmp_path, old, new, message):
     config.write_text(CONFIG.replace(old, new).format(here=tmp_path))
     with pytest.raises(PipelineError, match=message):
+        _load(config)
+
+
+def test_configuration_in_other_encoding_is_refused(config):
+    config.write_bytes("[DEFAULT]\nx = \u00fc\n".encode("latin-1"))
+    with pytest.raises(CheckFailed, match=r"pipeline.cfg: is not UTF-8 text; save it as UTF-8"):
+        _load(config)
+
+
+def test_unreadable_configuration_is_refused(config, monkeypatch):
+    def read_text(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(CheckFailed, match=r"pipeline.cfg: cannot be read: Permission denied; correct its name or mode"):
+        _load(config)
+
+
+def test_byte_order_mark_of_configuration_is_ignored(config, tmp_path):
+    text = CONFIG.replace("max_per_node = 3", "max_per_node = many").format(here=tmp_path)
+    config.write_text(text, encoding="utf-8-sig")
+    with pytest.raises(CheckFailed, match=r"pipeline.cfg:11: max_per_node is 'many'"):
         _load(config)
 
 
@@ -171,13 +213,13 @@ def test_configuration_mistakes_come_together(tmp_path):
     settings, found = read_settings(
         Path("field.parset"), Overrides(config=str(path), memory_gb=-1, runtime_directory=f"{tmp_path}/nowhere")
     )
-    torn = "not a readable configuration file: File contains no section headers. file:"
+    nobody = "refers to %(nobody)s, which is not set; define it in [DEFAULT], or write %% for %"
     assert [str(finding).replace(f"{tmp_path}/", "").partition(" '")[0] for finding in found] == [
-        "pipeline.cfg:6: [DEFAULT]: Bad value substitution: option",
+        f"pipeline.cfg:6: [DEFAULT] broken {nobody}",
         "command line: --runtime-directory is nowhere, which is no directory; create it, or set another one",
         "pipeline.cfg:1: [DEFAULT] has no working_directory; set it to the directory below which runs work, such as "
         "%(cwd)s",
-        "pipeline.cfg:12: [remote]: Bad value substitution: option",
+        f"pipeline.cfg:12: [remote] method {nobody}",
         "command line: --memory-gb is -1; a number of 0 (all there is) or more is needed",
         "pipeline.cfg:9: max_per_node is",
         "pipeline.cfg:10: cores is",
@@ -185,7 +227,7 @@ def test_configuration_mistakes_come_together(tmp_path):
         "pipeline.cfg:5: lenient is",
         "pipeline.cfg:3: task file gone.cfg does not exist; correct task_files, or leave it out: dppp, dp3, "
         "executable_args, pythonplugin and wsclean are there anyway",
-        f"torn.cfg: {torn}",
+        "torn.cfg:1:",  # the line follows
     ]
     assert "nobody" in found[0].what
     assert found[5].what == "max_per_node is 'many'; an integer is needed, 0 for no limit"

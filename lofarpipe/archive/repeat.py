@@ -23,6 +23,7 @@ from lofarpipe.executors.local.signals import raise_on_signals
 from lofarpipe.programs.base import program_key, program_of
 from lofarpipe.programs.find import find, job_environment
 from lofarpipe.state.fingerprints import named_paths
+from lofarpipe.support.config_file import reference_problem
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.usage import Reader
 from lofarpipe.support.utilities import write_atomically
@@ -277,7 +278,7 @@ def _job_directory(config: str, name: str, runtime: str, working: str) -> Path:
     try:
         return Path(parser.get("layout", "job_directory", fallback=str(Path(runtime, name)))).absolute()
     except configparser.Error as err:
-        raise PipelineError(f"the configuration of the first run cannot be used: {' '.join(str(err).split())}") from err
+        raise PipelineError(f"the configuration of the first run cannot be used: {reference_problem(err)}") from err
 
 
 def _write(folder: Path, record: Facts, config: str) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lofarpipe.errors import Finding, PipelineError, nearest
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, nearest
 from lofarpipe.support.parset_text import Entry
 from lofarpipe.support.patterns import lazy_pattern
 
@@ -32,6 +32,8 @@ N = TypeVar("N", int, float)
 SAFE_NAME = lazy_pattern(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")  # of a run, which names its directories
 SAFE_NAMES = "letters, digits, _ . + - are allowed, at most 100, the first a letter or digit"
 COMMAND_LINE = "command line"
+LONGEST_LINE = 60  # characters shown of a line
+DEFINE = "define it in [DEFAULT], or write %% for %"
 DEFAULT = "DEFAULT"
 _A_NUMBER: Mapping[type, str] = {int: "an integer", float: "a number"}
 
@@ -141,7 +143,7 @@ def where(path: Path, name: str, key: str = "", laid_over: LaidOver = NOTHING) -
     if entry := laid_over.get(name, {}).get(key):
         return entry.where
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         return f"{path}: [{name}]"
     place, is_inside = 0, False
@@ -164,13 +166,42 @@ def read_into(parser: configparser.ConfigParser, path: Path) -> None:
 
     Raises
     ------
-    PipelineError
-        If it cannot be read or parsed.
+    CheckFailed
+        If it cannot be read or parsed; with every line that is neither a section nor ``key = value``.
     """
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
-    except (OSError, UnicodeDecodeError, configparser.Error) as err:
-        raise PipelineError(f"{path}: not a readable configuration file: {one_line(err)}") from err
+        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
+    except OSError as err:
+        raise CheckFailed([Finding(str(path), f"cannot be read: {err.strerror}; correct its name or mode")]) from err
+    except UnicodeDecodeError as err:
+        raise CheckFailed([Finding(str(path), "is not UTF-8 text; save it as UTF-8")]) from err
+    except configparser.MissingSectionHeaderError as err:
+        problem = f"{_odd_line(err.line)}, above all sections; begin with a line such as [DEFAULT]"
+        raise CheckFailed([Finding(f"{path}:{err.lineno}", problem)]) from err
+    except configparser.ParsingError as err:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        raise CheckFailed(
+            Finding(f"{path}:{number}", f"{_odd_line(lines[number - 1])}; correct it, or make it a comment with #")
+            for number, _ in err.errors
+        ) from err
+
+
+def _odd_line(line: str) -> str:
+    text = line.strip()
+    shown_text = f"'{text[:LONGEST_LINE]}{'...' if len(text) > LONGEST_LINE else ''}'"
+    return f"{shown_text} is no {'[section]' if text.startswith('[') else 'key = value'}"
+
+
+def reference_problem(err: configparser.Error) -> str:
+    """Return why a value with a reference has no meaning, and the remedy."""
+    match err:
+        case configparser.InterpolationMissingOptionError():
+            return f"{err.option} refers to %({err.reference})s, which is not set; {DEFINE}"
+        case configparser.InterpolationDepthError():
+            return f"{err.option} refers to itself; write out its value"
+        case configparser.InterpolationError():
+            return f"{err.option} has a % that begins no reference such as %(cwd)s; {DEFINE}"
+    return one_line(err)
 
 
 def one_line(err: Exception) -> str:
@@ -233,7 +264,7 @@ class ConfigFile:
                 values[key] = self._parser.get(section, key)
             except configparser.Error as err:
                 if (key, text) not in self._broken:
-                    self.add(section, key, f"[{section}]: {one_line(err)}; define it in [DEFAULT], or write %% for %")
+                    self.add(section, key, f"[{section}] {reference_problem(err)}")
                 self._broken |= {(key, text)} if section == DEFAULT else set()
         return values
 

@@ -60,7 +60,7 @@ def test_bad_task_interpolation_names_its_step(site, error):
     (site.here / "tasks.cfg").write_text("[odd]\nrecipe = %(nobody)s\n")
     parset = "pipeline.steps = [s]\ns.control.type = odd\ns.control.cmdline.a = x\n"
     assert site.run(parset, "-t", f"[{site.here}/tasks.cfg]", lenient=False) == 1
-    assert "p.parset:2: s.control.type: task type 'odd': Bad value substitution" in error()
+    assert "p.parset:2: s.control.type: task type 'odd': recipe refers to %(nobody)s, which is not set" in error()
 
 
 def test_parset_without_steps_is_refused(site, error):
