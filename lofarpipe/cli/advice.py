@@ -11,7 +11,7 @@ from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.pipeline.compose import compose
 from lofarpipe.pipeline.hints import described, meant_options
 from lofarpipe.pipeline.load import find_parset, is_set
-from lofarpipe.support.parset import Parset
+from lofarpipe.support.parset import Parset, split_list
 from lofarpipe.support.patterns import lazy_pattern
 
 SET = "; one parset is run; its options are set with -s, such as -s 'data_input_filenames=[a.MS, b.MS]'"
@@ -38,6 +38,27 @@ def advice(words: Sequence[str], flags: Iterable[str], further: Sequence[str], c
     if "." not in first:
         return _first_word_hint(first, commands) or SET
     return SET
+
+
+def misread(flag: str, value: str, words: Sequence[str]) -> str:
+    """Return why a word such as ``-scale`` is not -s with the value ``cale``; "" if it may be.
+
+    Names of options, or of arguments of a step, are meant as such, unless the value is an assignment to an option.
+    """
+    parset = named_parset(words)
+    name, rest = flag[1:], flag[2:]
+    if parset is None or (value and rest in parset.definitions()):
+        return ""
+    if meant_options(name, parset, list(parset.definitions())):
+        return f"; options are set with -s {name}=..."
+    steps = (key.partition(".argument.") for key in parset if ".argument." in key)
+    if step := next((s for s, _, key in steps if name == key or flag in _flags(parset, f"{s}.argument.{key}")), ""):
+        return f"; it is an argument of a step; these are set as -s {step}.argument.<name>=<value>"
+    return f"; it reads as -s {rest}{value}, and no option is called '{rest}'" if value else ""
+
+
+def _flags(parset: Parset, key: str) -> list[str]:
+    return split_list(parset[key]) if key.endswith(".flags") else []
 
 
 def _first_word_hint(word: str, commands: Iterable[str]) -> str:

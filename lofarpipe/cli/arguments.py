@@ -229,11 +229,21 @@ def read_command_line(arguments: Sequence[str] | None = None) -> argparse.Namesp
 
 
 def _refuse_long_flags(reader: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Refuse ``-name=value``, which argparse would read as ``-n`` with the value ``ame=value``."""
+    """Refuse ``-name`` and ``-name=value``, which argparse would read as ``-n`` with the value ``ame``, ``ame=value``.
+
+    Values directly behind their flag, such as ``-jfield`` and ``-srobust=0``, are valid.
+    """
     for word in words:
-        name, equals, _ = word.partition("=")
-        if equals and name[:1] == "-" and len(name) > 2 and name[1] not in "-s" and name[1:].isidentifier():
+        name, equals, text = word.partition("=")
+        if len(name) < 3 or name[0] != "-" or name[1] == "-" or not name[1:].replace("-", "_").isidentifier():
+            continue
+        from lofarpipe.cli.advice import misread
+
+        if f"-{name}" in reader._option_string_actions or (equals and name[1] != "s"):
             reader.error(f"unrecognized arguments: {word}{_advice(reader, words, (word,))}")
+        if reason := misread(name, f"{equals}{text}", words):
+            hint = _advice(reader, words, (word,)) or reason
+            reader.error(f"unrecognized arguments: {word}{hint}")
 
 
 def _is_file(name: str) -> bool:

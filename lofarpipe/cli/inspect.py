@@ -77,11 +77,8 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
         If the pipeline has no such step, or the journal no such job; the message suggests the nearest.
     """
     if "/" in name:
-        return forget_job(name, ledger)
-    step_names = [step.name for step in flattened(steps)]
-    if name not in step_names:
-        hint = nearest(name, step_names) if parset is None else step_hint(name, parset, step_names)
-        raise PipelineError(f"--forget {name}: there is no such step{hint}; it has: {', '.join(step_names)}")
+        return forget_job(name, steps, ledger)
+    require_name(name, steps, parset)
     places = [i for i, step in enumerate(steps) if name in {inner.name for inner in flattened([step])}]
     start = steps[places[0]]
     later_steps = list(flattened(steps[places[0] :]))
@@ -101,7 +98,17 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
     return forgotten
 
 
-def forget_job(name: str, ledger: Ledger) -> list[str]:
+def require_name(name: str, steps: Sequence[Step], parset: Parset | None = None, job_names: Sequence[str] = ()) -> None:
+    """Raise unless a step has this name, or for ``average/007`` one of the jobs; the message suggests the nearest."""
+    if "/" in name and name not in job_names:
+        raise PipelineError(f"--forget {name}: no such job began{nearest(name, job_names)}")
+    step_names = [step.name for step in flattened(steps)]
+    if "/" not in name and name not in step_names:
+        hint = nearest(name, step_names) if parset is None else step_hint(name, parset, step_names)
+        raise PipelineError(f"--forget {name}: there is no such step{hint}; it has: {', '.join(step_names)}")
+
+
+def forget_job(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
     """Make the next run repeat one job; return its name.
 
     Raises
@@ -110,7 +117,6 @@ def forget_job(name: str, ledger: Ledger) -> list[str]:
         If no job of this name began; it names the nearest.
     """
     job_names = [job for step in ledger.work.steps_with_jobs() for job in ledger.work.jobs_of(step)]
-    if name not in job_names:
-        raise PipelineError(f"--forget {name}: no such job began{nearest(name, job_names)}")
+    require_name(name, steps, job_names=job_names)
     JobLedger(ledger, step_of(name)).forget(name)
     return [name]

@@ -149,7 +149,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         (["a.parset", "a.MS"], "a.MS; one parset is run; its options are set with -s, such as -s 'data_input_filen"),
         (["image.parset", "--robust=0"], "--robust=0; an option of the pipeline is set with -s: -s robust=0"),
         (["image.parset", "--robust", "-1"], "--robust -1; an option of the pipeline is set with -s: -s robust=-1"),
-        (["run", "image.parset", "-robust", "0"], "0; an option of the pipeline is set with -s: -s robust=0"),
+        (["run", "image.parset", "-robust", "0"], "-robust; an option of the pipeline is set with -s: -s robust=0"),
         (["image.parset", "robust=0"], "robust=0; an option of the pipeline is set with -s: -s robust=0"),
         (
             ["image.parset", "--data-column", "A B"],
@@ -161,8 +161,20 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         ),
         (
             ["image.parset", "-size", "9", "9"],
-            "9 9; an option of the pipeline is set with -s: -s fieldsize_highres=... (",
+            "-size; an option of the pipeline is set with -s: -s fieldsize_highres=... (",
         ),
+        (["image.parset", "-scale=2asec"], "-scale=2asec; an option of the pipeline is set with -s: -s cellsize_"),
+        (["image.parset", "-station_diameter_m=30"], "-station_diameter_m=30; an option of the pipeline is set with"),
+        (["image.parset", "-stokes=I"], "-stokes=I; it reads as -s tokes=I, and no option is called 'tokes'"),
+        (["image.parset", "-scale", "2asec"], "-scale; an option of the pipeline is set with -s: -s cellsize_"),
+        (["image.parset", "-check"], "-check; did you mean '--check'?"),
+        (["image.parset", "-config", "site.cfg"], "-config; did you mean '--config'?"),
+        (["image.parset", "-job-name=a"], "-job-name=a; did you mean '--job-name'?"),
+        (
+            ["image.parset", "-join-channels"],
+            "-join-channels; it is an argument of a step; these are set as -s ",
+        ),
+        (["image.parset", "-niter"], "-niter; an option of the pipeline is set with -s: -s niter=VALUE"),
         (["image.parset", "--niter"], "--niter; an option of the pipeline is set with -s: -s niter=VALUE"),
         (["image.parset", "-s", "robust", "=", "0"], "= 0; an assignment is one word, without blanks or in quotes"),
         (["image.parset", "--zzz"], "--zzz"),
@@ -219,10 +231,10 @@ def test_unknown_command_names_nearest(tmp_path, monkeypatch, capsys: pytest.Cap
         assert f"error: '{word}' is no command, and no parset; did you mean '{meant}'?" in capsys.readouterr().err
 
 
-def test_foreign_dry_run_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_odd_dry_run_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["image.parset", "-niter"])
-    assert "'iter' is neither True nor False; an option of the pipeline is set with -s" in capsys.readouterr().err
+        main(["image.parset", "-n", "iter"])
+    assert "argument -n/--dry-run: 'iter' is neither True nor False; one parset is run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -452,14 +464,27 @@ def test_forget_accepts_step_of_sub_pipeline(site: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.endswith(f"these were done: {two}, note\n")
 
 
-def test_forget_refuses_unknown_step(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "shw"]) == 1
-    assert "--forget shw: there is no such step; did you mean 'show'?" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("shw", "--forget shw: there is no such step; did you mean 'show'?"),
+        ("show/000", "--forget show/000: no such job began"),
+    ],
+)
+def test_forget_refuses_unknown_names_without_traces(
+    site: Path, name: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(site.rglob("*"))
+    assert main(["run.parset", "-c", "pipeline.cfg", "--forget", name]) == 1
+    assert problem in capsys.readouterr().err
+    assert sorted(site.rglob("*")) == before
 
 
 def test_forget_accepts_missing_run(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(site.rglob("*"))
     assert main(["run.parset", "-c", "pipeline.cfg", "--forget", "show"]) == 0
     assert "these were done: none" in capsys.readouterr().out
+    assert sorted(site.rglob("*")) == before
 
 
 def test_startup_imports_little() -> None:
