@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
 import functools
@@ -39,13 +40,15 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 TABLES = ".casacore"  # in the directory shared by all nodes
-ALLOCATIONS_PER_COLLECTION = 50_000  # of objects, beyond those freed; Python's own: 700
+ALLOCATIONS_PER_COLLECTION = 100_000  # of objects, beyond those freed; Python's own: 700
 EXIT_SIGNAL = 128  # plus the number of the signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     open_closed_streams()
+    if arguments is None:
+        spare_collections()
     words = typed_words() if arguments is None else list(arguments)
     if (module := command_module(words)) is not None:
         program, rest = module.program, words[module.words :]
@@ -57,6 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
     return guarded(functools.partial(work, options), options.debug, options.program)
+
+
+def spare_collections() -> None:
+    """Collect cycles of objects rarely, and not at the end of this process, which frees its memory anyway.
+
+    Most objects live as long as a run: to search them in vain at the end takes a tenth of the CPU time of a short one.
+    """
+    gc.set_threshold(ALLOCATIONS_PER_COLLECTION)
+    atexit.register(gc.freeze)
 
 
 def open_closed_streams() -> None:
@@ -84,14 +96,13 @@ def typed_words() -> list[str]:
 
 
 def set_up_process(has_plugins: bool) -> None:
-    """Give this process one BLAS thread, rare collections of cycles, and the same hashes of texts in every run.
+    """Give this process one BLAS thread, and the same hashes of texts in every run.
 
-    Threads of OpenBLAS cost 0.1 s of CPU where numpy is loaded, and the engine multiplies no matrices; its objects live
-    as long as the run. With equal hashes plugins that join a set give the same order each time: another one would be a
-    change of the inputs of the next steps. Hashes are fixed at the start of Python only, so it starts anew, unless the
-    user has set PYTHONHASHSEED, or a front end runs, whose pipeline has the plugins of this package alone.
+    Threads of OpenBLAS cost 0.1 s of CPU where numpy is loaded, and the engine multiplies no matrices. With equal
+    hashes plugins that join a set give the same order each time: another one would be a change of the inputs of the
+    next steps. Hashes are fixed at the start of Python only, so it starts anew, unless the user has set PYTHONHASHSEED,
+    or a front end runs, whose pipeline has the plugins of this package alone.
     """
-    gc.set_threshold(ALLOCATIONS_PER_COLLECTION)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if os.environ.get("PYTHONHASHSEED"):
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import io
 import os
 import re
@@ -50,6 +52,17 @@ def test_closed_streams_do_no_harm(site: Path, closed: str) -> None:
     ended = subprocess.run(["sh", "-c", f"'{sys.executable}' -c \"$1\" {closed}", "sh", program], cwd=site, check=False)
     assert ended.returncode == 0
     assert journalled(site / "run", "run_ended")[-1]["ok"]
+
+
+@pytest.mark.parametrize(("words", "is_rare"), [(None, True), (["status", "nowhere"], False)])
+def test_program_alone_collects_rarely(monkeypatch: pytest.MonkeyPatch, words: list[str] | None, is_rare: bool) -> None:
+    thresholds: list[int] = []
+    at_end: list[object] = []
+    monkeypatch.setattr(gc, "set_threshold", thresholds.append)
+    monkeypatch.setattr(atexit, "register", at_end.append)
+    monkeypatch.setattr(sys, "argv", ["genericpipeline.py", "status", "nowhere"])
+    assert main(words) == 1
+    assert (thresholds, at_end) == (([cli.ALLOCATIONS_PER_COLLECTION], [gc.freeze]) if is_rare else ([], []))
 
 
 def test_vanished_terminal_gives_sighup_status(monkeypatch: pytest.MonkeyPatch) -> None:
