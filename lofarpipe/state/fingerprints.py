@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ SMALL_BYTES = 1_000_000  # up to this size the content is hashed, so that a rewr
 LONGEST_PATH = 4096  # bytes, PATH_MAX of Linux
 SHORTEST_NAME = 3  # characters of a name without a slash to count as a prefix of file names
 LONGEST_LISTING = 1000  # entries of a directory listed for every job
+MOST_DIGESTS = 4096  # remembered by this process
+# A file younger than the unit of its times may change again without a trace: 10 ms at most on Linux, and 2 s on some
+# other file systems, whose times are whole seconds.
+UNIT_NS, WHOLE_SECONDS_NS = 20_000_000, 2_500_000_000
+_digests: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> state of the file, digest of its content
 
 _CONTENT = "sha256:"
 _JOINS = lazy_pattern(r"[,\[\]'\"=]")  # delimiters of names in a text
@@ -62,20 +68,39 @@ def small_stamp(digest: str, mtime_ns: int) -> str:
 
 
 def digest_of(path: str, size: int) -> str:
-    """Return the SHA-256 of a small file of ``size`` bytes."""
-    return hashlib.sha256(_bytes_of(path, size)).hexdigest()
+    """Return the SHA-256 of a small file of ``size`` bytes; it is not read again while its inode and times stay.
 
-
-def _bytes_of(path: str, size: int) -> bytes:
-    """Read a file of ``size`` bytes; several times as fast as a stream or a path object."""
+    The file is opened even then: a network file system asks its server for the times on opening only.
+    """
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        start = os.read(file, size) if size else b""
-        if len(start) == size > 0:
-            return start
-        return start + b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))  # a file of /proc, or one that grows
+        now_ns, status = time.time_ns(), os.fstat(file)
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if path in _digests and _digests[path][0] == state:
+            return _digests[path][1]
+        content = _content(file, size)
     finally:
         os.close(file)
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) == status.st_size > 0 and _is_settled(status.st_ctime_ns, now_ns):
+        if len(_digests) >= MOST_DIGESTS:
+            _digests.clear()
+        _digests[path] = state, digest
+    return digest
+
+
+def _content(file: int, size: int) -> bytes:
+    """Read an open file of ``size`` bytes; several times as fast as a stream or a path object."""
+    start = os.read(file, size) if size else b""
+    if len(start) == size > 0:
+        return start
+    return start + b"".join(iter(lambda: os.read(file, SMALL_BYTES), b""))  # a file of /proc, or one that grows
+
+
+def _is_settled(changed_ns: int, now_ns: int) -> bool:
+    """Whether a change of a file from now on gets another time than ``changed_ns``."""
+    unit_ns = UNIT_NS if changed_ns % 1_000_000_000 else WHOLE_SECONDS_NS
+    return now_ns - changed_ns > unit_ns
 
 
 def is_same(one: str | None, other: str | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,62 @@ def test_small_file_fingerprint_has_content_and_time(tmp_path: Path) -> None:
     assert is_same(stamp(str(path)), first)
     path.write_text("two")
     assert not is_same(stamp(str(path)), first)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the small files read; any file counts as old enough to be remembered."""
+    read, sizes = stamps._content, []
+    monkeypatch.setattr(stamps, "_content", lambda file, size: (sizes.append(size), read(file, size))[1])
+    monkeypatch.setattr(stamps, "UNIT_NS", -1)
+    monkeypatch.setattr(stamps, "WHOLE_SECONDS_NS", -1)
+    monkeypatch.setattr(stamps, "_digests", {})
+    return sizes
+
+
+def test_small_file_is_read_again_after_a_change_alone(tmp_path: Path, reads: list[int]) -> None:
+    path, other = tmp_path / "x", tmp_path / "y"
+    path.write_text("one")
+    status = path.stat()
+    assert [stamp(str(path)) for _ in range(3)] == [stamp(str(path))] * 3
+    assert reads == [3]
+    before = stamp(str(path))
+    time.sleep(0.02)  # more than the unit of the times of files
+    path.write_text("two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # the time of the change of its inode is another one
+    assert not is_same(stamp(str(path)), before)
+    other.write_text("six")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    before = stamp(str(path))
+    other.rename(path)
+    assert not is_same(stamp(str(path)), before)
+    assert reads == [3, 3, 3]
+
+
+def test_file_of_uncertain_time_is_read_each_time(
+    tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x"
+    path.write_text("one")
+    monkeypatch.setattr(stamps, "UNIT_NS", 10**18)
+    monkeypatch.setattr(stamps, "WHOLE_SECONDS_NS", 10**18)
+    assert stamp(str(path)) == stamp(str(path))
+    assert reads == [3, 3]
+    assert not stamps._is_settled(7_000_000_000, 9_000_000_000)  # whole seconds
+    empty = tmp_path / "empty"  # or a file of /proc, whose content changes without a trace
+    empty.touch()
+    monkeypatch.setattr(stamps, "UNIT_NS", -1)
+    assert stamp(str(empty)) == stamp(str(empty))
+    assert reads == [3, 3, 0, 0]
+
+
+def test_remembered_digests_are_bounded(tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "MOST_DIGESTS", 2)
+    for number in range(5):
+        (tmp_path / f"{number}").write_text("one")
+        stamp(str(tmp_path / f"{number}"))
+    assert len(stamps._digests) <= 2
+    assert len(reads) == 5
 
 
 def test_large_file_fingerprint_has_size_and_time(tmp_path: Path) -> None:
