@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.executors.local.process import expanded_directory
-from lofarpipe.imaging.plan.beams import TABLE, BeamOptions, ChannelGrid, beam_sets, image_roots
+from lofarpipe.imaging.plan.beams import TABLE, BeamOptions, ChannelGrid, beam_sets, image_roots, read_beams
 from lofarpipe.programs.container import container_for, launcher
 
 STEPS = ("image_i", "image_polarisation")
@@ -124,19 +124,18 @@ def _set_findings(options):
     yield from problems
     if not sets:
         return
-    from lofarpipe.imaging.ms.fix_ms import findings, read_beam
+    from lofarpipe.imaging.ms.fix_ms import findings
 
     column, is_skipped = options.get("data_column", "CORRECTED_DATA"), options.get("skip_fix_ms") == "True"
     for path in sets:
         yield from map(str, findings(str(path), column, skip=is_skipped))
-    yield from image_roots(sets, options.get("datadir", "."))[1]
-    for path in sets if "nchan" in options else ():
-        try:
-            channels, nchan = read_beam(str(path)).channels, int(options["nchan"])
-        except PipelineError:  # it is among the findings
-            continue
-        if nchan > channels:
-            yield f"nchan: is {nchan}, and {path} has {channels} channels; make it smaller"
+    beams, unreadable = read_beams(sets)
+    yield from unreadable
+    yield from image_roots(beams, options.get("datadir", "."))[1]
+    nchan = int(options.get("nchan", 1))
+    for path, beam in beams.items():
+        if nchan > beam.channels:
+            yield f"nchan: is {nchan}, and {path} has {beam.channels} channels; make it smaller"
     yield from _grid_findings(sets, options)
 
 

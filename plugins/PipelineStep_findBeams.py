@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots
+from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots, read_beams
 from lofarpipe.programs.container import container_for
 from lofarpipe.programs.wsclean.outputs import other_names
 from lofarpipe.support.data_map import DataMap, DataProduct
@@ -36,9 +36,10 @@ def plugin_main(args, mapfile_dir, msdir, datadir, temp_dir_wsclean, local_wscle
     """
     options = BeamOptions.read(kwargs)
     sets, problems = beam_sets(msdir, kwargs["ms_glob_pattern"], kwargs["num_beams"])
-    roots, more = image_roots(sets, datadir)
-    if problems + more:
-        raise PipelineError("\n".join(problems + more))
+    beams, unreadable = read_beams(sets)
+    roots, unnamed = image_roots(beams, datadir)
+    if problems := [*problems, *unreadable, *unnamed]:
+        raise PipelineError("\n".join(problems))
     maps = {
         "mapfile": [(path, False) for path in sets],
         "images_i.mapfile": [(root, not options.has_i) for root in roots],

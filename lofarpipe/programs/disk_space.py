@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
@@ -72,14 +74,21 @@ def present_volume(paths: Sequence[str]) -> ImagingVolume | None:
     if not sizes or not sizes[0]:
         return None
     try:
-        with opened_set(paths[0]) as table:
-            rows = int(table.nrows())
-        with opened(f"{paths[0]}::SPECTRAL_WINDOW") as windows:
-            channels = int(windows.getcell("NUM_CHAN", 0))
-    except MeasurementSetError:
+        changed_ns = Path(paths[0], "table.dat").stat().st_mtime_ns
+        rows, channels = _rows_and_channels(paths[0], changed_ns)
+    except (OSError, MeasurementSetError):
         return None
     share = sum(sizes) / sizes[0]
     return ImagingVolume(rows * share, rows * channels * share)
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows_and_channels(path: str, _changed_ns: int) -> tuple[int, int]:
+    """Return the shape of a set, opened once for several steps while it stays as it was at a time."""
+    with opened_set(path) as table:
+        rows = int(table.nrows())
+    with opened(f"{path}::SPECTRAL_WINDOW") as windows:
+        return rows, int(windows.getcell("NUM_CHAN", 0))
 
 
 def table_bytes(path: str) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.support.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from lofarpipe.imaging.ms.fix_ms import SetBeam
 
 STOKES = "IQUV"
 NONE = "none"
@@ -143,25 +147,32 @@ def beam_sets(msdir: str, pattern: str, count: str) -> tuple[list[Path], list[st
     return sets, [f"num_beams: {mismatch}; correct num_beams, or ms_glob_pattern"]
 
 
-def image_roots(sets: Sequence[Path], datadir: str) -> tuple[list[str], list[str]]:
-    """Return the image root name of each set, and problems."""
-    from lofarpipe.imaging.cubes.names import BeamName
+def read_beams(sets: Iterable[Path]) -> tuple[dict[Path, SetBeam], list[str]]:
+    """Return the beam of each readable set, and problems."""
     from lofarpipe.imaging.ms.fix_ms import read_beam
 
-    roots, problems = [], []
+    beams, problems = {}, []
     for path in sets:
         try:
-            of_set = read_beam(str(path))
+            beams[path] = read_beam(str(path))
         except PipelineError as err:
             problems.append(str(err))
-            continue
-        name = BeamName(of_set.field, of_set.beam).root
-        if os.sep in name or not of_set.field:
-            problems.append(f"{path}: FIELD.NAME is '{of_set.field}', which cannot stand in the name of a file")
+    return beams, problems
+
+
+def image_roots(beams: Mapping[Path, SetBeam], datadir: str) -> tuple[list[str], list[str]]:
+    """Return the image root name of each set, and problems."""
+    from lofarpipe.imaging.cubes.names import BeamName
+
+    roots, problems = [], []
+    for path, beam in beams.items():
+        name = BeamName(beam.field, beam.beam).root
+        if os.sep in name or not beam.field:
+            problems.append(f"{path}: FIELD.NAME is '{beam.field}', which cannot stand in the name of a file")
         roots.append(str(Path(datadir).resolve() / name))
     for root, number in Counter(roots).items():
         if number > 1:
-            alike = [str(path) for path, set_root in zip(sets, roots, strict=False) if set_root == root]
+            alike = [str(path) for path, set_root in zip(beams, roots, strict=True) if set_root == root]
             problem = "have the same field and beam, so their images would have the same names; give one of them"
             problems.append(f"{', '.join(alike)}: {problem}")
     return roots, problems

@@ -10,7 +10,7 @@ from casacore.tables import table
 
 from array_feed_sets import make_beam_set
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots, squared
+from lofarpipe.imaging.plan.beams import BeamOptions, ChannelGrid, beam_sets, image_roots, read_beams, squared
 
 GIVEN = {
     "pols": "IQU",
@@ -96,9 +96,10 @@ def test_sets_are_found_by_name_and_counted(tmp_path: Path):
 
 def test_roots_contain_field_and_beam(tmp_path: Path):
     sets = [Path(make_beam_set(tmp_path / f"{beam}.ms", beam)) for beam in (0, 3)]
-    roots, problems = image_roots(sets, f"{tmp_path}/out")
+    beams, problems = read_beams(sets)
+    roots, more = image_roots(beams, f"{tmp_path}/out")
     assert roots == [f"{tmp_path}/out/image.CDFS_2_5.contcube.beam{beam}" for beam in ("00", "03")]
-    assert not problems
+    assert not problems + more
 
 
 def test_invalid_roots_are_refused(tmp_path: Path):
@@ -108,13 +109,14 @@ def test_invalid_roots_are_refused(tmp_path: Path):
 
     with ct.table(f"{odd}/FIELD", readonly=False, ack=False) as table:
         table.putcell("NAME", 0, "a/b")
-    problems = image_roots([one, other, odd, tmp_path / "nosuch.ms"], f"{tmp_path}/out")[1]
+    beams, unreadable = read_beams([tmp_path / "nosuch.ms", one, other, odd])
+    problems = unreadable + image_roots(beams, f"{tmp_path}/out")[1]
     assert [problem.partition(": ")[0] for problem in problems] == [
-        str(odd),
         f"{tmp_path}/nosuch.ms",
+        str(odd),
         f"{one}, {other}",
     ]
-    assert "cannot stand in the name of a file" in problems[0]
+    assert "cannot stand in the name of a file" in problems[1]
     assert "have the same field and beam" in problems[2]
 
 
