@@ -109,12 +109,25 @@ def test_file_of_uncertain_time_is_read_each_time(
     monkeypatch.setattr(stamps, "WHOLE_SECONDS_NS", 10**18)
     assert stamp(str(path)) == stamp(str(path))
     assert reads == [3, 3]
-    assert not stamps._is_settled(7_000_000_000, 9_000_000_000)  # whole seconds
     empty = tmp_path / "empty"  # or a file of /proc, whose content changes without a trace
     empty.touch()
     monkeypatch.setattr(stamps, "UNIT_NS", -1)
     assert stamp(str(empty)) == stamp(str(empty))
     assert reads == [3, 3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changed_ns", "now_ns", "is_settled"),
+    [
+        (7_000_000_001, 7_010_000_000, False),
+        (7_000_000_001, 9_000_000_000, True),
+        (7_000_000_000, 9_000_000_000, False),  # maybe a file system whose times are whole seconds
+        (7_000_000_000, 10_000_000_000, True),
+        (9_000_000_000, 7_000_000_000, False),  # the clock of a server is ahead
+    ],
+)
+def test_time_of_last_change_settles(changed_ns: int, now_ns: int, is_settled: bool) -> None:
+    assert stamps._is_settled(changed_ns, now_ns) is is_settled
 
 
 def test_remembered_digests_are_bounded(tmp_path: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
