@@ -27,13 +27,14 @@ from lofarpipe.imaging.plan.channels import (
     joined_channel_edges,
 )
 from lofarpipe.imaging.plan.fft_size import image_size
-from lofarpipe.imaging.plan.stokes_options import BY_PLAN, StokesOptions
+from lofarpipe.imaging.plan.stokes_options import BY_PLAN, NONE, StokesOptions
 from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights, rms_baseline_lambda
 from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
 LIGHT_M_S = 299792458.0
 MOST_CHANNELS = 100_000
+BEAM_MARGIN = 1.5  # the smallest beam is an estimate
 MOST_CELLS = 2000  # along an axis of the uv plane, for the beam
 PADDING = 1.2  # default of the image
 # Across the smallest beam, and what a plan takes. Source: doc/spec/meerkat.md, section 2
@@ -109,6 +110,8 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         return None, findings
     batches = _batches(options, channels) if options.channel_robust else []
     beam_arcsec = smallest_beam_arcsec(options, band)
+    if finding := _common_beam_finding(options, beam_arcsec):
+        return None, [finding]
     warnings = [*_beam_warnings(options, beam_arcsec), *_scale_warnings(options), *_set_warnings(options, band)]
     warnings += [*_flag_warnings(channels, sampled), *_width_warnings(options, band)]
     warnings += _weight_warnings(options, band, channels, unweighted)
@@ -286,6 +289,17 @@ def smallest_beam_arcsec(options: StokesOptions, band: BandSet) -> float:
     coarsening = math.ceil(PADDING * side[0] / MOST_CELLS)  # the rows are a sample
     weights = briggs_weights(u, v, np.ones_like(u), weighting, coarsening)
     return math.degrees(FWHM_RMS / rms_baseline_lambda(u, v, weights)) * 3600
+
+
+def _common_beam_finding(options: StokesOptions, beam_arcsec: float) -> str:
+    """Return a finding if no image can reach the common beam: its cube would be refused after all imaging."""
+    common = options.common_beam_arcsec
+    if common in (AUTO, NONE) or float(common) * BEAM_MARGIN > beam_arcsec:
+        return ""
+    return (
+        f"common_beam_arcsec: is {common}, and the smallest beam has about {beam_arcsec:.3g} arcsec, so that every "
+        "smoothed plane would be blank; set more, auto, or none"
+    )
 
 
 def _beam_warnings(options: StokesOptions, beam_arcsec: float) -> list[str]:

@@ -99,6 +99,7 @@ def test_plan_has_reasons(made: Path) -> None:
         ({"channels": "1"}, "frequency_range_mhz: .*: from 900 to 920 MHz every visibility is flagged; set a range"),
         ({"mfs_range_mhz": "900~915"}, "mfs_range_mhz: .*: from 900 to 915 MHz every visibility is flagged; set a"),
         ({"channels": "3-9"}, "channels: is '3-9', and the plan has 1-5"),
+        ({"common_beam_arcsec": "2"}, "common_beam_arcsec: is 2, and the smallest beam has about .* would be blank"),
         ({"channel_width_mhz": "5e-4"}, "is 0.0005 MHz, of which frequency_range_mhz has 200000; at most 100000 ch"),
     ],
 )
