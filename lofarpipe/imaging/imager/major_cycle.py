@@ -45,7 +45,8 @@ END_SIGMAS = 2.0  # auto_thresholds: a lower exact residual is clean
 STEP_WITHOUT_NOISE = 0.2  # of the peak: end of a turn without a threshold in units of noise
 AT_THRESHOLD = "the residual is at the threshold"
 MOST_RISES = 2  # successive rises of the exact residual's peak that count as divergence
-EPSILONS = 1e-4, 1e-3  # of the exact residual: the most and the least accurate
+EPSILONS = 1e-4, 3e-3  # nominal, of the exact residual: the most and the least accurate
+EPSILON_SIGMAS = 4  # noise over the brightest source, nominal: the largest error is a tenth of the noise
 NOISE_SAMPLES = 1_000_000
 
 
@@ -338,7 +339,8 @@ class MajorCycles:
     def update_residual(self) -> None:
         """Replace the residual by the exact one of the model."""
         brightest = self.state.brightest_jy
-        epsilon = float(np.clip(2 * noise(self._mean()) / brightest, *EPSILONS)) if brightest > 0 else EPSILONS[0]
+        share = EPSILON_SIGMAS * noise(self._mean()) / brightest if brightest > 0 else 0.0
+        epsilon = float(np.clip(share, *EPSILONS))
         for place, pol in enumerate(self.pols):
             for chan, channel in enumerate(self.channels):
                 model = self.state.model[place, chan]

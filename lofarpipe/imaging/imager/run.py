@@ -29,10 +29,8 @@ from lofarpipe.support.dataclass import dataclass
 
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 
-PRODUCT_EPSILON = 1e-4  # accuracy of a dirty image as a product
-FIRST_EPSILON = 1e-2  # accuracy of a dirty image that is only cleaned
-PSF_EPSILON = 1e-3
-LARGEST_SCALE = 0.25  # times 1 / the shortest uv distance
+EPSILON = 1e-3  # nominal accuracy of dirty images and PSFs; their largest error is 2e-5 of the peak
+LARGEST_SCALE = 0.3  # times 1 / the shortest uv distance: a Gaussian with 0.73 of its flux there
 LARGEST_SHARE = 4  # smallest image width in units of the largest scale
 SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder needs 32 pixels
 
@@ -151,13 +149,11 @@ def _band(channel: Channel, beam: RestoringBeam | None) -> OutputBand:
 
 
 def dirty_images(settings: ImagerSettings, channels: Sequence[Channel], gridder: Gridder) -> Cube:
-    """Return the dirty images (pol, chan, y, x), at full accuracy only if they are a product."""
-    is_product = "dirty" in settings.products or settings.niter == 0
+    """Return the dirty images (pol, chan, y, x)."""
     images = np.empty((len(settings.pol), len(channels), gridder.ny, gridder.nx), np.float32)
     for pol in range(len(settings.pol)):
         for chan, channel in enumerate(channels):
-            epsilon = PRODUCT_EPSILON if is_product else FIRST_EPSILON
-            gridder.dirty(channel, channel.vis[pol], epsilon, images[pol, chan])
+            gridder.dirty(channel, channel.vis[pol], EPSILON, images[pol, chan])
     return images
 
 
@@ -165,7 +161,7 @@ def psf_images(channels: Sequence[Channel], gridder: Gridder) -> Iterator[NDArra
     """Yield the full-size PSF of each channel in one reused array."""
     plane = np.empty((gridder.ny, gridder.nx), np.float32)
     for channel in channels:
-        gridder.psf(channel, PSF_EPSILON, plane)
+        gridder.psf(channel, EPSILON, plane)
         yield plane
 
 
@@ -195,7 +191,7 @@ def clean_groups(
 
 
 def scales_of(settings: ImagerSettings, beam: RestoringBeam | None) -> tuple[float, ...]:
-    """Return the scales, pixels: from the settings, else up to a quarter of 1 / the shortest uv distance."""
+    """Return the scales, pixels: from the settings, else up to 0.3 / the shortest uv distance."""
     if not settings.multiscale or beam is None:
         return (0.0,)
     if settings.scales:

@@ -61,8 +61,8 @@ def test_sizes_are_even_and_fast():
     assert even_size(10) == 32  # the gridder's least
     assert even_size(33) == 36  # 34 = 2 x 17 is not fast
     axis = make_axis(101, 1e-4, 1000.0)
-    # 202 with half the image at each side; its 21 cycles need 52.5 pixels.
-    assert (axis.wide, axis.first, axis.coarse) == (210, 105 - 50, 54)
+    # 10.1 cycles: the edge is 1.4 sqrt(8 / 10.1) = 1.246, four lengths are 32.1 pixels, 16.8 cycles need 75.5 pixels.
+    assert (axis.wide, axis.first, axis.coarse) == (168, 84 - 50, 80)
 
 
 def test_filter_falls_from_highest_to_nyquist():

@@ -108,7 +108,9 @@ def test_smoothing_keeps_flux_and_widens():
 
 
 def test_scales_double_up_to_largest():
-    assert automatic_scales(6.0, 100.0) == (0.0, 12.0, 24.0, 48.0, 96.0)
+    assert automatic_scales(6.0, 96.0) == pytest.approx((0.0, 12.0, 24.0, 48.0, 96.0))
+    assert automatic_scales(6.0, 90.0) == pytest.approx((0.0, 12.0, 23.49, 45.98, 90.0), rel=1e-3)
+    assert automatic_scales(6.0, 13.0) == pytest.approx((0.0, 12.0))
     assert automatic_scales(6.0, 5.0) == (0.0,)
 
 
