@@ -94,7 +94,7 @@ def count_events(kind: type, costs: dict[str, float], events: Sequence[str]) -> 
     for event in events:
         if hasattr(kind, event):
             setattr(
-                kind, event, counted(getattr(kind, event), costs, kind.__name__, event in (*ONCE, "_tell_end_of_run"))
+                kind, event, counted(getattr(kind, event), costs, kind.__name__, event in (*ONCE, "_report_run_end"))
             )
 
 
@@ -126,8 +126,8 @@ def count_reporters(costs: dict[str, float], each_alone: bool) -> None:
             count_events(kind, costs, told)
     else:
         count_events(PageWriter, costs, ONCE)
-        count_events(Stream, costs, ("_tell", "_tell_end", "_tell_end_of_run"))
-        Debounce._do = counted(Debounce._do, costs, TOGETHER)  # type: ignore[method-assign]
+        count_events(Stream, costs, ("_report", "_report_end", "_report_run_end"))
+        Debounce._run = counted(Debounce._run, costs, TOGETHER)  # type: ignore[method-assign]
     cli.make_reporters = counted(cli.make_reporters, costs, MAKING)
     RunState.apply = counted(RunState.apply, costs, STATE)  # type: ignore[method-assign]
     live.LiveTerminal._refresh = counted(live.LiveTerminal._refresh, costs, THREAD)  # type: ignore[method-assign]

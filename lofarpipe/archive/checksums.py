@@ -113,7 +113,7 @@ def checksum_of(path: str, method: str) -> str:
     total = hashlib.sha256()
     for file, name in files_in(path):
         size = "" if method == FULL else f"{file.stat().st_size}  "
-        digest = _digest(file, _read_blocks if method == FULL else _ends)
+        digest = _digest(file, _read_blocks if method == FULL else _head_and_tail)
         total.update(os.fsencode(f"{digest}  {size}{name}\n"))
     return total.hexdigest()
 
@@ -139,7 +139,7 @@ def _read_blocks(file: int) -> Iterable[bytes]:
             return
 
 
-def _ends(file: int) -> Iterable[bytes]:
+def _head_and_tail(file: int) -> Iterable[bytes]:
     """Yield the first MiB, and the last MiB without overlap."""
     size = os.fstat(file).st_size
     yield os.pread(file, SAMPLE_BYTES, 0)

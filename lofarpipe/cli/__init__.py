@@ -210,7 +210,7 @@ def tell_refusal(settings: Settings, problem: str) -> None:
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Check everything, then run the unfinished steps."""
-    from lofarpipe.cli.inspect import forget
+    from lofarpipe.cli.inspect import forget_steps
     from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
     from lofarpipe.errors import listed
@@ -238,7 +238,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
             write_translation(options, pipeline, settings.job_directory)
         stream = Stream(journal, make_reporters(options, settings, pipeline, journal.state))
         if options.translation and options.translation.again:
-            forget(options.translation.again, pipeline.steps, Ledger(stream, settings))
+            forget_steps(options.translation.again, pipeline.steps, Ledger(stream, settings))
         run = Run(Scope(pipeline, settings, executor, stream, signals))
         return summarised(
             options, journal, lambda: supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])

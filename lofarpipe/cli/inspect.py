@@ -65,7 +65,7 @@ def _row(facts: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     return facts["step"], facts["state"], when, took, jobs, failed
 
 
-def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | None = None) -> list[str]:
+def forget_steps(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | None = None) -> list[str]:
     """Make the next run start at a step: it and all steps after it are forgotten; return their names.
 
     A step inside a loop takes the loop with it, for its iterations build on each other. A name like ``average/007``
@@ -94,7 +94,7 @@ def forget(name: str, steps: Sequence[Step], ledger: Ledger, parset: Parset | No
         if work.last_done(entry) or entry in with_jobs
     ]
     for entry in forgotten:
-        JobLedger(ledger, entry).forget()
+        JobLedger(ledger, entry).forget_job()
     return forgotten
 
 

@@ -121,13 +121,13 @@ class Watched:
             If the journal is not there, or cannot be read.
         """
         self._read()
-        if self._is_left():
+        if self._is_abandoned():
             self._read()  # its last word may have come in between
-            if self._is_left():
+            if self._is_abandoned():
                 self.state.mark_killed()
         return self.state
 
-    def _is_left(self) -> bool:
+    def _is_abandoned(self) -> bool:
         return self.state.state == RUNNING and not is_alive(self.job_directory, self.state.facts)
 
     def _read(self) -> None:
@@ -265,6 +265,6 @@ def is_alive(job_directory: Path, facts: Mapping[str, object]) -> bool:
         return False
     if not holder.host or (holder.host, holder.pid) != (facts.get("host", holder.host), facts.get("pid", holder.pid)):
         return False
-    if holder.is_near(Holder.of_this_process()):
+    if holder.is_visible_to(Holder.current()):
         return holder.lives()
     return abs(time.time() - beat_s) <= STALE_S

@@ -28,7 +28,7 @@ from lofarpipe.report.terminal import decimal_size_text
 from lofarpipe.state.events import RunEnded, RunStarted, StepFailed, StepSkipped, StepStarted, step_of
 from lofarpipe.state.fingerprints import named_paths
 from lofarpipe.state.intermediates import Patterns, patterns_of, removable, remove_files
-from lofarpipe.state.jobs import LOCAL, JobLedger, is_local, is_over
+from lofarpipe.state.jobs import LOCAL, JobLedger, is_dead, is_local
 from lofarpipe.state.lock import OutputClaim
 from lofarpipe.state.uptodate import Ledger, StepStart
 from lofarpipe.state.work import OpenJob
@@ -42,10 +42,10 @@ NAMED = 5  # jobs in a warning
 class Crew(Protocol):
     """Everything a run does besides planning."""
 
-    def arrive(self) -> None:
+    def prepare(self) -> None:
         """Prepare for the first step."""
 
-    def pass_over(self, step: Step, plan: Plan) -> None:
+    def skip_step(self, step: Step, plan: Plan) -> None:
         """Report a step that is up to date and not run again."""
 
     def run(self, step: Step, jobs: StepJobs) -> None:
@@ -54,13 +54,13 @@ class Crew(Protocol):
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record that the step of these jobs is done."""
 
-    def accepts(self, step: Step, error: Exception) -> bool:
+    def accept_failure(self, step: Step, error: Exception) -> bool:
         """Whether the run continues after a failed step."""
 
-    def tidy(self, steps: Sequence[Step]) -> None:
+    def remove_intermediates(self, steps: Sequence[Step]) -> None:
         """Remove intermediate outputs that no later step needs."""
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Clean up after the last step."""
 
 
@@ -74,21 +74,21 @@ class WorkingCrew:
         self._removed_with: Patterns | None = None  # removable outputs; None: not looked up yet
         self._is_local = executor_name(scope.executor) == LOCAL
 
-    def arrive(self) -> None:
+    def prepare(self) -> None:
         """Make the directories for maps, parsets and outputs of jobs; remove stale files of a killed run in them."""
         settings = self._scope.settings
         directories: tuple[Path, ...] = (settings.mapfile_dir, settings.parset_dir, settings.job_workdir)
         for directory in directories:
             directory.mkdir(parents=True, exist_ok=True)
-        Leftovers(self._scope.ledger, self._scope.stream.notice).clear()
+        StaleOutputs(self._scope.ledger, self._scope.stream.notice).remove()
         if self._is_local:
             mark_processes(settings.job_directory)
         remove_unfinished([*directories, settings.job_directory, *settings.job_directory.glob("jobs/*")])
 
-    def pass_over(self, step: Step, plan: Plan) -> None:
+    def skip_step(self, step: Step, plan: Plan) -> None:
         """Report that a step is up to date, and its failed jobs."""
         self._scope.stream.emit(StepSkipped(self._scope.entry(step), len(plan.jobs)))
-        self._commands.pass_over(plan.jobs)
+        self._commands.keep_commands(plan.jobs)
         self._warn_of_failures(step)
 
     def _warn_of_failures(self, step: Step) -> None:
@@ -117,7 +117,7 @@ class WorkingCrew:
         """
         if not self._scope.settings.lenient and (removed := jobs.removed_inputs(bool(self._scope.loops))):
             raise RemovedInputs(step.name, removed)
-        jobs.refuse_unsafe()
+        jobs.refuse_unsafe_inputs()
         self._begin(step, jobs)
         for notice in notices_of(jobs.pending):
             self._scope.stream.notice(f"step '{step.name}': {notice}")
@@ -128,13 +128,13 @@ class WorkingCrew:
                 raise
             self._scope.stream.warning(str(err))
         write_job_files(jobs.pending)
-        with claimed(jobs, self._scope.settings.job_directory):
+        with claim_outputs(jobs, self._scope.settings.job_directory):
             self._commands.note(jobs.plan.jobs, jobs.pending)
             jobs.run()
 
     def _begin(self, step: Step, jobs: StepJobs) -> None:
-        self._start = self._scope.ledger.look(jobs.entry, jobs.plan.identity, jobs.finished_jobs.values())
-        unsafe = jobs.unsafe(self._start)
+        self._start = self._scope.ledger.fingerprint_step(jobs.entry, jobs.plan.identity, jobs.finished_jobs.values())
+        unsafe = jobs.input_fingerprints(self._start)
         counts = (len(jobs.plan.jobs), len(jobs.finished_jobs))
         self._scope.stream.emit(StepStarted(jobs.entry, step.type or step.kind, *counts, jobs.removed_jobs, unsafe))
 
@@ -144,7 +144,7 @@ class WorkingCrew:
             counts = (len(jobs.plan.jobs), len(jobs.failed))
             self._scope.ledger.finish(self._start, outputs, *counts, round(time.monotonic() - jobs.began_s, 3))
 
-    def accepts(self, step: Step, error: Exception) -> bool:
+    def accept_failure(self, step: Step, error: Exception) -> bool:
         """Record a failed step, and end the run unless the step is optional.
 
         For a loop or a sub-pipeline, the inner step has reported the failure.
@@ -158,7 +158,7 @@ class WorkingCrew:
             self._scope.stream.warning(f"{step.name}: the run goes on without this optional step: {reason}")
         return step.is_optional
 
-    def tidy(self, steps: Sequence[Step]) -> None:
+    def remove_intermediates(self, steps: Sequence[Step]) -> None:
         """Remove intermediate outputs that no later step needs."""
         scope = self._scope
         if self._removed_with is None:
@@ -166,18 +166,18 @@ class WorkingCrew:
         # Of a step that this run has not reached yet, later steps cannot be asked what they need.
         patterns = {step: wanted for step, wanted in self._removed_with.items() if step in scope.results}
         paths = removable(scope.ledger.work, patterns) if patterns else []
-        if paths and (removed := not_needed(paths, flattened(steps), scope)):
+        if paths and (removed := unneeded_paths(paths, flattened(steps), scope)):
             size = decimal_size_text(remove_files(scope.stream, removed))
             summary = f"{counted(len(removed), 'file')} ({size}), which no later step needs"
             scope.stream.notice(f"removed: {summary} (keep = {scope.pipeline.keep})")
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Remove commands of steps that the run did not reach from the command file."""
         self._commands.finish()
 
 
 @contextlib.contextmanager
-def claimed(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
+def claim_outputs(jobs: StepJobs, job_directory: Path) -> Iterator[None]:
     """Claim the outputs of pending jobs in directories chosen by the user, against other runs.
 
     Stale claims of a killed run on outputs of finished jobs are removed.
@@ -209,7 +209,7 @@ def intermediate_outputs(pipeline: Pipeline, settings: Settings) -> dict[str, di
     return {level: steps for level, steps in patterns_by_level.items() if steps}
 
 
-def not_needed(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> list[str]:
+def unneeded_paths(paths: Sequence[str], steps: Iterable[Step], scope: Scope) -> list[str]:
     """Return the paths that no step names, in its keys or in its input maps.
 
     A step may also name a directory, or a prefix of file names, such as WSClean's image name.
@@ -274,20 +274,20 @@ FORCE_S = 5.0
 POLL_S = 0.05
 OWNER = "LOFARPIPE_JOB_DIRECTORY"  # in the environment of jobs
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Leftovers:
+class StaleOutputs:
     """Removes stale files of unfinished jobs.
 
     Jobs on other machines or in a queue are not touched: their executor knows whether they are alive.
     """
 
     ledger: Ledger
-    tell: Tell  # callback for notices
+    notify: Notify  # callback for notices
 
-    def clear(self) -> None:
+    def remove(self) -> None:
         """Wait for the processes of earlier runs to end, then remove the incomplete outputs of their jobs.
 
         Raises
@@ -298,25 +298,25 @@ class Leftovers:
         jobs = {job: opened for job, opened in self.ledger.work.open_jobs.items() if not opened.is_cleared}
         if jobs or {run.pid for run in self.ledger.work.killed_runs} - {os.getpid()}:
             self._wait([opened for opened in jobs.values() if is_local(opened)])
-        for opened in filter(is_over, jobs.values()):
+        for opened in filter(is_dead, jobs.values()):
             start = opened.start
             for directory in filter(None, (start.tempdir, start.stage, start.landing)):
                 _remove_own(Path(expanded_directory(directory)))
-        for step in dict.fromkeys(map(step_of, [*jobs, *self.ledger.work.left_aside()])):
-            JobLedger(self.ledger, step).repair(self.tell)
+        for step in dict.fromkeys(map(step_of, [*jobs, *self.ledger.work.jobs_set_aside()])):
+            JobLedger(self.ledger, step).repair(self.notify)
 
     def _wait(self, jobs: Sequence[OpenJob]) -> None:
         """Wait for the jobs of a killed run and its guardian; end both after a timeout."""
         living = self._living(jobs)
         if not living():
             return
-        self.tell(f"the run before this one was killed; waiting until its processes have ended: {_id_list(living())}")
-        if _gone(living, PATIENCE_S):
+        self.notify(f"the run before this one was killed; waiting until its processes have ended: {_id_list(living())}")
+        if _wait_for_end(living, PATIENCE_S):
             return
-        self.tell(f"these processes of the run before did not end, and are ended now: {_id_list(living())}")
+        self.notify(f"these processes of the run before did not end, and are ended now: {_id_list(living())}")
         for number in (signal.SIGTERM, signal.SIGKILL):
             send_signal(living(), number)
-            if _gone(living, FORCE_S):
+            if _wait_for_end(living, FORCE_S):
                 return
         raise PipelineError(f"processes of the run before this one cannot be ended: {_id_list(living())}; end them")
 
@@ -332,7 +332,7 @@ class Leftovers:
         was_local = any(run.executor == LOCAL and run.pid in engines for run in runs)
 
         def living() -> list[int]:
-            sessions = [start.pid for start in local_starts if start.pid and not _is_another(start.pid, start.ticks)]
+            sessions = [start.pid for start in local_starts if start.pid and not _is_reused_id(start.pid, start.ticks)]
             members = session_members(sessions) if sessions else []
             unknown = started_by(self.ledger.settings.job_directory) if was_local else []
             return sorted({*members, *unknown, *(guardians(engines) if engines else [])})
@@ -354,13 +354,13 @@ def started_by(job_directory: Path, proc: Path = Path("/proc")) -> list[int]:
     return [process for process in processes if process not in (os.getpid(), os.getppid())]
 
 
-def _is_another(pid: int, ticks: int | None) -> bool:
+def _is_reused_id(pid: int, ticks: int | None) -> bool:
     """Whether the process of a job has ended and its id was reused."""
     started_ticks = start_ticks(pid)
     return started_ticks is not None and ticks not in (None, started_ticks)
 
 
-def _gone(living: Callable[[], list[int]], limit_s: float) -> bool:
+def _wait_for_end(living: Callable[[], list[int]], limit_s: float) -> bool:
     end = time.monotonic() + limit_s
     while living():
         if time.monotonic() > end:

@@ -72,7 +72,7 @@ class Printout:
             facts |= {"call": {key: call[key] for key in ("script", "args", "kwargs")}} if "script" in call else {}
             self.jobs.append(self.overlay.to_run_names(facts))
 
-    def tell(self, *lines: str) -> None:
+    def add_lines(self, *lines: str) -> None:
         """Add lines."""
         for line in self.overlay.to_run_names(lines):
             self.lines.append(line)
@@ -119,7 +119,7 @@ class OverlaidPlan:
 
 
 @dataclass
-class Foresight:
+class Predictions:
     """Predicted files and outputs, shared by the kinds of a dry run."""
 
     printout: Printout
@@ -170,21 +170,21 @@ class Foresight:
         """Write the maps of a recipe step as if its jobs had succeeded, and return its outputs."""
         step = plan.step.name
         prediction = self.predictor.predict(plan, jobs.entry, jobs.finished_jobs, jobs.pending)
-        self.printout.tell(*(f"# {step}: {comment}" for comment in prediction.comments))
+        self.printout.add_lines(*(f"# {step}: {comment}" for comment in prediction.comments))
         if not prediction.is_complete:
             self.incomplete.add(step)
         if in_loop and prediction.may_break:
-            self.printout.tell(f"# {step}: it may end the loop here")
+            self.printout.add_lines(f"# {step}: it may end the loop here")
         returned = [text for p in jobs.pending for text in prediction.values[p.job.name].values()]
         self.pending_outputs.add(step, (text for text in returned if Path(text).is_absolute()))
         return self.predictor.maps(plan, prediction)
 
-    def expect(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
+    def record_predictions(self, jobs: StepJobs, outputs: Outputs, scope: Scope) -> None:
         """Record the predicted outputs of a step's jobs."""
         output_paths = [path for planned in jobs.pending for path in jobs.plan.outputs_of(planned)]
         maps = [str(value) for key, value in outputs.items() if key.endswith("mapfile")]
         new = {job_entry(jobs.entry, planned.job): _new_outputs(jobs, planned, scope) for planned in jobs.pending}
-        scope.ledger.suppose(jobs.entry, new, [*output_paths, *maps])
+        scope.ledger.record_pending(jobs.entry, new, [*output_paths, *maps])
         if self.predictor.plans(jobs.pending):
             return
         self.pending_outputs.add(jobs.step, output_paths)
@@ -200,7 +200,7 @@ class Foresight:
 
     def refuse_uncertain(self, texts: Iterable[str]) -> None:
         """Raise if a plugin would read the pending result of a script."""
-        for name in (name for text in texts for name in self.overlay.uncertain(text)):
+        for name in (name for text in texts for name in self.overlay.uncertain_paths(text)):
             raise PipelineError(f"what is in {name} is known only when jobs have run")
 
     def refuse_unsettled(self, folders: Iterable[str]) -> None:
@@ -231,7 +231,7 @@ def _implies_map(key: str, text: str) -> bool:
 class Shown(Kind[P]):
     """A kind planned once its references are known, and printed instead of run."""
 
-    foresight: Foresight
+    foresight: Predictions
 
     def plan(self, step: Step, results: Results) -> P:
         """Return the plan of the step.
@@ -242,9 +242,9 @@ class Shown(Kind[P]):
             If the plan cannot be predicted.
         """
         self.foresight.refuse_missing(step, self.scope)
-        return self.foreseen(step, results)
+        return self.predict_plan(step, results)
 
-    def foreseen(self, step: Step, results: Results) -> P:
+    def predict_plan(self, step: Step, results: Results) -> P:
         """Return the plan of the step."""
         raise NotImplementedError
 
@@ -255,7 +255,7 @@ class ShownJobs(Shown[OverlaidPlan]):
     has_jobs = True
     planner: type[Kind[Any]]  # the kind used by a run
 
-    def foreseen(self, step: Step, results: Results) -> OverlaidPlan:
+    def predict_plan(self, step: Step, results: Results) -> OverlaidPlan:
         """Build its jobs."""
         plan = self.planner(self.scope).plan(*self.foresight.overlaid_step(step, results))
         return OverlaidPlan.of(plan, self.foresight.overlay)
@@ -271,7 +271,7 @@ class ShownRecipe(ShownJobs):
         if jobs is None:
             return {}
         outputs = self.foresight.write_predicted_maps(plan.plan, jobs, in_loop=bool(self.scope.loops))
-        self.foresight.expect(jobs, outputs, self.scope)
+        self.foresight.record_predictions(jobs, outputs, self.scope)
         return outputs
 
 
@@ -283,40 +283,40 @@ class ShownFeedback(ShownJobs):
     def finish(self, plan: OverlaidPlan, jobs: StepJobs | None) -> Outputs:
         """Return the predicted output paths."""
         if jobs is not None:
-            self.foresight.expect(jobs, {}, self.scope)
+            self.foresight.record_predictions(jobs, {}, self.scope)
         return self.foresight.overlay.to_run_names(feedback_outputs(plan.plan))
 
 
 class ShownPlugin(Shown[Step]):
     """A plugin; called with overlay paths if it declares every path that it writes."""
 
-    def foreseen(self, step: Step, results: Results) -> Step:
+    def predict_plan(self, step: Step, results: Results) -> Step:
         """Return the step."""
         return step
 
     def finish(self, plan: Step, jobs: StepJobs | None) -> Outputs:
         """Call the plugin, or return its last result."""
         path = find_plugin(STEP_PREFIX, plan.type, self.scope.pipeline.plugin_path)
-        writes, tell = declared(path, "DRY_RUN_WRITES"), self.foresight.printout.tell
+        writes, add_lines = declared(path, "DRY_RUN_WRITES"), self.foresight.printout.add_lines
         comment = f"# {plan.name}: plugin {plan.type}"
         if writes is None and declared(path, "OUTPUTS") == ():
-            tell(comment)
+            add_lines(comment)
             return {}
         try:
             if writes is None:
                 raise PipelineError("a dry run does not call it")
             outputs = self._call(plan, path, writes)
         except PipelineError as err:
-            return self._as_last_time(plan, f"{comment}; {err}")
-        tell(comment)
+            return self._previous_outputs(plan, f"{comment}; {err}")
+        add_lines(comment)
         return outputs
 
-    def _as_last_time(self, step: Step, comment: str) -> Outputs:
+    def _previous_outputs(self, step: Step, comment: str) -> Outputs:
         outputs = self.scope.ledger.work.plugins.get(self.scope.entry(step))
         if outputs is None:
-            self.foresight.printout.tell(comment)
+            self.foresight.printout.add_lines(comment)
             raise NotKnown(step.name)
-        self.foresight.printout.tell(f"{comment}; {LAST_TIME}")
+        self.foresight.printout.add_lines(f"{comment}; {LAST_TIME}")
         return dict(outputs)
 
     def _call(self, step: Step, path: Path, writes: Sequence[str]) -> Outputs:
@@ -335,32 +335,34 @@ class ShownPlugin(Shown[Step]):
         places = overlay.places(writes, keywords)
         returned = run_plugin(path, positionals, {**keywords, **places}, function)
         overlay.collect_files()
-        foresight.printout.tell(*(f"# {notice}" for notice in python2.take_notices()))
+        foresight.printout.add_lines(*(f"# {notice}" for notice in python2.take_notices()))
         outputs = overlay.to_run_names(plain(returned)) if isinstance(returned, dict) else {}
         if function == "plugin_dry_run":
-            foresight.printout.tell(*(f"# {step.name}: {line}" for line in str(outputs.pop(COMMENTS, "")).splitlines()))
+            foresight.printout.add_lines(
+                *(f"# {step.name}: {line}" for line in str(outputs.pop(COMMENTS, "")).splitlines())
+            )
             self._expect(step, [str(value) for value in keywords.values()], outputs)
         return outputs
 
     def _expect(self, step: Step, arguments: Sequence[str], outputs: Outputs) -> None:
         """Record the announced outputs of a plugin whose inputs are predicted outputs of jobs."""
         foresight = self.foresight
-        if foresight.pending_outputs.has_any(foresight.named_in(arguments)) or any(
-            map(foresight.overlay.uncertain, arguments)
+        if foresight.pending_outputs.may_include(foresight.named_in(arguments)) or any(
+            map(foresight.overlay.uncertain_paths, arguments)
         ):
             output_paths = foresight.named_in([str(value) for value in outputs.values()])
-            self.scope.ledger.suppose(self.scope.entry(step), {}, output_paths)
+            self.scope.ledger.record_pending(self.scope.entry(step), {}, output_paths)
             foresight.pending_outputs.add(step.name, output_paths)
 
 
 class ShownLoop(Shown[Step], Loop):
     """A loop: its iterations, or one if a step decides when it ends."""
 
-    def foreseen(self, step: Step, results: Results) -> Step:
+    def predict_plan(self, step: Step, results: Results) -> Step:
         """Return the step with its number of iterations."""
         if loop_count(step) >= 0:
             return step
-        self.foresight.printout.tell(
+        self.foresight.printout.add_lines(
             f"# {step.name}: a loop that ends when a step in it says so; one iteration is shown"
         )
         return replace(step, control={**step.control, "loopcount": "1"})
@@ -369,7 +371,7 @@ class ShownLoop(Shown[Step], Loop):
 class ShownSubPipeline(Shown[Step], SubPipeline):
     """The steps of another parset."""
 
-    def foreseen(self, step: Step, results: Results) -> Step:
+    def predict_plan(self, step: Step, results: Results) -> Step:
         """Return the step with the references of its overrides resolved."""
         return SubPipeline.plan(self, step, results)
 
@@ -379,7 +381,7 @@ class ShownUnknown(Shown[Step]):
 
     def plan(self, step: Step, results: Results) -> Step:
         """Print the reason."""
-        self.foresight.printout.tell(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
+        self.foresight.printout.add_lines(f"# {step.name}: kind '{step.kind}' is not known; nothing is done")
         return step
 
 
@@ -392,7 +394,7 @@ KINDS: Mapping[str, type[Shown[Any]]] = {
 }
 
 
-def shown_kind(foresight: Foresight, scope: Scope, name: str) -> Kind[Any]:
+def shown_kind(foresight: Predictions, scope: Scope, name: str) -> Kind[Any]:
     """Return the kind with a given name."""
     return Broken(scope) if name == BROKEN else KINDS.get(name, ShownUnknown)(scope, foresight)
 
@@ -419,7 +421,7 @@ def preview(
         After a signal.
     """
     printout = Printout(Overlay(directory / "files"))
-    foresight = Foresight(
+    foresight = Predictions(
         printout, Predictor(printout.overlay, state.work, directory / "jobs"), PendingOutputs(settings.job_workdir)
     )
     (directory / "files").mkdir()
@@ -440,7 +442,7 @@ class Comments:
 
     def notice(self, event: Notice) -> None:
         """Print a decision."""
-        self._printout.tell(f"# {event.text}")
+        self._printout.add_lines(f"# {event.text}")
 
 
 class PrintingCrew:
@@ -448,16 +450,16 @@ class PrintingCrew:
 
     def __init__(self, printout: Printout, scope: Scope, as_typed: bool) -> None:
         self._printout = printout
-        self._tell = printout.tell
+        self._tell = printout.add_lines
         self._printout = printout
         self._expected: set[str] = set()  # jobs that run again because their outputs are gone
         self._scope = scope
         self._as_typed = as_typed
 
-    def arrive(self) -> None:
+    def prepare(self) -> None:
         """Do nothing: no directory is made or cleared."""
 
-    def pass_over(self, step: Step, plan: Plan) -> None:
+    def skip_step(self, step: Step, plan: Plan) -> None:
         """Print that a step is up to date."""
         self._tell(f"# {step.name}: done before, with the same inputs; not run again")
         self._printout.add_jobs(step, plan.jobs, lambda _: True)
@@ -473,32 +475,32 @@ class PrintingCrew:
             self._expected.update(removed.values())
             self._printout.lines.clear()  # the walk starts again from the first step
             raise RemovedInputs(step.name, removed)
-        jobs.refuse_unsafe()
+        jobs.refuse_unsafe_inputs()
         self._printout.add_jobs(step, jobs.plan.jobs, lambda planned: planned not in jobs.pending)
         self._tell(*(f"# {step.name}: {notice}" for notice in notices_of(jobs.pending)))
         for planned in jobs.plan.jobs if self._as_typed else ():
             self._tell(*_typed(planned, planned in jobs.pending))
         for planned in jobs.pending if not self._as_typed else ():
             self._tell(*job_commands([planned]), *_called(planned))
-        self._scope.ledger.work.leave(jobs.entry, jobs.removed_jobs)  # in this dry run only
+        self._scope.ledger.work.record_removed_jobs(jobs.entry, jobs.removed_jobs)  # in this dry run only
 
     def record(self, jobs: StepJobs, outputs: Outputs) -> None:
         """Record nothing."""
 
-    def accepts(self, step: Step, error: Exception) -> bool:
+    def accept_failure(self, step: Step, error: Exception) -> bool:
         """Print why a step cannot be predicted, and continue."""
         if not isinstance(error, PipelineError):
             return False
         if not isinstance(error, NotKnown):
             self._tell(f"# {step.name}: {error}")
             if step.kind == "recipe":
-                self._tell(f"#   for each product: {_as_written(step, self._scope.results)}")
+                self._tell(f"#   for each product: {_argv_with_placeholders(step, self._scope.results)}")
         return True
 
-    def tidy(self, steps: Sequence[Step]) -> None:
+    def remove_intermediates(self, steps: Sequence[Step]) -> None:
         """Remove nothing."""
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Leave nothing."""
 
 
@@ -522,7 +524,7 @@ def _called(planned: PlannedJob) -> list[str]:
     return [f"#   {shlex.join([Path(call['script']).name, *call['args'], *keywords])}"]
 
 
-def _as_written(step: Step, results: Results) -> str:
+def _argv_with_placeholders(step: Step, results: Results) -> str:
     """Return the program and its arguments as in the parset, with placeholders for files.
 
     References in ``results`` are resolved.

@@ -68,7 +68,7 @@ class FeedbackPlan:
         """Whether the step tolerates products that cannot be described."""
         return bool(self.values["error_tolerance"])
 
-    def second_try(self, planned: PlannedJob, problem: str) -> None:
+    def retry_job(self, planned: PlannedJob, problem: str) -> None:
         """Return None: there is no fallback for an unreadable file."""
 
     def numbered(self, numbers: Mapping[int, int]) -> FeedbackPlan:

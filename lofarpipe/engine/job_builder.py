@@ -54,7 +54,7 @@ class Disk:
         """Return the peak use in bytes, with temporary files of the largest jobs that run at the same time."""
         return self.lasting_bytes + sum(sorted(self.temporary_bytes, reverse=True)[:at_once])
 
-    def take(self, size: str, remedy: str) -> str:
+    def describe(self, size: str, remedy: str) -> str:
         """Return the size, its source, and the start of the remedy for a wrong one, as text."""
         if self.is_given:
             return f"take {size} by control.disk_gb; {remedy}; if that is too much, lower"
@@ -83,7 +83,8 @@ def refuse_without_room(step: str, jobs: Sequence[PlannedJob], machine: Resource
             room = "make room, or name another directory, and run again to resume here"
             raise PipelineError(
                 f"step '{step}': {disk.place} has {size_text(free)} free, and {' and '.join(disk.contents)} of its "
-                f"{counted(len(jobs), 'job')} {disk.take(size_text(needed), room)} control.disk_gb to what a job takes"
+                f"{counted(len(jobs), 'job')} {disk.describe(size_text(needed), room)} "
+                "control.disk_gb to what a job takes"
             )
 
 
@@ -112,7 +113,7 @@ def _free_or_none(place: Path) -> float | None:
         return None
 
 
-def with_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
+def add_disk_estimate(reason: str, planned: PlannedJob, result: JobResult) -> str:
     """Return the reason of a failure; for a full disk with estimated use and free space."""
     trouble = trouble_in([*result.tail(LINES_OF_INTEREST), reason])
     if not trouble and " is full: " not in reason:
@@ -215,7 +216,7 @@ class JobBuilder:
             cores = min(self.control.number("queue_cores"), self.machine.cores)
         if self.program is None or self.settings.lenient:
             return cores, gpus
-        requested = self.program.asks_for(self.executable, self.keywords, self.control.items("arguments"))
+        requested = self.program.requested_resources(self.executable, self.keywords, self.control.items("arguments"))
         return cores or requested[0], gpus or requested[1]
 
     @property
@@ -234,7 +235,7 @@ class JobBuilder:
             keywords, positionals, notices = fit(self.executable, keywords, positionals, share)
         tempdir = self._tempdir(place, keywords, positionals)
         argv, files, result = self._argv(place, positionals, keywords)
-        job, list_file = self._with_list_file(self._job(place, argv, share, tempdir))
+        job, list_file = self._shorten_arguments(self._job(place, argv, share, tempdir))
         files |= list_file
         # None for unknown programs: the closure would take memory for very many jobs.
         is_known = self.program is not None or self.control.disk_gb
@@ -271,7 +272,7 @@ class JobBuilder:
         # ssh hosts may have no Python to move the staged outputs.
         elsewhere = self.control.text("stage_dir") if method_of(self.settings) != "ssh" else NONE
         if elsewhere not in ("", NONE):
-            stage, landing = self._below(elsewhere, place, "-outputs"), stage
+            stage, landing = self._unique_directory(elsewhere, place, "-outputs"), stage
         expected = "" if output.ending is None else f"{directory}/{name}{output.ending}"
         renamed = output.renamed(argv, f"{stage}/{name}")
         return Staged(renamed, stage, Path(directory), expected, self._renames(), landing)
@@ -280,7 +281,7 @@ class JobBuilder:
         pairs = (text.partition("=>") for text in self.control.items("rename"))
         return tuple((pattern.strip(), name.strip()) for pattern, _, name in pairs)
 
-    def _below(self, folder: str, place: int, ending: str = "") -> Path:
+    def _unique_directory(self, folder: str, place: int, ending: str = "") -> Path:
         """Return a unique directory for a job; the parent may begin with a variable of the job's machine."""
         owner = hashlib.sha256(f"{self.settings.job_directory} {os.getpid()}".encode()).hexdigest()[:8]
         name = f"{self.settings.job_name}-{owner}-{self.step}-{self._number(place)}{ending}"
@@ -347,7 +348,7 @@ class JobBuilder:
             return None
         # By default WSClean writes beside its input, and leaves files there when killed.
         scratch = keywords[self.program.scratch_option] if is_set else self.settings.job_workdir
-        tempdir = self._below(str(scratch), place)
+        tempdir = self._unique_directory(str(scratch), place)
         keywords[self.program.scratch_option] = str(tempdir)
         return tempdir
 
@@ -375,7 +376,7 @@ class JobBuilder:
         files[spec] = json.dumps(call, indent=1)
         return [sys.executable, "-P", "-m", "lofarpipe.engine.script_job", str(spec)], files, result
 
-    def _with_list_file(self, job: Job) -> tuple[Job, dict[Path, str]]:
+    def _shorten_arguments(self, job: Job) -> tuple[Job, dict[Path, str]]:
         """Return a job with arguments of acceptable length: long lists of files move into a DP3 parset.
 
         Raises

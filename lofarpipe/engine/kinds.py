@@ -54,10 +54,10 @@ class Scope:
 
     def __post_init__(self) -> None:
         self.upgrades = Upgrades(self.pipeline.rerun_on_upgrade, self.stream.notice)
-        self.begin_ledger()
+        self.reset_loops()
         self.results = known_outputs(self.pipeline, self.settings)
 
-    def begin_ledger(self) -> None:
+    def reset_loops(self) -> None:
         """Reset the loops, for a walk from the first step."""
         self.ledger = Ledger(self.stream, self.settings, self.disk, self.upgrades)
 
@@ -69,13 +69,13 @@ class Scope:
         """Return a step with the last counter of its finished loop."""
         return with_counters(step, self.counted[step.name]) if step.name in self.counted else step
 
-    def inside(self, steps: Sequence[Step]) -> Iterator[Step]:
+    def inner_steps(self, steps: Sequence[Step]) -> Iterator[Step]:
         """Yield the inner steps of a step, with their argument files read again."""
         for step in steps:
             self.counted.pop(step.name, None)
         yield from map(refreshed, steps)
 
-    def take(self, step: Step, outputs: Outputs) -> None:
+    def store_outputs(self, step: Step, outputs: Outputs) -> None:
         """Store the outputs of a step; inside a loop they may end it."""
         self.end_if_signalled()
         self.results[step.name] = outputs
@@ -239,7 +239,7 @@ class Loop(Kind[Step]):
         scope.loops.append(loop)
         while loop.counter != last and not loop.ends:
             scope.results[plan.name] = {"counter": loop.counter, "break": False}
-            yield from scope.inside(plan.body)
+            yield from scope.inner_steps(plan.body)
             loop.counter += 1
         scope.loops.pop()
         scope.counted |= {inner.name: {plan.name: {"counter": loop.counter - 1}} for inner in plan.body}
@@ -262,7 +262,7 @@ class SubPipeline(Kind[Step]):
 
     def steps(self, plan: Step) -> Iterator[Step]:
         """Yield its steps."""
-        return self.scope.inside(plan.body)
+        return self.scope.inner_steps(plan.body)
 
 
 class Broken(Kind[Step]):

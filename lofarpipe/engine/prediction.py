@@ -51,7 +51,7 @@ class PendingOutputs:
         """Record the paths named by the jobs of a step."""
         self._steps |= dict.fromkeys(paths, step)
 
-    def has_any(self, paths: Iterable[str]) -> bool:
+    def may_include(self, paths: Iterable[str]) -> bool:
         """Whether pending jobs may write one of the paths."""
         return not self._steps.keys().isdisjoint(paths)
 
@@ -154,7 +154,7 @@ class Overlay(FilesOnDisk):
 
     def to_run_names(self, value: Thing) -> Thing:
         """Replace overlay paths by the file names of a run, in all texts of a value."""
-        return _without(value, self._root)
+        return _strip_root(value, self._root)
 
     def collect_files(self) -> None:
         """Collect the files written by a plugin, and restore the file names of a run in their content."""
@@ -173,7 +173,7 @@ class Overlay(FilesOnDisk):
             is_uncertain = PLACEHOLDER.search(content.decode(errors="replace")) is not None
             (self._uncertain.add if is_uncertain else self._uncertain.discard)(name)
 
-    def uncertain(self, text: str) -> list[str]:
+    def uncertain_paths(self, text: str) -> list[str]:
         """Return the overlay paths in a text whose files contain placeholders."""
         return [name for name in sorted(self._uncertain) if _is_in(f"{self._root}{name}", text)]
 
@@ -208,16 +208,16 @@ def _is_in(name: str, text: str) -> bool:
     return name == text or re.search(rf"{re.escape(name)}(?![^{ENDS}])", text) is not None
 
 
-def _without(item: Thing, root: str) -> Thing:
+def _strip_root(item: Thing, root: str) -> Thing:
     """Return a value with ``root`` removed from every text in it."""
     if isinstance(item, str):
         return item.replace(root, "")  # type: ignore[return-value]
     if isinstance(item, Path):
         return Path(str(item).replace(root, ""))  # type: ignore[return-value]
     if isinstance(item, Mapping):
-        return {_without(key, root): _without(value, root) for key, value in item.items()}  # type: ignore[return-value]
+        return {_strip_root(key, root): _strip_root(value, root) for key, value in item.items()}  # type: ignore[return-value]
     if isinstance(item, list | tuple):
-        return type(item)(_without(part, root) for part in item)
+        return type(item)(_strip_root(part, root) for part in item)
     return item
 
 
@@ -274,7 +274,7 @@ class Predictor:
         if prepared.control.text("nodescript") != PYTHON_PLUGIN:
             return Prediction({planned.job.name: {} for planned in prepared.jobs})
         if not self.plans(pending):
-            return self._guessed(prepared, values, pending, entries)
+            return self._script_results(prepared, values, pending, entries)
         planned, warnings = self._plan(pending)
         comment = f"{script_of(pending[0]).name} only plans: it was called, and nothing that it wrote is kept"
         return Prediction(values | planned, [comment, *warnings])
@@ -283,7 +283,7 @@ class Predictor:
         """Whether the only result of the jobs is ``break``."""
         return bool(pending) and _writes(pending[0]) is not None
 
-    def _guessed(
+    def _script_results(
         self, prepared: RecipePlan, values: dict[str, Values], pending: Sequence[PlannedJob], entries: Mapping[str, str]
     ) -> Prediction:
         """Return the previous results of a script's jobs, else placeholders for its declared outputs."""
@@ -337,7 +337,7 @@ class Predictor:
     def maps(self, prepared: RecipePlan, prediction: Prediction) -> Outputs:
         """Write the maps of a step from its job results, and return its outputs."""
         jobs = [
-            self._with_result_file(prepared, planned, prediction.values[planned.job.name]) for planned in prepared.jobs
+            self._write_result_file(prepared, planned, prediction.values[planned.job.name]) for planned in prepared.jobs
         ]
         saved = {Path(self.overlay.write_path(str(path))): data_map for path, data_map in prepared.saved.items()}
         directory = Path(self.overlay.place("mapfile_dir", str(prepared.mapfile_dir)))
@@ -347,7 +347,7 @@ class Predictor:
         self.overlay.collect_files()
         return self.overlay.to_run_names(outputs)
 
-    def _with_result_file(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
+    def _write_result_file(self, prepared: RecipePlan, planned: PlannedJob, values: Values) -> PlannedJob:
         """Write predicted results of a job, and return the job; durations are unknown, even of a program."""
         unknown = {key: placeholder(prepared.name, key, planned.place) for key in NOT_MEASURED}
         result = self.directory / f"{planned.job.name.replace('/', '-')}.json"

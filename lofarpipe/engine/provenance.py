@@ -38,7 +38,7 @@ def write_provenance(
     pairs = [(key, unquote(value)) for key, _, value in (entry.partition("=") for entry in files_of(entries)) if value]
     keywords = {key: (value[:LONGEST_TEXT], COMMENTS.get(key, "")) for key, value in pairs if key != HISTORY}
     history = [*history_of(planned, result, program), *(value for key, value in pairs if key == HISTORY)]
-    observed = observation(files_of(planned.job.label), program.takes_all_times(planned.job.argv))
+    observed = observation(files_of(planned.job.label), program.covers_all_times(planned.job.argv))
     for image in images:
         try:
             extend_header(image, observed | keywords, history)

@@ -21,7 +21,7 @@ from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.container import step_executable
 from lofarpipe.programs.find import NODESCRIPTS, PYTHON_PLUGIN
 from lofarpipe.programs.identity import program_identity
-from lofarpipe.state.fingerprints import stamp, without_text
+from lofarpipe.state.fingerprints import replace_text, stamp
 from lofarpipe.support.data_map import DataMap, DataProduct
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import files_of, list_text
@@ -100,7 +100,7 @@ class RecipePlan:
             "inputs": [(product.host, product.file, product.skip) for product in inputs],
             "output": (output.host, output.file),
         }
-        return timeless(identity, self.builder.settings)
+        return without_start_time(identity, self.builder.settings)
 
     def outputs_of(self, planned: PlannedJob) -> list[str]:
         """Return the output paths of a job in the step's maps, except those that are also inputs."""
@@ -173,17 +173,17 @@ class RecipePlan:
                 return ""
         return f"{program.name} ended well and wrote no image {folder}/{root}-*.fits; see its log"
 
-    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
+    def retry_job(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
         """Return the replacement that a known program proposes for a failed job, or None."""
         job, program = planned.job, KNOWN_PROGRAMS.get(self.control.asked_program)
         if program is None:
             return None
         limits = {key: float(job.watch.get(key, limit.default)) for key, limit in program.limits.items()}
-        argv = program.second_try(job.argv, problem, limits)
+        argv = program.retry_arguments(job.argv, problem, limits)
         if argv is None:
             return None
         staged = job.staged and replace(
-            job.staged, argv=tuple(program.second_try(job.staged.argv, problem, limits) or job.staged.argv)
+            job.staged, argv=tuple(program.retry_arguments(job.staged.argv, problem, limits) or job.staged.argv)
         )
         return replace(planned, job=replace(job, argv=tuple(argv), staged=staged))
 
@@ -313,7 +313,7 @@ def prepare(step: Step, results: Results, settings: Settings, machine: Resources
         jobs=jobs,
         mapfile_dir=settings.mapfile_dir,
         lenient=settings.lenient,
-        identity=timeless(_identity_of(step, control, builder, jobs, outputs), settings),
+        identity=without_start_time(_identity_of(step, control, builder, jobs, outputs), settings),
         builder=builder,
     )
 
@@ -325,10 +325,10 @@ def _executable(step: Step, control: Control, settings: Settings) -> Path:
         raise PipelineError(f"{step.where('control.executable')}: {err}") from err
 
 
-def timeless(identity: dict[str, object], settings: Settings) -> dict[str, object]:
+def without_start_time(identity: dict[str, object], settings: Settings) -> dict[str, object]:
     """Return an identity without the start time of this run, which is no change."""
     is_a_time = len(settings.start_time) >= SHORTEST_TIME
-    return without_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
+    return replace_text(identity, settings.start_time, "{start_time}") if is_a_time else identity
 
 
 def _identity_of(

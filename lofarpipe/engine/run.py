@@ -30,19 +30,19 @@ class Run:
     """One run of a pipeline.
 
     execute
-        crew.arrive             directories are made, and cleared of stale files
+        crew.prepare            directories are made, and cleared of stale files
         for each step:
             kind.plan           from the step and the outputs of earlier ones: its jobs
             kind.steps          of a loop or a sub-pipeline: for each step inside, the same
             of a step with jobs:
-                ledger.stale    is it up to date? then crew.pass_over, and ledger.take gives its outputs
+                ledger.stale    is it up to date? then crew.skip_step, and ledger.restore_step gives its outputs
                 StepJobs        which of its jobs are up to date?
                 crew.run        the executor runs those that are not
             kind.finish         from the results of the jobs: the outputs of the step
-            crew.record         of a step with jobs: it is done
-        crew.tidy               after each step, until one fails: outputs go that no later one needs, where wanted
+            crew.record         of a step with jobs: record it as done
+        crew.remove_intermediates   after each step, until one fails: remove outputs that no later step needs, if requested
         once more               where a step needs removed files: from the jobs that make them
-        crew.leave
+        crew.finish
 
     A dry run is the same loop with another disk, other kinds, and a crew that prints.
     """
@@ -67,10 +67,10 @@ class Run:
         Interrupted
             After a signal; no job is left alive.
         """
-        self.crew.arrive()
+        self.crew.prepare()
         while not self._run_steps():
             self.failures.clear()
-        self.crew.leave()
+        self.crew.finish()
         if self.failures:
             raise PipelineError(
                 "\n".join([f"jobs failed: {len(self.failures)}; run again to repeat them", *self.failures])
@@ -88,27 +88,27 @@ class Run:
             for number, step in enumerate(steps, start=1):
                 self._step(step)
                 if not (self.failures or self.scope.failed_optional):  # the next run repeats these, from their inputs
-                    self.crew.tidy(steps[number:])
+                    self.crew.remove_intermediates(steps[number:])
         except RemovedInputs as err:
             if not err.jobs.keys() - self.made_again:
                 raise
             for job, path in err.jobs.items():
                 self.scope.stream.notice(f"{job}: runs again: {path} is gone, and step '{err.step}' needs it")
-                JobLedger(self.scope.ledger, step_of(job)).forget(job)
+                JobLedger(self.scope.ledger, step_of(job)).forget_job(job)
             self.made_again |= err.jobs.keys()
-            self.scope.begin_ledger()
+            self.scope.reset_loops()
             return False
         return True
 
     def _step(self, step: Step) -> None:
         step = self.scope.counting(step)
         try:
-            self.scope.take(step, self._outputs(step))
+            self.scope.store_outputs(step, self._outputs(step))
         except RemovedInputs:
             raise
         except Exception as err:
             self.scope.results.pop(step.name, None)
-            if not self.crew.accepts(step, err):
+            if not self.crew.accept_failure(step, err):
                 raise
 
     def _outputs(self, step: Step) -> Outputs:
@@ -129,8 +129,8 @@ class Run:
         entry = self.scope.entry(step)
         reason = self.scope.ledger.stale(entry, plan.identity, plan.skips_failed and self.is_tolerant)
         if not reason:
-            self.crew.pass_over(step, plan)
-            return self.scope.ledger.take(entry)
+            self.crew.skip_step(step, plan)
+            return self.scope.ledger.restore_step(entry)
         if reason != NEVER_DONE:
             self.scope.stream.notice(f"{step.name}: runs again: {reason}")
         jobs = self._jobs(step, plan, JobLedger(self.scope.ledger, entry))
@@ -151,5 +151,5 @@ class Run:
         if any(place != number for place, number in numbers.items()):
             plan = plan.numbered(numbers)
         entries = {job_entry(ledger.entry, planned.job): planned for planned in plan.jobs}
-        ledger.adopt(list(entries), lambda job: plan.job_identity(entries[job]))
+        ledger.adopt_jobs(list(entries), lambda job: plan.job_identity(entries[job]))
         return StepJobs(step.name, plan, self.scope.executor, ledger)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Protocol
 
 from lofarpipe.config import Settings
-from lofarpipe.engine.job_builder import PlannedJob, with_estimate
+from lofarpipe.engine.job_builder import PlannedJob, add_disk_estimate
 from lofarpipe.errors import WARNING, PipelineError, named
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
 from lofarpipe.state.fingerprints import fingerprint, named_files, texts
-from lofarpipe.state.former_outputs import FormerOutputs, remove, settle
-from lofarpipe.state.identity import Identity, identity_program, made_of, mark_of
-from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changes_since
+from lofarpipe.state.former_outputs import FormerOutputs, remove, settle_former_outputs
+from lofarpipe.state.identity import Identity, identity_program, mark_of, without_program
+from lofarpipe.state.jobs import LOCAL, JobKey, JobLedger, UnsafeJobs, changed_paths
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.uptodate import StepStart, text_of
 from lofarpipe.support.dataclass import dataclass
@@ -58,15 +58,15 @@ class CommandFile:
     def note(self, jobs: Sequence[PlannedJob], pending: Sequence[PlannedJob]) -> None:
         """Write the commands of the ``pending`` jobs of a step; finished jobs keep theirs."""
         is_new = self._names.keys().isdisjoint(planned.job.name for planned in jobs)
-        is_last = not self._come_to(jobs)
+        is_last = not self._record_jobs(jobs)
         if is_new and is_last and len(pending) == len(jobs):
             append_whole(self._path, "".join(f"{line}\n" for line in job_commands(pending)))
         else:
             self._rewrite(job_commands(pending))
 
-    def pass_over(self, jobs: Sequence[PlannedJob]) -> None:
+    def keep_commands(self, jobs: Sequence[PlannedJob]) -> None:
         """Keep the commands of a step that is not run again."""
-        self._come_to(jobs)
+        self._record_jobs(jobs)
 
     def finish(self) -> None:
         """Remove entries of jobs that the run did not reach."""
@@ -74,7 +74,7 @@ class CommandFile:
             self._to_come = set()
             self._rewrite([])
 
-    def _come_to(self, jobs: Sequence[PlannedJob]) -> bool:
+    def _record_jobs(self, jobs: Sequence[PlannedJob]) -> bool:
         """Record the jobs of a step; return whether the file has other jobs of it from an earlier run."""
         names = [planned.job.name for planned in jobs]
         if self._to_come is None:
@@ -123,13 +123,13 @@ def failure_lines(jobs: Sequence[PlannedJob], results: Sequence[JobResult], fail
     pairs = zip(jobs, results, strict=True)
     return [
         f"{result.name} ({', '.join(filter(None, [few_files(planned.job.label), planned.subject]))})"
-        f" {_with_last_line(failed[result.name], result)}; log: {result.log}"
+        f" {_add_last_line(failed[result.name], result)}; log: {result.log}"
         for planned, result in pairs
         if result.name in failed
     ]
 
 
-def _with_last_line(reason: str, result: JobResult) -> str:
+def _add_last_line(reason: str, result: JobResult) -> str:
     """Return the reason of a failure; for a bare exit code with the last line of the log."""
     last = result.tail(1) if reason == result.reason() else []
     return f"{reason}: {printable(last[0])[:LONGEST_LINE]}" if last else reason
@@ -180,7 +180,7 @@ class Plan(Protocol):
     def changed_inputs(self, planned: PlannedJob) -> Sequence[str]: ...  # inputs damaged by a partial change
     def products_of(self, planned: PlannedJob) -> Sequence[str]: ...  # possible output paths of a known program
     def label_of(self, planned: PlannedJob) -> str: ...
-    def second_try(self, planned: PlannedJob, problem: str) -> PlannedJob | None: ...  # a replacement
+    def retry_job(self, planned: PlannedJob, problem: str) -> PlannedJob | None: ...  # a replacement
     def numbered(self, numbers: Mapping[int, int]) -> Plan: ...  # copy; map index -> job number
 
 
@@ -245,7 +245,7 @@ class StepJobs:
     def _settings(self) -> Settings:
         return self.ledger.ledger.settings
 
-    def refuse_unsafe(self) -> None:
+    def refuse_unsafe_inputs(self) -> None:
         """Refuse inputs left half-changed by interrupted jobs.
 
         Raises
@@ -255,7 +255,7 @@ class StepJobs:
         """
         unsafe = UnsafeJobs(self._stream.state.work, self.entry, self.step)
         changed = {job_entry(self.entry, p.job): self.plan.changed_inputs(p) for p in self.pending}
-        for notice in unsafe.refuse(changed, self.plan.repeatable):
+        for notice in unsafe.check_inputs(changed, self.plan.repeatable):
             self._stream.notice(notice)
 
     def removed_inputs(self, by_us_alone: bool = False) -> dict[str, str]:
@@ -270,7 +270,7 @@ class StepJobs:
         work, owners_by_path = self.ledger.ledger.work, {}
         removed = self._stream.state.removed
         for planned in self.pending:
-            names = self.ledger.names_and_listed(self.plan.job_identity(planned))
+            names = self.ledger.named_and_listed_paths(self.plan.job_identity(planned))
             for path in names & removed.keys() if by_us_alone else names:
                 owner = work.owners.get(path, "")
                 is_of_others = owner and self.entry not in (step_of(owner), work.writer_of(path))
@@ -278,7 +278,7 @@ class StepJobs:
                     owners_by_path[path] = owner
         return owners_by_path
 
-    def unsafe(self, start: StepStart) -> dict[str, Stamps]:
+    def input_fingerprints(self, start: StepStart) -> dict[str, Stamps]:
         """Return the fingerprints of inputs that jobs will change, as they were before the first job.
 
         Interrupted former jobs of the step are included: a later pipeline may have them again.
@@ -290,10 +290,10 @@ class StepJobs:
             inputs = {path: start.stamps.get(path) for path in self.plan.changed_inputs(planned)}
             if inputs:
                 stamps[job_entry(self.entry, planned.job)] = inputs
-            self._stamps_before[planned.job.name] = {**dict.fromkeys(self._absent(planned, start)), **inputs}
-        return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled(changed_paths), **stamps}
+            self._stamps_before[planned.job.name] = {**dict.fromkeys(self._missing_outputs(planned, start)), **inputs}
+        return {**UnsafeJobs(self._stream.state.work, self.entry, self.step).unsettled_inputs(changed_paths), **stamps}
 
-    def _absent(self, planned: PlannedJob, start: StepStart) -> list[str]:
+    def _missing_outputs(self, planned: PlannedJob, start: StepStart) -> list[str]:
         """Return the possible outputs of a job: its outputs, and named files that do not exist."""
         outputs = set(self.plan.outputs_of(planned))
         workdir = planned.job.workdir
@@ -305,14 +305,14 @@ class StepJobs:
 
     def run(self) -> None:
         """Run the pending jobs."""
-        self.executor.on_notice = self._tell_notices  # notices while waiting are reported at once
+        self.executor.on_notice = self._report_notices  # notices while waiting are reported at once
         self._set_aside()
         try:
             self._run_pending()
         except BaseException as err:
             if executor_name(self.executor) == LOCAL or (isinstance(err, Interrupted) and not err.problem):
                 for planned in self.pending:
-                    settle(self._stream, job_entry(self.entry, planned.job))
+                    settle_former_outputs(self._stream, job_entry(self.entry, planned.job))
             raise
         for planned in self.plan.jobs:
             done = self.finished_jobs.get(job_entry(self.entry, planned.job))
@@ -325,7 +325,7 @@ class StepJobs:
             self._again = []
             for result in self.executor.run(jobs, self._note_end, self._note_start):
                 self._results[result.name] = result
-            self._tell_notices()
+            self._report_notices()
             pending = self._again
 
     def _set_aside(self) -> None:
@@ -334,8 +334,8 @@ class StepJobs:
             return
         jobs = {job_entry(self.entry, planned.job): planned for planned in self.pending}
         former = FormerOutputs(self._stream, self.entry)
-        self._former_outputs = former.by_job()
-        in_the_way = former.of_jobs(
+        self._former_outputs = former.outputs_by_job()
+        in_the_way = former.find_for_jobs(
             {job: planned.job for job, planned in jobs.items()},
             lambda job: self.ledger.names(self.plan.job_identity(jobs[job])),
             self.finished_jobs,
@@ -349,7 +349,9 @@ class StepJobs:
         outputs = {*self.plan.outputs_of(planned), *self._former_outputs.get(job_entry(self.entry, planned.job), ())}
         stamps = self._start.stamps
         inputs = {name: stamps[name] for name in self.ledger.names(identity) if name in stamps and name not in outputs}
-        return fingerprint([made_of(identity), identity_program(identity), self.ledger.depends(identity), inputs])
+        return fingerprint(
+            [without_program(identity), identity_program(identity), self.ledger.depends(identity), inputs]
+        )
 
     def _note_start(self, start: JobStart) -> None:
         planned = self._planned[start.name]
@@ -379,22 +381,22 @@ class StepJobs:
         self._stream.emit(event)
 
     def _note_end(self, result: JobResult) -> None:
-        self._tell_notices()
+        self._report_notices()
         planned = self._planned[result.name]
         reason = self.plan.failure_of(result) or self.plan.complete(planned, result)
         if result.is_lost:  # its executor cannot report it any more
             write_end(result.log, result.reason())
         if reason is not None:
-            reason = with_estimate(reason, planned, result)
+            reason = add_disk_estimate(reason, planned, result)
         self._tries[result.name, result.is_lost] += 1
         tries = self._tries[result.name, True] + self._tries[result.name, False]
         limit = self._settings.lost_retries if result.is_lost else self.plan.retries
         again = reason is not None and self._tries[result.name, result.is_lost] <= limit
-        changed = self._changed(planned) if reason and result.is_lost and not self.plan.repeatable else []
+        changed = self._modified_inputs(planned) if reason and result.is_lost and not self.plan.repeatable else []
         if changed:
             again, reason = False, f"{reason}; it had begun to change {', '.join(changed)}, and is not run again"
         is_first = reason is not None and tries == 1 and not result.is_lost
-        second = self.plan.second_try(planned, reason) if reason and is_first else None
+        second = self.plan.retry_job(planned, reason) if reason and is_first else None
         again = again or second is not None
         if again:
             result = replace(result, log=set_aside(result.log, tries))
@@ -408,7 +410,7 @@ class StepJobs:
             self._stream.notice(f"{result.name} {reason}; it is run again; log of this try: {result.log}")
         else:
             self._clear(result)
-            settle(self._stream, end.job)
+            settle_former_outputs(self._stream, end.job)
             for warning in script_warnings(result) if planned.result is not None else []:
                 self._stream.warning(f"{self.step}: {warning}")
 
@@ -427,14 +429,14 @@ class StepJobs:
             return []
         return self.plan.products_of(planned) or _returned(planned)
 
-    def _tell_notices(self) -> None:
+    def _report_notices(self) -> None:
         notices = self.executor.notices
         for notice in [notices.pop(0) for _ in range(len(notices))]:
             self._stream.notice(notice)
 
-    def _changed(self, planned: PlannedJob) -> list[str]:
+    def _modified_inputs(self, planned: PlannedJob) -> list[str]:
         """Return the inputs of a job that it changes and that differ from their state before the step."""
-        return changes_since({path: self._start.stamps.get(path) for path in self.plan.changed_inputs(planned)})
+        return changed_paths({path: self._start.stamps.get(path) for path in self.plan.changed_inputs(planned)})
 
 
 def job_entry(entry: str, job: Job) -> str:

@@ -131,7 +131,9 @@ class Program:
         """Return keywords and flags as they are, with the job's share; for steps with ``as_given``."""
         return dict(keywords), list(flags), []
 
-    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+    def requested_resources(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
+    ) -> tuple[int, int]:
         """Return the cores and graphics processors requested by the arguments; 0 if none."""
         return 0, 0
 
@@ -147,7 +149,7 @@ class Program:
         """Return the absolute paths of a command's possible outputs, by the program's documented names."""
         return []
 
-    def takes_all_times(self, argv: Sequence[str]) -> bool:
+    def covers_all_times(self, argv: Sequence[str]) -> bool:
         """Return whether the output of a command covers all the time of its inputs."""
         return True
 
@@ -177,7 +179,7 @@ class Program:
         """Return the progress reader for one job's log."""
         return None
 
-    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+    def retry_arguments(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
         """Return changed arguments to retry a failed job once; None if a retry is useless."""
         return None
 

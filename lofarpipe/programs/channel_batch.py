@@ -310,7 +310,7 @@ class ChannelBatch:
         try:
             digest = copy_verified(image_file, image.target)
         except PipelineError as err:
-            scratch.keep(f"{image.target} could not be written")
+            scratch.keep_directory(f"{image.target} could not be written")
             raise PipelineError(f"{err}; the image is kept: {image_file}") from err
         record = image_record(image.target, header_of(image.target), Path(self.plan["products"]))
         self._record(image, record | {"sha256": digest})

@@ -462,7 +462,9 @@ class DP3(Program):
             return None
         return f"DP3 does not know these keywords: {', '.join(unused)}; correct or remove them"
 
-    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+    def requested_resources(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
+    ) -> tuple[int, int]:
         """Return ``numthreads``."""
         return decimal_count(keywords.get("numthreads", "")), 0
 

@@ -269,7 +269,7 @@ class LiveTerminal(Terminal):
 
     def _has_long_job(self) -> bool:
         before_s = time.time() - START_S
-        return any(job.start_s is not None and job.start_s <= before_s for job in self._state.see(_running))
+        return any(job.start_s is not None and job.start_s <= before_s for job in self._state.read_locked(_running))
 
     def _show(self, screen: Screen) -> float:
         """Show the current state; return the CPU time of the update, s."""
@@ -282,10 +282,10 @@ class LiveTerminal(Terminal):
         from lofarpipe.report.board import Moment, board
 
         self._logs = self._logs or LogTails()
-        running, facts = self._state.see(lambda state: (_running(state), state.facts))
+        running, facts = self._state.read_locked(lambda state: (_running(state), state.facts))
         progress = self._logs.progress(running)  # may wait for a disk: the run does not
         moment = Moment(time.time(), progress, height, has_marks, memory_in_use_gb(running, facts))
-        return self._state.see(lambda state: board(state, moment))
+        return self._state.read_locked(lambda state: board(state, moment))
 
     def _tell(self, text: str, level: int = NORMAL) -> None:
         """Steps have their lines in the picture, once there is one."""

@@ -142,15 +142,15 @@ def texts(nested: object) -> Iterator[str]:
             yield from texts(value)
 
 
-def without_text(nested: Any, text: str, placeholder: str) -> Any:
+def replace_text(nested: Any, text: str, placeholder: str) -> Any:
     """Replace a text by a placeholder in all texts of nested lists, tuples and dictionary values."""
     if not any(text in candidate for candidate in texts(nested)):
         return nested
     if isinstance(nested, str):
         return nested.replace(text, placeholder)
     if isinstance(nested, Mapping):
-        return {key: without_text(value, text, placeholder) for key, value in nested.items()}
-    return type(nested)(without_text(value, text, placeholder) for value in nested)
+        return {key: replace_text(value, text, placeholder) for key, value in nested.items()}
+    return type(nested)(replace_text(value, text, placeholder) for value in nested)
 
 
 def named_paths(nested: object, workdir: Path) -> set[str]:
@@ -163,13 +163,13 @@ def named_paths(nested: object, workdir: Path) -> set[str]:
     for text in set(texts(nested)):
         whole_texts = {text.strip()} if "/" in text else set()
         if whole_texts and " " in text:
-            whole_texts.update(_with_blanks(text))
+            whole_texts.update(_paths_with_spaces(text))
         names.update(piece for piece in {*whole_texts, *_PIECE.findall(text)} if _may_be_path(piece))
     directory = str(workdir)
-    return {_below(directory, name) for name in names}
+    return {_join_path(directory, name) for name in names}
 
 
-def _with_blanks(text: str) -> Iterator[str]:
+def _paths_with_spaces(text: str) -> Iterator[str]:
     """Yield candidate paths with spaces in a text: after its first ``=``, quoted, or in a list."""
     values = [text.strip(), text.partition("=")[2].strip()]
     if "'" in text or '"' in text:
@@ -181,7 +181,7 @@ def _with_blanks(text: str) -> Iterator[str]:
             yield from (item for item in items if " " in item and "/" in item)
 
 
-def _below(directory: str, name: str) -> str:
+def _join_path(directory: str, name: str) -> str:
     """Return ``str(Path(here) / name)``, ten times as fast for most names."""
     if "//" in name or "./" in name or name.endswith(("/", "/.")):
         return str(Path(directory) / name)
@@ -191,7 +191,7 @@ def _below(directory: str, name: str) -> str:
 def named_files(nested: object, workdir: Path) -> set[str]:
     """Return the names with a slash in the texts of ``nested``, as absolute paths."""
     names = {name.removeprefix("\0/") for name in named_paths(nested, Path("\0"))}
-    return {_below(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
+    return {_join_path(str(workdir), name) for name in names if "/" in name and not _JOINS.search(name)}
 
 
 def _may_be_path(name: str) -> bool:
@@ -202,7 +202,7 @@ def _may_be_path(name: str) -> bool:
     return len(name) >= SHORTEST_NAME and any(letter.isalpha() for letter in name)
 
 
-def starting_with(name: str, ordered: list[str]) -> Iterator[str]:
+def names_starting_with(name: str, ordered: list[str]) -> Iterator[str]:
     """Yield the ``ordered`` texts that start with ``name``."""
     place = bisect_left(ordered, name)
     while place < len(ordered) and ordered[place].startswith(name):
@@ -228,7 +228,7 @@ def snapshot(names: Iterable[str], too_long: set[str] | None = None) -> dict[str
                 listings[folder] = _listing(folder)
                 if too_long is not None and len(listings[folder]) > LONGEST_LISTING:
                     too_long.add(folder)
-            stamps = ((path, stamp(path)) for path in starting_with(name, listings[folder]))
+            stamps = ((path, stamp(path)) for path in names_starting_with(name, listings[folder]))
             stamps_by_name |= {path: mark for path, mark in stamps if mark is not None}
     return stamps_by_name
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job
 from lofarpipe.state.events import JobSetAside, JobSettled, step_of
-from lofarpipe.state.fingerprints import starting_with
+from lofarpipe.state.fingerprints import names_starting_with
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import io_problem
 
@@ -39,7 +39,7 @@ class FormerOutputs:
     stream: Stream
     entry: str
 
-    def of_jobs(
+    def find_for_jobs(
         self, jobs: Mapping[str, Job], names_of: Callable[[str], set[str]], finished_jobs: Iterable[str]
     ) -> dict[str, set[str]]:
         """Return job name in the journal -> files in the way of the job.
@@ -52,20 +52,20 @@ class FormerOutputs:
         names_of: returns the paths named by a job.
         finished_jobs: jobs of the step not run again.
         """
-        outputs_by_job = self.by_job()
+        outputs_by_job = self.outputs_by_job()
         lost = [path for job, paths in outputs_by_job.items() if job not in {*finished_jobs, *jobs} for path in paths]
         work, paths_in_use = self.stream.state.work, []
         if any(map(_root, jobs.values())):
-            steps = work.steps_made_of(self.entry)
+            steps = work.dependent_steps(self.entry)
             paths_in_use = sorted(path for path, owner in work.owners.items() if step_of(owner) in steps)
         obstacles = {}
         for name, job in jobs.items():
             mine, root = sorted([*outputs_by_job.get(name, ()), *lost]), _root(job)
             matches = _matching_paths(names_of(name), mine) if mine else ()
-            obstacles[name] = {*matches, *(starting_with(root, paths_in_use) if root else ())}
+            obstacles[name] = {*matches, *(names_starting_with(root, paths_in_use) if root else ())}
         return obstacles
 
-    def by_job(self) -> dict[str, list[str]]:
+    def outputs_by_job(self) -> dict[str, list[str]]:
         """Return job name in the journal -> outputs, for the jobs of the step."""
         outputs: dict[str, list[str]] = {}
         for path, owner in self.stream.state.work.owners.items():
@@ -89,7 +89,7 @@ class FormerOutputs:
             _move(path, place)
 
 
-def settle(stream: Stream, job: str) -> None:
+def settle_former_outputs(stream: Stream, job: str) -> None:
     """Remove the files set aside for a job that succeeded since; restore those of other jobs.
 
     Raises
@@ -152,6 +152,6 @@ def _root(job: Job) -> str:
 def _matching_paths(names: Iterable[str], ordered: list[str]) -> Iterator[str]:
     """Yield the ordered paths that equal a name, or begin with a name of no directory."""
     for name in names:
-        for path in starting_with(name, ordered):
+        for path in names_starting_with(name, ordered):
             if path == name or not Path(name).is_dir():
                 yield path

@@ -22,10 +22,10 @@ OPTION = "rerun_on_upgrade"
 
 def mark_of(identity: Identity) -> str:
     """Return the fingerprint of the identity of a step or a job, without its program."""
-    return fingerprint(made_of(identity))
+    return fingerprint(without_program(identity))
 
 
-def made_of(identity: Identity) -> dict[str, object]:
+def without_program(identity: Identity) -> dict[str, object]:
     """Return an identity without its program."""
     return {key: value for key, value in identity.items() if key not in (PROGRAM, *IN_OLD_JOURNALS)}
 
@@ -36,7 +36,7 @@ def identity_program(identity: Identity) -> list[str]:
     return [str(word) for word in program] if isinstance(program, list | tuple) else []
 
 
-def is_made_of(event: StepDone | JobDone, identity: Identity, mark: str = "") -> bool:
+def has_identity(event: StepDone | JobDone, identity: Identity, mark: str = "") -> bool:
     """Whether a step or a job has the identity recorded when it was done; ``mark`` is its fingerprint, if known."""
     if event.program or PROGRAM not in identity:
         return event.fingerprint == (mark or mark_of(identity))
@@ -51,11 +51,11 @@ class Upgrades:
     Attributes
     ----------
     run_again: whether another version repeats the work.
-    tell: callback for the notice, once per change, that work of another version is kept.
+    notify: callback for the notice, once per change, that work of another version is kept.
     """
 
     run_again: bool = True
-    tell: Callable[[str], object] = str
+    notify: Callable[[str], object] = str
     _changes: set[str] = field(default_factory=set)  # reported changes
 
     def stale(self, event: StepDone | JobDone, identity: Identity) -> str:
@@ -71,7 +71,7 @@ class Upgrades:
             return f"{_change(former, now)}; {OPTION} = False keeps what is done"
         if (change := _change(former, now)) not in self._changes:
             self._changes.add(change)
-            self.tell(f"{change}; what it made is kept, as {OPTION} = False")
+            self.notify(f"{change}; what it made is kept, as {OPTION} = False")
         return ""
 
 

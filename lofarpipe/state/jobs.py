@@ -22,8 +22,8 @@ from lofarpipe.state.events import (
     step_of,
 )
 from lofarpipe.state.fingerprints import fingerprint, is_same, named_paths, snapshot, stamp, texts
-from lofarpipe.state.former_outputs import remove, settle
-from lofarpipe.state.identity import Identity, identity_program, is_made_of, made_of, mark_of
+from lofarpipe.state.former_outputs import remove, settle_former_outputs
+from lofarpipe.state.identity import Identity, has_identity, identity_program, mark_of, without_program
 from lofarpipe.state.uptodate import MAP_ENDINGS, NEVER_DONE, Ledger, own_outputs, text_of
 from lofarpipe.state.work import OpenJob, Work
 from lofarpipe.support.dataclass import dataclass
@@ -57,7 +57,7 @@ class UnsafeJobs:
     entry: str
     step: str
 
-    def refuse(self, changed_inputs: Mapping[str, Sequence[str]], repeatable: bool) -> Iterator[str]:
+    def check_inputs(self, changed_inputs: Mapping[str, Sequence[str]], repeatable: bool) -> Iterator[str]:
         """Check the inputs, and yield notices of repeatable jobs that run again.
 
         Parameters
@@ -71,7 +71,7 @@ class UnsafeJobs:
             If an input differs from its state before the job, and was not made anew since.
         """
         cut_off: dict[str, list[CutOff]] = {}
-        for cut in self.cut_off() if any(changed_inputs.values()) else []:
+        for cut in self.interrupted_jobs() if any(changed_inputs.values()) else []:
             for path in cut.stamps:
                 cut_off.setdefault(path, []).append(cut)
         for paths in changed_inputs.values():
@@ -83,24 +83,24 @@ class UnsafeJobs:
                 job, path = changed[0]
                 yield f"{job} was cut off while it changed {path}; it is run again, for it is repeatable"
 
-    def cut_off(self) -> list[CutOff]:
+    def interrupted_jobs(self) -> list[CutOff]:
         """Return the unfinished jobs of the step that change inputs."""
         opened = [
             CutOff(job, opened.serial, recorded_stamps(opened.start.before))
             for job, opened in self.work.open_jobs.items()
             if step_of(job) == self.entry
         ]
-        return [cut for cut in [*opened, *self._of_the_step()] if cut.stamps]
+        return [cut for cut in [*opened, *self._unrecorded_jobs()] if cut.stamps]
 
-    def _of_the_step(self) -> Iterator[CutOff]:
+    def _unrecorded_jobs(self) -> Iterator[CutOff]:
         """Yield jobs possibly started by a killed run without a record."""
-        serial, unsafe = self.work.unsafe(self.entry)
+        serial, unsafe = self.work.unsafe_inputs(self.entry)
         for job, stamps in unsafe.items():
             end = self.work.end_of(job)
             if not (end and end.serial > serial):
                 yield CutOff(job, serial, recorded_stamps(stamps))
 
-    def unsettled(self, besides: Container[str]) -> dict[str, Stamps]:
+    def unsettled_inputs(self, besides: Container[str]) -> dict[str, Stamps]:
         """Return unfinished jobs in the step's last start event -> inputs not made anew since.
 
         Unchanged inputs are included: a queued job may still start.
@@ -110,7 +110,7 @@ class UnsafeJobs:
         besides: paths to leave out: those changed by present jobs of the step, already checked.
         """
         unsafe_inputs: dict[str, Stamps] = {}
-        for cut in self._of_the_step():
+        for cut in self._unrecorded_jobs():
             changed = [path for path in cut.stamps if path not in besides and not self._is_new(cut, path)]
             if changed:
                 unsafe_inputs[cut.job] = {path: cut.stamps[path] for path in changed}
@@ -121,7 +121,7 @@ class UnsafeJobs:
 
     def _is_changed(self, cut: CutOff, path: str) -> bool:
         """Whether an input differs from its former state and was not made anew."""
-        return not self._is_new(cut, path) and bool(changes_since({path: cut.stamps[path]}))
+        return not self._is_new(cut, path) and bool(changed_paths({path: cut.stamps[path]}))
 
     def _refusal(self, job: str, path: str) -> str:
         again = f"start again with --forget {job}"
@@ -141,7 +141,7 @@ def recorded_stamps(stamps: object) -> dict[str, str]:
     return {path: mark for path, mark in pairs if isinstance(mark, str)}
 
 
-def changes_since(stamps: Stamps) -> list[str]:
+def changed_paths(stamps: Stamps) -> list[str]:
     """Return the paths whose files differ from their fingerprints."""
     return [path for path, mark in stamps.items() if mark is not None and not is_same(stamp(path), mark)]
 
@@ -194,7 +194,7 @@ class JobLedger:
         A job gets the number of the earlier job with its fingerprint; an unfinished or changed job, of the earlier job
         with its product; a job on a list, of the earlier job at its place. Any other job gets a new number.
         """
-        cut_off = self._cut_off()
+        cut_off = self._interrupted_inputs()
         events: dict[str, JobFacts] = {**dict.fromkeys(cut_off), **self.ledger.work.known_jobs(self.entry)}
         former_jobs = {number: event for job, event in events.items() if (number := _number(job)) >= 0}
         if not former_jobs:
@@ -209,11 +209,11 @@ class JobLedger:
                     pools.setdefault(mark, deque()).append(number)
             for key in keys if pools else ():
                 pool = pools.get(mark_of_key(key)) if key.place not in numbers_by_place else None
-                if pool and (number := _take_number(pool, key, self._name, cut_off)) >= 0:
+                if pool and (number := _pop_number(pool, key, self._name, cut_off)) >= 0:
                     numbers_by_place[key.place] = number
-        return self._with_new(numbers_by_place, keys, set(former_jobs))
+        return self._number_new_jobs(numbers_by_place, keys, set(former_jobs))
 
-    def _with_new(
+    def _number_new_jobs(
         self, numbers_by_place: dict[int, int], keys: Sequence[JobKey], former_numbers: set[int]
     ) -> dict[int, int]:
         """Number the new jobs: by place if that number was never used, else by the next free number."""
@@ -230,10 +230,10 @@ class JobLedger:
     def _name(self, number: int) -> str:
         return f"{self.entry}/{number:03d}"
 
-    def _cut_off(self) -> dict[str, set[str]]:
+    def _interrupted_inputs(self) -> dict[str, set[str]]:
         """Return the possibly half-changed inputs of each job."""
         inputs: dict[str, set[str]] = {}
-        for cut in UnsafeJobs(self.ledger.work, self.entry, self.entry).cut_off():
+        for cut in UnsafeJobs(self.ledger.work, self.entry, self.entry).interrupted_jobs():
             inputs.setdefault(cut.job, set()).update(cut.stamps)
         return inputs
 
@@ -243,7 +243,7 @@ class JobLedger:
         """Return pending job -> reason."""
         reasons = {job: reason for job in jobs if (reason := self._stale(job, identity_of))}
         good = [job for job in jobs if job not in reasons]
-        return reasons | self._concerned(good, identity_of)
+        return reasons | self._changed_outputs(good, identity_of)
 
     def _stale(self, job: str, identity_of: IdentityOf) -> str:
         """Return the reason to run a job, or "" if its outputs are still valid."""
@@ -251,7 +251,7 @@ class JobLedger:
         if event is None:
             return NEVER_DONE
         identity = identity_of(job)
-        if not is_made_of(event, identity, self._fingerprints.get(job, "")):
+        if not has_identity(event, identity, self._fingerprints.get(job, "")):
             return "changed: what it is made of"
         if reason := self.ledger.upgrades.stale(event, identity):
             return reason
@@ -260,7 +260,7 @@ class JobLedger:
             return "what it uses was written again"
         return changed
 
-    def _concerned(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
+    def _changed_outputs(self, jobs: Sequence[str], identity_of: IdentityOf) -> dict[str, str]:
         """Return job -> changed output, for the jobs that may have made changed outputs without an owner."""
         work = self.ledger.work
         event = work.last_done(self.entry) if jobs else None
@@ -281,17 +281,17 @@ class JobLedger:
 
     # ---- jobs of other runs
 
-    def adopt(self, jobs: Sequence[str], identity_of: IdentityOf) -> None:
+    def adopt_jobs(self, jobs: Sequence[str], identity_of: IdentityOf) -> None:
         """Accept jobs done by other runs whose outputs still exist."""
         others = self.ledger.others
         if not others.pattern:
             return
         jobs_by_mark = {mark_of(identity_of(job)): job for job in jobs if self._stale(job, identity_of)}
-        for run, end in others.done(jobs_by_mark) if jobs_by_mark else ():
+        for run, end in others.successful_jobs(jobs_by_mark) if jobs_by_mark else ():
             job = jobs_by_mark.get(end.fingerprint)
             if job is None or self.ledger.upgrades.stale(end, identity_of(job)):
                 continue
-            if not all(map(self._is_left, {**end.files, **end.written}.items())):
+            if not all(map(self._is_unchanged, {**end.files, **end.written}.items())):
                 continue
             facts = {
                 item.name: getattr(end, item.name) for item in fields(end) if item.name not in ("time_s", "serial")
@@ -302,11 +302,11 @@ class JobLedger:
             self.ledger.stream.notice(f"{job}: was done by {run}, with the same inputs; not run again")
             del jobs_by_mark[end.fingerprint]
 
-    def _is_left(self, entry: tuple[str, str | None]) -> bool:
+    def _is_unchanged(self, entry: tuple[str, str | None]) -> bool:
         """Whether a file is as a job of another run left it, apart from later changes by imaging."""
         path, mark = entry
         now = stamp(self.ledger.disk.read_path(path))
-        return is_same(now, mark) or bool(now and mark and self.ledger.others.led(path, mark, now))
+        return is_same(now, mark) or bool(now and mark and self.ledger.others.explains(path, mark, now))
 
     # ---- record
 
@@ -357,10 +357,12 @@ class JobLedger:
 
     def names(self, identity: Identity) -> set[str]:
         """Return every path named by a job."""
-        names = named_paths([made_of(identity), self.ledger.made_program(identity)], self.ledger.settings.job_workdir)
+        names = named_paths(
+            [without_program(identity), self.ledger.made_program(identity)], self.ledger.settings.job_workdir
+        )
         return {name for name in names if not self.ledger.is_bookkeeping(name)}
 
-    def names_and_listed(self, identity: Identity) -> set[str]:
+    def named_and_listed_paths(self, identity: Identity) -> set[str]:
         """Return every path named by a job, and the paths in its maps."""
         names = self.names(identity)
         return names | self.ledger.listed_in_maps(names)
@@ -392,13 +394,13 @@ class JobLedger:
 
     # ---- forget
 
-    def forget(self, job: str = "") -> None:
+    def forget_job(self, job: str = "") -> None:
         """Make the next run repeat a job, or the whole step."""
         self.ledger.stream.emit(JobForgotten(self.entry, job) if job else StepForgotten(self.entry))
 
     # ---- repair
 
-    def repair(self, tell: Callable[[str], None]) -> None:
+    def repair(self, notify: Callable[[str], None]) -> None:
         """Remove incomplete outputs of a killed run, and restore outputs of earlier runs.
 
         Raises
@@ -408,20 +410,20 @@ class JobLedger:
         """
         work = self.ledger.work
         for job, opened in work.open_jobs.items():
-            if step_of(job) == self.entry and is_over(opened) and not opened.is_cleared:
-                self._clear(job, opened.start, tell)
-        for job in work.left_aside():
+            if step_of(job) == self.entry and is_dead(opened) and not opened.is_cleared:
+                self._clear(job, opened.start, notify)
+        for job in work.jobs_set_aside():
             if step_of(job) == self.entry:
-                settle(self.ledger.stream, job)
+                settle_former_outputs(self.ledger.stream, job)
 
-    def _clear(self, job: str, start: JobStarted, tell: Callable[[str], None]) -> None:
+    def _clear(self, job: str, start: JobStarted, notify: Callable[[str], None]) -> None:
         for path in start.makes:
             if self.ledger.work.written.get(path) is None:  # else an earlier run wrote it, and it is restored
                 remove(path)
-        done = [self._cleared(Path(path)) for path in self._incomplete(start)]
+        done = [self._clear_path(Path(path)) for path in self._incomplete(start)]
         self.ledger.stream.emit(JobCleared(self.entry, job, done))
         if done:
-            tell(f"{job} was cut off; {'; '.join(done)}")
+            notify(f"{job} was cut off; {'; '.join(done)}")
 
     def _incomplete(self, start: JobStarted) -> Iterator[str]:
         """Yield files new since the job began and not written by a finished job or step."""
@@ -433,7 +435,7 @@ class JobLedger:
             if is_product and not any(name == path or name.startswith(f"{path}/") for name in finished_paths):
                 yield path
 
-    def _cleared(self, path: Path) -> str:
+    def _clear_path(self, path: Path) -> str:
         """Remove a file below the working directory, rename others; return a description."""
         try:
             if not self.ledger.is_below_workdir(str(path)):
@@ -460,7 +462,7 @@ def is_local(opened: OpenJob) -> bool:
     return opened.executor in (LOCAL, None)
 
 
-def is_over(opened: OpenJob) -> bool:
+def is_dead(opened: OpenJob) -> bool:
     """Whether an unfinished job is dead when a run begins; queued jobs may be alive."""
     return is_local(opened) or opened.is_lost
 
@@ -483,7 +485,7 @@ def _number(job: str) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def _take_number(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
+def _pop_number(pool: deque[int], key: JobKey, name_of: Callable[[int], str], cut_off: Mapping[str, set[str]]) -> int:
     """Take a number from a pool; -1 if the job does not change all inputs of an interrupted earlier job."""
     for _ in range(len(pool)):
         number = pool.popleft()

@@ -153,7 +153,7 @@ class Debounce:
         self._wait_s = wait_s
         self._timer: threading.Timer | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request the call; made at once if no thread can be started."""
         if self._timer is not None:
             return
@@ -163,13 +163,13 @@ class Debounce:
         try:
             timer.start()
         except RuntimeError:
-            self._do()
+            self._run()
 
     def _do_in_thread(self) -> None:
         with BACKGROUND:
-            self._do()
+            self._run()
 
-    def _do(self) -> None:
+    def _run(self) -> None:
         self._timer = None  # requests from now on need a new timer
         self._work()
 
@@ -206,10 +206,10 @@ class Stream:
         hearers = tuple(reporters)
         for kind, event in KINDS.items():
             self._reporters[event] = [getattr(one, kind) for one in hearers if hasattr(one, kind)]
-        self._of_ends = [hears for one in hearers if (hears := _hears_of_ends(one)) is not None]
+        self._of_ends = [hears for one in hearers if (hears := _ends_handler(one)) is not None]
         self._unreported: deque[JobDone] = deque()  # deque: appended and popped from two threads
         self._last_report_s = 0.0  # s since 1970 UTC
-        self._late_report = Debounce(self._tell_late, WAIT_S)
+        self._late_report = Debounce(self._report_late, WAIT_S)
         self._lock = threading.RLock()  # one event at a time
         self._problem: Exception | None = None  # exception of a reporter in the thread
 
@@ -234,11 +234,11 @@ class Stream:
                 self._write(self._journal, event)
             self.state.apply(event)
         if isinstance(event, JobDone):
-            self._tell_end(event)
+            self._report_end(event)
         elif isinstance(event, RunEnded):
-            self._tell_end_of_run(event)
+            self._report_run_end(event)
         else:
-            self._tell(event)
+            self._report(event)
 
     def _write(self, journal: Journal, event: Event) -> None:
         try:
@@ -247,7 +247,7 @@ class Stream:
             if not (isinstance(event, RunEnded) and not event.ok):
                 raise
 
-    def _tell(self, event: Event) -> None:
+    def _report(self, event: Event) -> None:
         """Report the delayed ends of jobs, then an event, to the reporters that handle them."""
         if reporters := self._reporters.get(type(event)):
             with self._lock:
@@ -255,25 +255,25 @@ class Stream:
                 for hears in reporters:
                     hears(event)
 
-    def _tell_end(self, event: JobDone) -> None:
+    def _report_end(self, event: JobDone) -> None:
         """Report the end of a job, at once or with a delay."""
         if event.is_tried_again:
             return
         if event.problem is not None or event.result is None or not event.result.is_silent:
-            self._tell(event)
+            self._report(event)
             return
         now_s = time.time()
         self._unreported.append(event)
         is_soon_enough = 0.0 <= now_s - self._last_report_s < WAIT_S and len(self._unreported) < MOST_WAITING
         if is_soon_enough and self._problem is None:
-            self._late_report.ask()
+            self._late_report.request()
         else:
             self._catch_up()
 
-    def _tell_end_of_run(self, event: RunEnded) -> None:
+    def _report_run_end(self, event: RunEnded) -> None:
         self._late_report.stop()
         with self._lock:
-            self._tell_late()  # the end is reported even if this fails
+            self._report_late()  # the end is reported even if this fails
             for hears in self._reporters[RunEnded]:
                 hears(event)
             if event.ok:  # a failed run reports its own reason instead
@@ -284,9 +284,9 @@ class Stream:
             if self._problem is not None:
                 problem, self._problem = self._problem, None
                 raise problem
-            self._tell_ended()
+            self._report_delayed_ends()
 
-    def _tell_ended(self) -> None:
+    def _report_delayed_ends(self) -> None:
         ends = []
         while self._unreported:
             ends.append(self._unreported.popleft())
@@ -302,15 +302,15 @@ class Stream:
         if problem is not None:
             raise problem
 
-    def _tell_late(self) -> None:
+    def _report_late(self) -> None:
         with self._lock:
             try:
-                self._tell_ended()
+                self._report_delayed_ends()
             except Exception as err:  # raised by the next event
                 self._problem = self._problem or err
 
 
-def _hears_of_ends(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
+def _ends_handler(reporter: Any) -> Callable[[Sequence[JobDone]], None] | None:
     """Return a reporter's method for the ends of several jobs, or None."""
     if hasattr(reporter, "jobs_done"):
         return reporter.jobs_done  # type: ignore[no-any-return]

@@ -40,7 +40,7 @@ class Holder:
     job: str = ""  # queue job id, if any
 
     @classmethod
-    def of_this_process(cls, run: str = "") -> Holder:
+    def current(cls, run: str = "") -> Holder:
         """Return this process."""
         pid = os.getpid()
         token = secrets.token_hex(8)
@@ -56,7 +56,7 @@ class Holder:
         except (ValueError, TypeError, AttributeError):
             return cls()
 
-    def is_near(self, other: Holder) -> bool:
+    def is_visible_to(self, other: Holder) -> bool:
         """Whether ``other`` can see this process; fields missing in an old record count as equal."""
         pairs = ((self.boot, other.boot), (self.space, other.space))
         return self.host == other.host and all(one in ("", two) for one, two in pairs)
@@ -120,12 +120,12 @@ class RunLock:
         self._stale_s, self._is_queued = stale_s, is_queued
         self.notice = ""
         self.is_lost = False
-        self._me = Holder.of_this_process(run)
+        self._me = Holder.current(run)
         self._content = json.dumps(asdict(self._me)).encode()
         self._file = path.with_name(f".{path.name}.{self._me.token}")
         try:
             _write_new(self._file, self._content)
-            self._seize(path)
+            self._acquire(path)
         except OSError as err:
             raise PipelineError(f"{path}: cannot be written: {err.strerror}; check the directory") from err
         finally:
@@ -149,16 +149,16 @@ class RunLock:
         if held is not None and held.content == self._content:
             self.path.unlink(missing_ok=True)
 
-    def _seize(self, path: Path) -> None:
+    def _acquire(self, path: Path) -> None:
         """Write our record if the lock is free or its holder is dead."""
-        while not self._put(path):
+        while not self._create(path):
             held = _read(path)
             if held is not None:
                 self._refuse_living(path, held)
                 if self._replace(path, held):
                     return
 
-    def _put(self, path: Path) -> bool:
+    def _create(self, path: Path) -> bool:
         """Create the lock file with our record; return False if another record is there."""
         try:
             os.link(self._file, path)
@@ -184,7 +184,7 @@ class RunLock:
         The right to replace this record is a lock file of its own.
         """
         right = path.with_name(f"{path.name}.{hashlib.sha256(dead.content).hexdigest()[:12]}")
-        self._seize(right)
+        self._acquire(right)
         try:
             now = _read(path)
             if now is None or now.content != dead.content:
@@ -203,21 +203,21 @@ class RunLock:
         for pattern in (f".{self.path.name}.*", f"{self.path.name}.*"):
             for path in self.path.parent.glob(pattern):
                 held = _read(path)
-                if held is not None and self._is_left(held, now_s):
+                if held is not None and self._is_stale(held, now_s):
                     path.unlink(missing_ok=True)
 
-    def _is_left(self, held: Held, now_s: float) -> bool:
+    def _is_stale(self, held: Held, now_s: float) -> bool:
         holder = Holder.read(held.content)
         if not holder.host:
             return now_s - held.beat_s > STALE_S
-        return holder.is_near(self._me) and not holder.lives()
+        return holder.is_visible_to(self._me) and not holder.lives()
 
     def _refuse_living(self, path: Path, held: Held) -> None:
         holder = Holder.read(held.content)
         if not holder.host:  # still being written, on a file system without hard links
             if self._changes(path, held, POLL_S):
                 raise self._refusal(holder, "try again")
-        elif holder.is_near(self._me):
+        elif holder.is_visible_to(self._me):
             if holder.lives():
                 raise self._refusal(holder, "wait for it, end it, or choose another job directory")
         else:
@@ -246,9 +246,9 @@ class RunLock:
     def _beats(self) -> None:
         while not self.is_lost and not self._released.wait(BEAT_S):
             with contextlib.suppress(OSError):  # the file server may answer later
-                self._give_sign()
+                self._renew()
 
-    def _give_sign(self) -> None:
+    def _renew(self) -> None:
         held = _read(self.path)
         if held is None:  # the file was removed
             with contextlib.suppress(FileExistsError):
@@ -289,7 +289,7 @@ class OutputClaim(RunLock):
         if not holder.host:
             super()._refuse_living(path, held)
             return
-        is_near = holder.is_near(self._me)
+        is_near = holder.is_visible_to(self._me)
         if holder.lives() if is_near else has_sign_of_life(Path(holder.run)):
             remedy = "" if is_near else f"; if it was killed, remove {self.path}"
             raise PipelineError(

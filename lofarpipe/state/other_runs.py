@@ -27,19 +27,19 @@ class OtherRuns:
     directory: Path
     _texts: dict[Path, bytes] = field(default_factory=dict)
 
-    def done(self, marks: Collection[str]) -> Iterator[tuple[str, JobDone]]:
+    def successful_jobs(self, marks: Collection[str]) -> Iterator[tuple[str, JobDone]]:
         """Yield (run, end event) of the successful jobs with these fingerprints."""
         for path in self._journals():
-            for end in self._ends(path, marks):
+            for end in self._end_events(path, marks):
                 if end.problem is None and end.fingerprint in marks:
                     yield path.parent.name, end
 
-    def led(self, path: str, former_stamp: str, now: str) -> bool:
+    def explains(self, path: str, former_stamp: str, now: str) -> bool:
         """Whether the state of a file is fully explained by successive jobs of these runs."""
         steps = [
             (end.former[path], end.written.get(path))
             for journal in [*self._journals(), self.directory / JOURNAL]
-            for end in self._ends(journal, [json.dumps(path)[1:-1]])
+            for end in self._end_events(journal, [json.dumps(path)[1:-1]])
             if path in end.former
         ]
         reached = {former_stamp}
@@ -53,7 +53,7 @@ class OtherRuns:
         paths = map(Path, sorted(glob.glob(f"{self.pattern}/{JOURNAL}")))  # noqa: PTH207 - of an absolute pattern
         return [path for path in paths if path.parent != self.directory]
 
-    def _ends(self, path: Path, words: Collection[str]) -> list[JobDone]:
+    def _end_events(self, path: Path, words: Collection[str]) -> list[JobDone]:
         """Return the end events in a journal that contains one of some words, a quick test."""
         if path not in self._texts:
             try:

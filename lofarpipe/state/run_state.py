@@ -142,7 +142,7 @@ class StepState:
         states = [job.state for job in self.jobs.values() if job.run == run]
         self._end_counts = {state: states.count(state) for state in (DONE, FAILED)}
 
-    def leave(self, names: Iterable[str]) -> None:
+    def set_aside(self, names: Iterable[str]) -> None:
         """Set removed jobs aside, and restore all others."""
         jobs = {**self._removed_jobs, **self.jobs}
         self._removed_jobs = {name: jobs.pop(name) for name in names if name in jobs}
@@ -269,7 +269,7 @@ class RunState:
         if (done := WORK_HANDLERS.get(type(event))) is not None:
             done(self.work, event)
 
-    def see(self, look: Callable[[RunState], Seen]) -> Seen:
+    def read_locked(self, look: Callable[[RunState], Seen]) -> Seen:
         """Return the result of ``look``, called with the state locked; it has to be quick."""
         with self.lock:
             return look(self)
@@ -357,7 +357,7 @@ class RunState:
     def _step_started(self, event: StepStarted) -> None:
         self._previous_run = None
         step = self._step_of_event(event)
-        step.leave(event.left)
+        step.set_aside(event.left)
         step.begin_run(self.run)
         self.current.discard(step.name)
         step.state, step.problem = RUNNING, ""

@@ -90,7 +90,7 @@ class Scratch:
         if not self._is_kept:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def keep(self, reason: str) -> None:
+    def keep_directory(self, reason: str) -> None:
         """Keep the directory after the job, because its products exist nowhere else."""
         self._is_kept = True
         with contextlib.suppress(OSError):  # on a full disk the directory is kept without the reason

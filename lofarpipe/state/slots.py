@@ -78,7 +78,7 @@ def _claim_slot(directory: Path, slots: int, wait: Callable[[float], object]) ->
 
 
 def _is_writable(directory: Path) -> bool:
-    probe = directory / f".{Holder.of_this_process().token}"
+    probe = directory / f".{Holder.current().token}"
     try:
         probe.touch()
         probe.unlink()

@@ -27,12 +27,20 @@ from lofarpipe.state.fingerprints import (
     fingerprint,
     is_same,
     named_paths,
+    names_starting_with,
     snapshot,
     stamp,
-    starting_with,
     texts,
 )
-from lofarpipe.state.identity import EXECUTABLE, Identity, Upgrades, identity_program, is_made_of, made_of, mark_of
+from lofarpipe.state.identity import (
+    EXECUTABLE,
+    Identity,
+    Upgrades,
+    has_identity,
+    identity_program,
+    mark_of,
+    without_program,
+)
 from lofarpipe.state.journal import Stream
 from lofarpipe.state.other_runs import OtherRuns
 from lofarpipe.state.work import Work
@@ -100,7 +108,7 @@ class Ledger:
         event = self.work.last_done(entry)
         if event is None:
             return NEVER_DONE
-        if not is_made_of(event, identity):
+        if not has_identity(event, identity):
             now = _parts(identity)
             parts = [key for key in now if now[key] != event.parts.get(key)]
             return f"changed: {', '.join(parts) or 'what it is made of'}"
@@ -111,7 +119,7 @@ class Ledger:
         changed = next((change for _, change in self.changed_files(entry, event)), "")
         return changed or self._changed_dependency(entry, event, identity)
 
-    def take(self, entry: str) -> dict[str, object]:
+    def restore_step(self, entry: str) -> dict[str, object]:
         """Accept a step as done: restore its maps on disk, and return its outputs."""
         event = self.work.last_done(entry)
         for path, text in event.maps.items() if event else ():
@@ -119,17 +127,17 @@ class Ledger:
             if text_of(self.disk.read_path(path)) in (None, self.work.maps[path], self._restored.get(path)):
                 write_atomically(Path(self.disk.write_path(path)), text)
                 self._restored[path] = text
-        return self.recall(entry)
+        return self.accept_step(entry)
 
-    def recall(self, entry: str) -> dict[str, object]:
+    def accept_step(self, entry: str) -> dict[str, object]:
         """Accept a step as done, and return its outputs; nothing is written."""
         event = self.work.last_done(entry)
         if event is None:
             return {}
-        self._note(entry, event.all_written, event.serial)
+        self._record_writers(entry, event.all_written, event.serial)
         return dict(event.outputs)
 
-    def suppose(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
+    def record_pending(self, entry: str, jobs: Mapping[str, Iterable[str]], paths: Iterable[str]) -> None:
         """Record jobs of a step as pending; for a step that never ran, also its outputs ``paths``.
 
         Parameters
@@ -137,11 +145,11 @@ class Ledger:
         jobs: pending job -> its outputs beyond those of earlier runs.
         """
         event = self.work.last_done(entry)
-        self._note(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
+        self._record_writers(entry, set(paths if event is None else event.all_written), NOT_YET, jobs)
         for job, outputs in jobs.items():
-            self._keep(self._makers, job, outputs, NOT_YET)
+            self._record_paths(self._makers, job, outputs, NOT_YET)
 
-    def look(self, entry: str, identity: Identity, finished_jobs: Iterable[JobDone] = ()) -> StepStart:
+    def fingerprint_step(self, entry: str, identity: Identity, finished_jobs: Iterable[JobDone] = ()) -> StepStart:
         """Fingerprint the paths named by a step before it runs; the end events ``finished_jobs`` stay valid."""
         last, finished_jobs = self.work.written, list(finished_jobs)
         program = identity_program(identity)
@@ -181,7 +189,7 @@ class Ledger:
                 duration_s=duration_s,
             )
         )
-        self.recall(start.entry)
+        self.accept_step(start.entry)
 
     def changed_files(self, step: str, event: StepDone | JobDone) -> Iterator[tuple[str, str]]:
         """Yield (file, description) for each changed output of a step or of one of its jobs.
@@ -195,7 +203,7 @@ class Ledger:
             by_a_step = path in work.written and is_same(now, work.written[path])
             if is_same(now, mark) or by_a_step or work.is_in_flux(path, now, besides=step):
                 continue
-            if now is not None and mark is not None and self.others.led(path, mark, now):
+            if now is not None and mark is not None and self.others.explains(path, mark, now):
                 continue
             if now is not None:
                 yield path, f"{path} changed"
@@ -212,16 +220,22 @@ class Ledger:
                 return f"step '{step}' wrote what it uses, and did not run when this was done, or ran again"
         return ""
 
-    def _note(self, entry: str, outputs: Iterable[str], serial: int, pending_jobs: Container[str] = ()) -> None:
-        """Record the writers of paths; ``supposed`` are pending jobs."""
+    def _record_writers(
+        self, entry: str, outputs: Iterable[str], serial: int, pending_jobs: Container[str] = ()
+    ) -> None:
+        """Record the writers of paths; ``pending_jobs`` may still run."""
         paths = set(outputs)
         by_job: set[str] = set()
-        for end in self.work.all_ended(entry):
-            by_job |= self._keep(self._makers, end.job, end.written, NOT_YET if end.job in pending_jobs else end.serial)
-        self._keep(self._writers, entry, paths, serial)
-        self._keep(self._makers, entry, paths - by_job, serial)
+        for end in self.work.end_events(entry):
+            by_job |= self._record_paths(
+                self._makers, end.job, end.written, NOT_YET if end.job in pending_jobs else end.serial
+            )
+        self._record_paths(self._writers, entry, paths, serial)
+        self._record_paths(self._makers, entry, paths - by_job, serial)
 
-    def _keep(self, writers: dict[str, dict[str, int]], writer: str, paths: Iterable[str], serial: int) -> set[str]:
+    def _record_paths(
+        self, writers: dict[str, dict[str, int]], writer: str, paths: Iterable[str], serial: int
+    ) -> set[str]:
         new_paths = set(paths)
         for path in new_paths:
             if path not in self._writers and path not in self._makers:
@@ -263,7 +277,7 @@ class Ledger:
                 self._known_paths.sort()
                 self._is_ordered = True
             is_whole = is_there or is_written or is_output
-            yield from starting_with(f"{name}/" if is_whole else name, self._known_paths)
+            yield from names_starting_with(f"{name}/" if is_whole else name, self._known_paths)
 
     def is_common(self, directory: str) -> bool:
         """Whether a directory contains the whole run, so that naming it means no dependency."""
@@ -285,7 +299,7 @@ class Ledger:
         self, identity: Identity, outputs: Mapping[str, object] | None = None, maps: Mapping[str, str] | None = None
     ) -> set[str]:
         """Return every path named in a step's keys, in its maps, and in maps named by its keys."""
-        values = [value for key, value in made_of(identity).items() if key != "step"]
+        values = [value for key, value in without_program(identity).items() if key != "step"]
         names = named_paths([values, self.made_program(identity), outputs or {}], self.settings.job_workdir)
         names |= self.listed_in_maps(names, (maps or {}).values())
         return {name for name in names if not self.is_bookkeeping(name)}
@@ -323,7 +337,7 @@ def own_outputs(identity: Identity) -> set[str]:
 
 def _parts(identity: Identity) -> dict[str, str]:
     """Return a short fingerprint of each part of an identity, to name the changed part."""
-    return {key: fingerprint(value)[:16] for key, value in made_of(identity).items()}
+    return {key: fingerprint(value)[:16] for key, value in without_program(identity).items()}
 
 
 def _maps(outputs: Mapping[str, object]) -> dict[str, str]:

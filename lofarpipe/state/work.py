@@ -109,20 +109,20 @@ class Work:
         removed = self._removed.get(step, {})
         return [end for job, end in self._jobs.get(step, {}).items() if job not in removed]
 
-    def all_ended(self, step: str) -> list[JobDone]:
+    def end_events(self, step: str) -> list[JobDone]:
         """Return the end events of a step's jobs, including removed ones."""
         return [end for job, end in self._jobs.get(step, {}).items() if not self._is_written_over(job, end)]
 
     def known_jobs(self, step: str) -> dict[str, JobStarted | JobDone]:
         """Return the start event of each open job of a step, else its end event; removed jobs included."""
-        facts: dict[str, JobStarted | JobDone] = {end.job: end for end in self.all_ended(step)}
+        facts: dict[str, JobStarted | JobDone] = {end.job: end for end in self.end_events(step)}
         return facts | {job: opened.start for job, opened in self.open_jobs.items() if step_of(job) == step}
 
-    def left_aside(self) -> list[str]:
+    def jobs_set_aside(self) -> list[str]:
         """Return the jobs with files set aside by an ended run, none of which can be running now."""
         return [job for job in self.aside if job in self.superseded or self._set_aside_by[job] in ("local", None)]
 
-    def steps_made_of(self, step: str) -> set[str]:
+    def dependent_steps(self, step: str) -> set[str]:
         """Return the finished steps that depend on a step, directly or indirectly."""
         dependents = {step}
         depends = {name: event.depends.keys() for name, event in self.steps.items() if isinstance(event, StepDone)}
@@ -132,9 +132,9 @@ class Work:
 
     def jobs_of(self, step: str) -> list[str]:
         """Return the jobs of a step that began or may have begun."""
-        return list({**self.known_jobs(step), **self.unsafe(step)[1]})
+        return list({**self.known_jobs(step), **self.unsafe_inputs(step)[1]})
 
-    def unsafe(self, step: str) -> tuple[int, dict[str, Any]]:
+    def unsafe_inputs(self, step: str) -> tuple[int, dict[str, Any]]:
         """Return the serial number of a step's last start, and fingerprints of inputs that its jobs change."""
         return self._unsafe.get(step, (0, {}))
 
@@ -177,14 +177,14 @@ class Work:
         """Apply the start of a step: it is no longer done, as it may have overwritten its outputs."""
         self.steps[event.step] = replace(event, serial=self.serial)
         self.in_flux |= dict.fromkeys(event.names, event.step)
-        self.leave(event.step, event.left)
+        self.record_removed_jobs(event.step, event.left)
         self._unsafe[event.step] = (self.serial, dict(event.unsafe))
 
     def end_step(self, event: StepDone) -> None:
         """Apply the end of a step."""
         self.steps[event.step] = replace(event, serial=self.serial)
         self._note_writer(event.step, event.written)
-        self._keep_files(event)
+        self._record_files(event)
         self.maps |= event.maps
 
     def forget_step(self, event: StepForgotten) -> None:
@@ -208,7 +208,7 @@ class Work:
     def end_job(self, event: JobDone) -> None:
         """Apply the end of a job."""
         job, step = event.job, step_of(event.job)
-        self._jobs.setdefault(step, {})[job] = self._end_to_keep(event)
+        self._jobs.setdefault(step, {})[job] = self._end_event(event)
         self._note_writer(step, event.written)
         if event.problem is None and job in self.aside:
             self.superseded.add(job)
@@ -219,9 +219,9 @@ class Work:
             self.open_jobs[job].is_lost = True
         else:
             self.open_jobs.pop(job, None)
-            self._keep_files(event)
+            self._record_files(event)
 
-    def _end_to_keep(self, event: JobDone) -> JobDone:
+    def _end_event(self, event: JobDone) -> JobDone:
         """Return the end event of a job; within its own run without the large fields for the next run."""
         if event.result is None:
             return event if event.serial == self.serial else replace(event, serial=self.serial)
@@ -243,7 +243,7 @@ class Work:
         step = step_of(event.job)
         self.open_jobs.pop(event.job, None)
         self._jobs.get(step, {}).pop(event.job, None)
-        self.unsafe(step)[1].pop(event.job, None)
+        self.unsafe_inputs(step)[1].pop(event.job, None)
         self.steps[step] = StepForgotten(step, time_s=event.time_s)
 
     def set_aside(self, event: JobSetAside) -> None:
@@ -252,12 +252,12 @@ class Work:
         self._set_aside_by[event.job] = self._run.executor
         self.superseded.discard(event.job)
 
-    def settle(self, event: JobSettled) -> None:
+    def record_settled(self, event: JobSettled) -> None:
         """Record that files set aside were removed or restored."""
         self.aside.pop(event.job, None)
         self.superseded.discard(event.job)
 
-    def clear(self, event: JobCleared) -> None:
+    def record_cleared(self, event: JobCleared) -> None:
         """Record that the remains of an interrupted job were removed."""
         if event.job in self.open_jobs:
             self.open_jobs[event.job].is_cleared = True
@@ -270,7 +270,7 @@ class Work:
         self.written_at |= dict.fromkeys(gone, self.serial)
         self._written_by |= dict.fromkeys(gone, "")
 
-    def leave(self, step: str, jobs: Iterable[str]) -> None:
+    def record_removed_jobs(self, step: str, jobs: Iterable[str]) -> None:
         """Record the removed jobs of a step.
 
         Their outputs become valid again if the jobs return, unless overwritten meanwhile.
@@ -303,7 +303,7 @@ class Work:
         for path in paths if self._removed else ():
             self._written_since.setdefault(path, {})[step] = self.serial
 
-    def _keep_files(self, event: StepDone | JobDone) -> None:
+    def _record_files(self, event: StepDone | JobDone) -> None:
         """Record the state of files after a step or a job."""
         outputs: Stamps = event.written
         self.files |= {**event.files, **outputs}
@@ -327,7 +327,7 @@ WORK_HANDLERS: dict[type[Event], Callable[[Work, Any], None]] = {
     JobAdopted: Work.end_job,
     JobForgotten: Work.forget_job,
     JobSetAside: Work.set_aside,
-    JobSettled: Work.settle,
-    JobCleared: Work.clear,
+    JobSettled: Work.record_settled,
+    JobCleared: Work.record_cleared,
     FilesRemoved: Work.remove_files,
 }

@@ -15,7 +15,7 @@ import pytest
 
 import begun_run
 from begun_run import begin
-from journal_events import tell
+from journal_events import emit
 from lofarpipe import cli
 from lofarpipe.cli import status
 from lofarpipe.cli.status import Watched, is_alive
@@ -54,9 +54,9 @@ def test_status_accepts_journal_path(running: Journal) -> None:
 
 
 def test_failed_run_shows_problem(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
-    tell(running, "warning", text="the input is \x1b[2Jcoarse")
-    tell(running, "step_failed", step="image", problem="1 of 1 jobs failed")
-    tell(running, "run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
+    emit(running, "warning", text="the input is \x1b[2Jcoarse")
+    emit(running, "step_failed", step="image", problem="1 of 1 jobs failed")
+    emit(running, "run_ended", ok=False, problem="step 'image': 1 of 1 jobs failed\nmore", signal=None)
     assert cli.main(["status", str(running.path.parent)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("field: failed, ")
@@ -93,7 +93,7 @@ def test_killed_run_is_shown_as_killed(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_run_ending_during_look_is_done(running: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     def ends(*_: object) -> bool:
-        tell(running, "run_ended", ok=True, problem=None, signal=None)
+        emit(running, "run_ended", ok=True, problem=None, signal=None)
         return False
 
     monkeypatch.setattr(status, "is_alive", ends)
@@ -111,7 +111,7 @@ def test_json_describes_run(running: Journal, capsys: pytest.CaptureFixture[str]
 
 def test_json_shows_progress_of_jobs(running: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "0.log"
-    tell(running, "job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
+    emit(running, "job_started", step="image", job="image/000", label="/d/a.ms", log=str(log))
     for peak, peak_jy in (("1.5 Jy", 1.5), ("nan Jy", None)):
         log.write_text(f" == Deconvolving (2) ==\nInitial peak: {peak} at 1,2\n")
         assert cli.main(["status", "--json", str(tmp_path)]) == 0
@@ -140,10 +140,10 @@ def test_follow_ends_with_run(
     def look(watched: Watched):
         looks.append(1)
         if len(looks) == 3:
-            tell(running, "job_done", step="image", job="image/000", exit_code=0)
-            tell(running, "step_done", step="image", jobs=1, failed=0, outputs={})
+            emit(running, "job_done", step="image", job="image/000", exit_code=0)
+            emit(running, "step_done", step="image", jobs=1, failed=0, outputs={})
         if len(looks) == 5:
-            tell(running, "run_ended", ok=True, problem=None, signal=None)
+            emit(running, "run_ended", ok=True, problem=None, signal=None)
         return whole(watched)
 
     monkeypatch.setattr(Watched, "look", look)
@@ -163,7 +163,7 @@ def test_follow_ends_with_run(
 
 def test_follow_without_run_ends_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        tell(journal, "step_forgotten", step="average")
+        emit(journal, "step_forgotten", step="average")
     assert cli.main(["status", "--follow", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "run: waiting\n"
 
@@ -173,7 +173,7 @@ def test_follow_redraws_terminal(running: Journal) -> None:
     terminal = PseudoTerminal(argv, running.path.parent, columns=40, PYTHONPATH=ROOT)
     try:
         terminal.until("▶ image    0/1", "000 a.ms")
-        tell(running, "run_ended", ok=False, problem="it failed", signal=None)
+        emit(running, "run_ended", ok=False, problem="it failed", signal=None)
         terminal.until("it failed")
         page = running.path.with_name("report.html")
         time.sleep(0.5)  # one that does not wait would be gone; one that does, waits longer
@@ -226,7 +226,7 @@ def test_unreadable_journal_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
 
 def hold(directory: Path, **changes: object) -> dict[str, object]:
     """Write a lock, and return the facts of the run that holds it."""
-    holder = {**vars(Holder.of_this_process()), **changes}
+    holder = {**vars(Holder.current()), **changes}
     (directory / "journal.lock").write_text(json.dumps(holder))
     return {"host": holder["host"], "pid": holder["pid"]}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.engine import crew as module
-from lofarpipe.engine.crew import Leftovers
+from lofarpipe.engine.crew import StaleOutputs
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.process import MARKER, session_members
 from lofarpipe.executors.local.signals import Guardian
@@ -36,11 +36,11 @@ class Site:
         self.told: list[str] = []
 
     def killed(self, executor: str = "local", boot: str | None = None, **facts: Any) -> None:
-        tell(self.stream, "run_started", job="run", pid=0, boot=boot or boot_id(), executor=executor)
-        tell(self.stream, "job_started", **{"step": "s", "job": "s/000", "pid": 0, "before": {}, **facts})
+        emit(self.stream, "run_started", job="run", pid=0, boot=boot or boot_id(), executor=executor)
+        emit(self.stream, "job_started", **{"step": "s", "job": "s/000", "pid": 0, "before": {}, **facts})
 
     def clear(self) -> None:
-        Leftovers(Ledger(self.stream, self.settings), self.told.append).clear()
+        StaleOutputs(Ledger(self.stream, self.settings), self.told.append).remove()
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_queued_jobs_are_not_cleared(site: Site) -> None:
     site.killed("slurm", before={f"{site.work}/x": None})
     site.clear()
     assert (site.work / "x").exists()
-    tell(site.stream, "job_done", step="s", job="s/000", problem="lost", is_lost=True)
+    emit(site.stream, "job_done", step="s", job="s/000", problem="lost", is_lost=True)
     site.clear()
     assert not (site.work / "x").exists()
 
@@ -110,7 +110,7 @@ def test_product_of_another_job_stays(site: Site) -> None:
     (site.work / "log").touch()
     site.killed(before={f"{site.work}/shared": None, f"{site.work}/log": None})
     written = {f"{site.work}/shared/done": "1@2", f"{site.work}/log": "3@4"}
-    tell(site.stream, "job_done", step="s", job="s/001", problem=None, written=written)
+    emit(site.stream, "job_done", step="s", job="s/001", problem=None, written=written)
     site.clear()
     assert (site.work / "shared/done").exists()
     assert (site.work / "log").exists()
@@ -217,7 +217,7 @@ def test_cleanup_awaits_guardian_of_killed_run(site: Site, monkeypatch: pytest.M
     engine.stdin.close()
     engine.stdout.close()
     for pid in (engine.pid, 0, os.getpid()):  # this run has begun, after another that was killed at once
-        tell(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+        emit(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
     assert module.guardians({engine.pid})  # two, if it is about to begin a program
     site.clear()  # the job itself is not known: its start was not recorded
     assert module.guardians({engine.pid}) == []
@@ -232,8 +232,8 @@ def test_guardian_of_live_engine_is_ignored(site: Site) -> None:
 
 def test_guardian_of_ended_run_is_ignored(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "guardians", lambda pids: [1])
-    tell(site.stream, "run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
-    tell(site.stream, "run_ended", ok=True)
+    emit(site.stream, "run_started", job="run", pid=os.getpid() + 1, boot=boot_id(), executor="local")
+    emit(site.stream, "run_ended", ok=True)
     site.clear()
     assert site.told == []
 
@@ -251,7 +251,7 @@ def test_unrecorded_job_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     assert process.pid not in started[1]
     assert other.pid in started[1]
     for pid in (1 << 30, os.getpid()):  # the one that was killed, and this one
-        tell(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
+        emit(site.stream, "run_started", job="run", pid=pid, boot=boot_id(), executor="local")
     site.clear()
     assert process.wait() == -signal.SIGTERM
     assert other.poll() is None
@@ -267,6 +267,6 @@ def test_wait_ends_with_processes(site: Site, monkeypatch: pytest.MonkeyPatch) -
         process.kill()
 
     site.killed(pid=process.pid, ticks=start_ticks(process.pid))
-    Leftovers(Ledger(site.stream, site.settings), end).clear()
+    StaleOutputs(Ledger(site.stream, site.settings), end).remove()
     assert len(site.told) == 1
     process.wait()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.engine.crew import WorkingCrew, notices_of, run_started
 from lofarpipe.engine.kinds import Recipe, Scope
 from lofarpipe.engine.run import Run
@@ -41,14 +41,14 @@ def commands(scope: Scope) -> list[str]:
 
 
 def test_directories_are_made(scope: Scope) -> None:
-    WorkingCrew(scope).arrive()
+    WorkingCrew(scope).prepare()
     assert scope.settings.mapfile_dir.is_dir()
     assert scope.settings.parset_dir.is_dir()
 
 
 def test_step_emits_start_and_end(tmp_path: Path, scope: Scope, heard: Listener) -> None:
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a", "b")
-    crew.arrive()
+    crew.prepare()
     jobs = jobs_of(scope, step)
     crew.run(step, jobs)
     crew.record(jobs, {"mapfile": "/m"})
@@ -63,9 +63,9 @@ def test_step_emits_start_and_end(tmp_path: Path, scope: Scope, heard: Listener)
 
 def test_finished_jobs_are_skipped(tmp_path: Path, scope: Scope, heard: Listener) -> None:
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a", "b")
-    crew.arrive()
+    crew.prepare()
     crew.run(step, jobs_of(scope, step))
-    tell(scope.stream, "job_forgotten", step="copy", job="copy/001")
+    emit(scope.stream, "job_forgotten", step="copy", job="copy/001")
     executor = scope.executor
     assert isinstance(executor, DoingExecutor)
     executor.ran.clear()
@@ -90,11 +90,11 @@ def test_skipped_step_names_failed_jobs(
 ) -> None:
     scope.executor = DoingExecutor(failing)
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a", "b")
-    crew.arrive()
+    crew.prepare()
     jobs = jobs_of(scope, step)
     crew.run(step, jobs)
     crew.record(jobs, {})
-    crew.pass_over(step, jobs.plan)
+    crew.skip_step(step, jobs.plan)
     assert heard.kinds[-1 - bool(failing)] == "step_skipped"
     warnings = heard.texts("warning")
     assert warnings == [] if not failing else warnings[0].startswith(f"copy: {said}")
@@ -104,10 +104,10 @@ def test_leave_drops_commands_of_unreached_jobs(tmp_path: Path, scope: Scope) ->
     scope.settings.job_directory.mkdir(exist_ok=True)
     (scope.settings.job_directory / "commands.txt").write_text("copy/000: old\nlater/000: old\n")
     crew, step = WorkingCrew(scope), copy_step_of(tmp_path, "a")
-    crew.arrive()
+    crew.prepare()
     crew.run(step, jobs_of(scope, step))
     assert commands(scope) == ["copy/000", "later/000"]
-    crew.leave()
+    crew.finish()
     assert commands(scope) == ["copy/000"]
 
 

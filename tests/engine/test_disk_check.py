@@ -11,7 +11,7 @@ import pytest
 
 from copy_pipeline import list_step
 from lofarpipe.engine import job_builder as module
-from lofarpipe.engine.job_builder import PlannedJob, disks, jobs_at_once, refuse_without_room, with_estimate
+from lofarpipe.engine.job_builder import PlannedJob, add_disk_estimate, disks, jobs_at_once, refuse_without_room
 from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.support.disk import Need
@@ -102,22 +102,22 @@ def result(log, code=1):
 def test_full_disk_error_shows_estimate(tmp_path):
     log = tmp_path / "log"
     log.write_text("write: No space left on device\n")
-    text = with_estimate("exited with 1", planned(lasting(2.5, tmp_path)), result(log))
+    text = add_disk_estimate("exited with 1", planned(lasting(2.5, tmp_path)), result(log))
     assert text.startswith(
         f"exited with 1: No space left on device; free some space; estimated for the images: 2.5 GB in {tmp_path} ("
     )
     assert text.endswith("B free now)")
-    assert with_estimate("it is full: x", planned(), result(tmp_path / "none")) == "it is full: x"
+    assert add_disk_estimate("it is full: x", planned(), result(tmp_path / "none")) == "it is full: x"
     log.write_text("all is well\n")
     known = "exited with 1: the disk of /o is full: 10 MB of 10 GB are free"
-    assert with_estimate(known, planned(lasting(2, "/o")), result(log)).startswith(
+    assert add_disk_estimate(known, planned(lasting(2, "/o")), result(log)).startswith(
         f"{known}; estimated for the images: 2"
     )
 
 
 def test_configured_size_names_its_option(tmp_path):
     need = Need(tmp_path, 2.5e9, "the outputs", is_given=True)
-    text = with_estimate("it is full: x; the disk of /o is full: y", planned(need), result(tmp_path / "none"))
+    text = add_disk_estimate("it is full: x; the disk of /o is full: y", planned(need), result(tmp_path / "none"))
     assert f"; control.disk_gb for the outputs: 2.5 GB in {tmp_path} (" in text
 
 
@@ -130,7 +130,7 @@ def test_estimates_differ_from_configured_sizes(two_disks):
 
 
 def test_unrelated_failure_keeps_its_text(tmp_path):
-    assert with_estimate("exited with 1", planned(lasting(2)), result(tmp_path / "none")) == "exited with 1"
+    assert add_disk_estimate("exited with 1", planned(lasting(2)), result(tmp_path / "none")) == "exited with 1"
 
 
 # ------------------------------------------------------------------------------------------------ whole runs

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from copy_pipeline import CONFIG, OF_ALL_KINDS, OTHER_STEPS, copy_step, journalled, list_step
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.cli import main
-from lofarpipe.engine.dry_run import MEANING, Foresight, NotKnown, Printout, shown_kind
+from lofarpipe.engine.dry_run import MEANING, NotKnown, Predictions, Printout, shown_kind
 from lofarpipe.engine.kinds import Broken, Kind, Scope
 from lofarpipe.engine.prediction import Overlay, PendingOutputs, Predictor, placeholder
 from lofarpipe.engine.step_jobs import StepJobs
@@ -697,34 +697,34 @@ def plugin_main(args, mapfile_dir, **kwargs):
 
 
 @pytest.fixture
-def foresight(tmp_path: Path) -> Foresight:
+def foresight(tmp_path: Path) -> Predictions:
     for name in ("files", "jobs"):
         (tmp_path / "dry" / name).mkdir(parents=True)
     overlay = Overlay(tmp_path / "dry" / "files")
     scope = made_scope(tmp_path)
     predictor = Predictor(overlay, scope.stream.state.work, tmp_path / "dry" / "jobs")
-    return Foresight(Printout(overlay), predictor, PendingOutputs(scope.settings.job_workdir))
+    return Predictions(Printout(overlay), predictor, PendingOutputs(scope.settings.job_workdir))
 
 
-def scope_of(here: Path, foresight: Foresight, *steps: Step) -> Scope:
+def scope_of(here: Path, foresight: Predictions, *steps: Step) -> Scope:
     scope = made_scope(here, *steps)
     scope.disk = foresight.overlay
     scope.ledger.disk = foresight.overlay
     return scope
 
 
-def kind_of(foresight: Foresight, scope: Scope, name: str) -> Kind:
+def kind_of(foresight: Predictions, scope: Scope, name: str) -> Kind:
     return shown_kind(foresight, scope, name)
 
 
-def test_placeholder_is_explained_once(foresight: Foresight) -> None:
+def test_placeholder_is_explained_once(foresight: Predictions) -> None:
     values = [placeholder("make", "image", place) for place in range(2)]
-    foresight.printout.tell("# first", *values)
+    foresight.printout.add_lines("# first", *values)
     assert foresight.printout.lines == ["# first", values[0], MEANING, values[1]]
 
 
-def test_files_have_real_names(foresight: Foresight) -> None:
-    foresight.printout.tell(f"cat {foresight.overlay.write_path('/d/x.txt')}")
+def test_files_have_real_names(foresight: Predictions) -> None:
+    foresight.printout.add_lines(f"cat {foresight.overlay.write_path('/d/x.txt')}")
     assert foresight.printout.lines == ["cat /d/x.txt"]
 
 
@@ -733,7 +733,7 @@ def test_files_have_real_names(foresight: Foresight) -> None:
     [({}, set(), "make"), ({"make": {}}, {"make"}, "make"), ({"make": {"mapfile": "/m"}}, {"make"}, "")],
 )
 def test_step_waits_for_missing_inputs(
-    tmp_path: Path, foresight: Foresight, given: dict[str, dict[str, object]], incomplete: set[str], missing: str
+    tmp_path: Path, foresight: Predictions, given: dict[str, dict[str, object]], incomplete: set[str], missing: str
 ) -> None:
     step = made_step("use", mapfile_in="make.output.mapfile")
     scope = scope_of(tmp_path, foresight, made_step("make"), step)
@@ -746,7 +746,7 @@ def test_step_waits_for_missing_inputs(
         foresight.refuse_missing(step, scope)
 
 
-def test_step_reads_maps_from_overlay(foresight: Foresight) -> None:
+def test_step_reads_maps_from_overlay(foresight: Predictions) -> None:
     made = foresight.overlay.write_path("/maps/a.mapfile")
     step = made_step("use", mapfile_in="make.output.mapfile", mapfiles_in="[/maps/a.mapfile, /maps/b.mapfile]")
     seen, results = foresight.overlaid_step(step, {"make": {"mapfile": "/maps/a.mapfile", "n": 3}})
@@ -755,7 +755,7 @@ def test_step_reads_maps_from_overlay(foresight: Foresight) -> None:
     assert results["make"] == {"mapfile": made, "n": 3}
 
 
-def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Foresight) -> None:
+def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Predictions) -> None:
     step = copy_step_of(tmp_path, "one.txt")
     scope = scope_of(tmp_path, foresight, step)
     kind = kind_of(foresight, scope, "recipe")
@@ -772,7 +772,7 @@ def test_recipe_predicts_map_of_successful_jobs(tmp_path: Path, foresight: Fores
     assert kind.finish(plan, None) == {}
 
 
-def test_plugin_with_declared_writes_is_called(tmp_path: Path, foresight: Foresight) -> None:
+def test_plugin_with_declared_writes_is_called(tmp_path: Path, foresight: Predictions) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN)
     (tmp_path / "maps").mkdir()
     step = made_step("make", "plugin", "maker", mapfile_dir=str(tmp_path / "maps"))
@@ -783,14 +783,14 @@ def test_plugin_with_declared_writes_is_called(tmp_path: Path, foresight: Foresi
     assert foresight.printout.lines == ["# make: plugin maker"]
 
 
-def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Foresight) -> None:
+def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Predictions) -> None:
     (tmp_path / "PipelineStep_maker.py").write_text(PLUGIN.partition("\n")[2])
     step = made_step("make", "plugin", "maker", mapfile_dir="/m")
     scope = scope_of(tmp_path, foresight, step)
     kind = kind_of(foresight, scope, "plugin")
     with pytest.raises(NotKnown, match="make"):
         kind.finish(step, None)
-    tell(scope.stream, "plugin_done", step="make", outputs={"mapfile": "/m/old.mapfile"})
+    emit(scope.stream, "plugin_done", step="make", outputs={"mapfile": "/m/old.mapfile"})
     assert kind.finish(step, None) == {"mapfile": "/m/old.mapfile"}
     assert foresight.printout.lines == [
         "# make: plugin maker; a dry run does not call it",
@@ -799,7 +799,7 @@ def test_undeclared_plugin_returns_last_outputs(tmp_path: Path, foresight: Fores
 
 
 @pytest.mark.parametrize("what", ["named", "not there yet"])
-def test_directory_of_pending_writer_is_refused(tmp_path: Path, foresight: Foresight, what: str) -> None:
+def test_directory_of_pending_writer_is_refused(tmp_path: Path, foresight: Predictions, what: str) -> None:
     folder = tmp_path / "images"
     foresight.refuse_unsettled([str(folder)])
     foresight.pending_outputs.add("image", [str(folder) if what == "named" else f"{folder}/x.fits"])
@@ -807,7 +807,7 @@ def test_directory_of_pending_writer_is_refused(tmp_path: Path, foresight: Fores
         foresight.refuse_unsettled([str(folder)])
 
 
-def test_directory_of_overlay_files_is_refused(tmp_path: Path, foresight: Foresight) -> None:
+def test_directory_of_overlay_files_is_refused(tmp_path: Path, foresight: Predictions) -> None:
     foresight.overlay.write_path(f"{tmp_path}/maps/a.mapfile")
     with pytest.raises(PipelineError, match="is known only when the steps before have run"):
         foresight.refuse_unsettled([f"{tmp_path}/maps"])
@@ -815,7 +815,7 @@ def test_directory_of_overlay_files_is_refused(tmp_path: Path, foresight: Foresi
 
 @pytest.mark.parametrize(("count", "turns", "said"), [("2", 2, []), ("-1", 1, ["one iteration is shown"])])
 def test_loop_shows_known_iterations(
-    tmp_path: Path, foresight: Foresight, count: str, turns: int, said: list[str]
+    tmp_path: Path, foresight: Predictions, count: str, turns: int, said: list[str]
 ) -> None:
     loop = replace(made_step("again", "loop", loopcount=count), body=(made_step("a"),))
     kind = kind_of(foresight, scope_of(tmp_path, foresight, loop), "loop")
@@ -825,7 +825,7 @@ def test_loop_shows_known_iterations(
     assert kind.finish(plan, None) == {"counter": -1, "break": False}
 
 
-def test_unknown_kind_is_reported(tmp_path: Path, foresight: Foresight) -> None:
+def test_unknown_kind_is_reported(tmp_path: Path, foresight: Predictions) -> None:
     scope, step = scope_of(tmp_path, foresight), made_step("a", "dance")
     kind = kind_of(foresight, scope, "dance")
     assert kind.finish(kind.plan(step, {}), None) == {}

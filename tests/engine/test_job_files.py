@@ -19,7 +19,7 @@ def noted(path: Path, *steps: list[PlannedJob], pending: list[PlannedJob] | None
     commands = CommandFile(path)
     for jobs in steps:
         if pending is not None and not any(planned in pending for planned in jobs):
-            commands.pass_over(jobs)
+            commands.keep_commands(jobs)
         else:
             commands.note(jobs, jobs if pending is None else [one for one in jobs if one in pending])
     commands.finish()

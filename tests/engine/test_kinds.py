@@ -95,7 +95,7 @@ def test_loop_ends_on_count_or_break(tmp_path: Path, stop_at: int | None, turns:
     for step in Loop(scope).steps(loop):
         entries.append(scope.entry(step))
         counters.append(scope.results["again"]["counter"])
-        scope.take(step, {"break": len(counters) - 1 == stop_at})
+        scope.store_outputs(step, {"break": len(counters) - 1 == stop_at})
     assert entries == [f"clean@{turn}" for turn in range(turns)]
     assert counters == list(range(turns))
     assert Loop(scope).finish(loop, None) == {"counter": -1, "break": False}
@@ -116,7 +116,7 @@ def test_signal_ends_run_after_step(tmp_path: Path) -> None:
     scope = made_scope(tmp_path)
     scope.signals = [15]
     with pytest.raises(Interrupted, match="SIGTERM"):
-        scope.take(made_step("a"), {})
+        scope.store_outputs(made_step("a"), {})
     assert "a" not in scope.results
 
 

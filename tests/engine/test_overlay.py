@@ -88,12 +88,12 @@ def test_uncertain_files_are_listed(overlay: Overlay, root: Path) -> None:
     write(overlay, "/job/x.mapfile", f"[{placeholder('make', 'image', 7)}]")
     write(overlay, "/job/xy.mapfile", "<no such thing>")
     overlay.collect_files()
-    assert overlay.uncertain(f"[{root}/job/xy.mapfile]") == []
-    assert overlay.uncertain(f"{root}/job/x.mapfile") == ["/job/x.mapfile"]
-    assert overlay.uncertain(f"[{root}/job/x.mapfile,b]") == ["/job/x.mapfile"]
+    assert overlay.uncertain_paths(f"[{root}/job/xy.mapfile]") == []
+    assert overlay.uncertain_paths(f"{root}/job/x.mapfile") == ["/job/x.mapfile"]
+    assert overlay.uncertain_paths(f"[{root}/job/x.mapfile,b]") == ["/job/x.mapfile"]
     write(overlay, "/job/x.mapfile", "[]")
     overlay.collect_files()
-    assert overlay.uncertain(f"{root}/job/x.mapfile") == []
+    assert overlay.uncertain_paths(f"{root}/job/x.mapfile") == []
 
 
 def test_output_name_keeps_placeholder_whole() -> None:

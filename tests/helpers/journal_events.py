@@ -32,7 +32,7 @@ def job_end(step: str, result: JobResult, problem: str | None = None) -> JobDone
     return JobDone(step, result.name, problem=problem, result=result)
 
 
-def tell(to: Stream | Journal, kind: str, **facts: Any) -> None:
+def emit(to: Stream | Journal, kind: str, **facts: Any) -> None:
     """Emit an event by its kind; a journal alone is a stream without reporters."""
     (Stream(to) if isinstance(to, Journal) else to).emit(KINDS[kind](**facts))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
 from idle_executor import IdleExecutor
-from journal_events import state_of, tell
+from journal_events import emit, state_of
 from lofarpipe.config import Overrides, Settings, load_settings
 from lofarpipe.engine.dry_run import preview
 from lofarpipe.engine.kinds import Scope
@@ -163,7 +163,7 @@ class MovingSite:
         executor = executor or Pretended()
         with Journal(self.job / "journal.jsonl") as journal:
             run = Run(Scope(self._pipeline(products), self.settings, executor, Stream(journal)))  # type: ignore[arg-type]
-            tell(journal, "run_started", job="run", steps=["list", "copy", "again", "mark", "gather", "join"])
+            emit(journal, "run_started", job="run", steps=["list", "copy", "again", "mark", "gather", "join"])
             run.execute()
         return executor.started
 

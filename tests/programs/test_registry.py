@@ -25,12 +25,12 @@ def help_of():
 
 @pytest.mark.parametrize(("text", "cores"), [("4", 4), ("", 0), ("many", 0)])
 def test_dp3_threads_are_read(text, cores):
-    assert DP3.asks_for(NOWHERE, {"numthreads": text}, []) == (cores, 0)
+    assert DP3.requested_resources(NOWHERE, {"numthreads": text}, []) == (cores, 0)
 
 
 @pytest.mark.parametrize(("keywords", "flags"), [({"j": "3"}, []), ({}, ["-j", "3", "a.ms"])])
 def test_wsclean_threads_are_read(keywords, flags):
-    assert WSCLEAN.asks_for(NOWHERE, keywords, flags) == (3, 0)
+    assert WSCLEAN.requested_resources(NOWHERE, keywords, flags) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_wsclean_threads_are_read(keywords, flags):
 def test_idg_mode_sets_gpus(help_of, tmp_path, keywords, gpus):
     with_idg = make_stub(tmp_path / "idg", help_of, parts=("IDG", "WGridder"))
     without = make_stub(tmp_path / "no_idg", help_of)
-    assert WSCLEAN.asks_for(with_idg, keywords, [])[1] == gpus
-    assert WSCLEAN.asks_for(without, keywords, [])[1] == 0
+    assert WSCLEAN.requested_resources(with_idg, keywords, [])[1] == gpus
+    assert WSCLEAN.requested_resources(without, keywords, [])[1] == 0
 
 
 def test_programs_declare_outputs():

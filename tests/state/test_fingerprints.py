@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lofarpipe.state import fingerprints as stamps
-from lofarpipe.state.fingerprints import is_same, named_files, named_paths, snapshot, stamp, starting_with, without_text
+from lofarpipe.state.fingerprints import (
+    is_same,
+    named_files,
+    named_paths,
+    names_starting_with,
+    replace_text,
+    snapshot,
+    stamp,
+)
 
 WORK = Path("/work/dir")
 
@@ -175,8 +183,8 @@ def test_snapshot_expands_name_prefix(tmp_path: Path) -> None:
 
 
 def test_prefix_search_finds_matching_texts() -> None:
-    assert list(starting_with("b", ["a", "b", "ba", "bb", "c"])) == ["b", "ba", "bb"]
-    assert list(starting_with("d", ["a", "c"])) == []
+    assert list(names_starting_with("b", ["a", "b", "ba", "bb", "c"])) == ["b", "ba", "bb"]
+    assert list(names_starting_with("d", ["a", "c"])) == []
 
 
 @pytest.mark.parametrize("name", ["a.txt", "/a/b", "a//b", "./a", "../a", "a/", "/a/.", "a/./b", "a/../b", ".a/b"])
@@ -202,7 +210,7 @@ def test_large_directories_are_not_searched(tmp_path: Path, monkeypatch: pytest.
 
 def test_nested_text_is_omitted():
     thing = {"now": ["a now", 1, None, ("now", True)], "more": {"x": "none"}}
-    found = without_text(thing, "now", "{time}")
+    found = replace_text(thing, "now", "{time}")
     assert found == {"now": ["a {time}", 1, None, ("{time}", True)], "more": {"x": "none"}}
     assert found["more"] is thing["more"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from copy_pipeline import CONFIG, journalled, list_step
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.cli import main
 from lofarpipe.engine.run import Run
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.state import former_outputs as module
-from lofarpipe.state.former_outputs import FormerOutputs, settle
+from lofarpipe.state.former_outputs import FormerOutputs, settle_former_outputs
 from lofarpipe.state.journal import Journal, Stream
 
 # Writes WSClean's files for this many channels, and in seen.txt the files at its start.
@@ -181,18 +181,18 @@ def test_kill_at_any_point_restores_outputs(tmp_path: Path, moved: int, is_done:
     """The journal suffices, whichever files were moved or placed before."""
     names = [str(tmp_path / name) for name in ("a", "b")]
     stream = Stream()
-    tell(stream, "run_started", executor="local")
+    emit(stream, "run_started", executor="local")
     hidden = {name: f"{name}.hidden" for name in names}
     for number, (name, place) in enumerate(hidden.items()):
         Path(place if number < moved else name).write_text("old")
         stream.state.work.owners[name] = "s/000"
-    tell(stream, "job_set_aside", step="s", job="s/000", aside=hidden)
+    emit(stream, "job_set_aside", step="s", job="s/000", aside=hidden)
     if is_done:
         Path(names[0]).write_text("new")
-        tell(stream, "job_done", step="s", job="s/000", problem=None, made=names[:1])
+        emit(stream, "job_done", step="s", job="s/000", problem=None, made=names[:1])
     for _ in range(2):  # the second run finds nothing to do
-        for job in stream.state.work.left_aside():
-            settle(stream, job)
+        for job in stream.state.work.jobs_set_aside():
+            settle_former_outputs(stream, job)
     left = {path.name: path.read_text() for path in tmp_path.iterdir()}
     if is_done and moved == 2:
         assert left == {"a": "new"}
@@ -207,11 +207,11 @@ def test_partly_placed_outputs_are_withdrawn(here: Path, monkeypatch: pytest.Mon
     assert run(1) == 0
     work = here / "p"
     with Journal(work / "journal.jsonl") as journal:
-        tell(journal, "run_started", executor="local", pid=0, boot=None, job="p")
+        emit(journal, "run_started", executor="local", pid=0, boot=None, job="p")
         old = [str(here / "images" / name) for name in expected(1)]
         FormerOutputs(Stream(journal), "image").set_aside("image/000", old)
         makes = [str(here / "images" / f"x-000{number}-image.fits") for number in range(3)]
-        tell(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
+        emit(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
     for path in makes[1:]:
         Path(path).write_text("3 channels")
     (here / "images" / "x-MFS-image.fits").write_text("3 channels")
@@ -238,16 +238,16 @@ def test_queued_jobs_keep_outputs_aside(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("old")
     stream = Stream()
-    tell(stream, "run_started", executor="slurm")
+    emit(stream, "run_started", executor="slurm")
     former = FormerOutputs(stream, "s")
     former.set_aside("s/000", [str(path)])
-    assert stream.state.work.left_aside() == []
+    assert stream.state.work.jobs_set_aside() == []
     path.write_text("new, of the job that runs")
     former.set_aside("s/000", [str(path)])
     assert path.exists()
-    tell(stream, "job_done", step="s", job="s/000", problem=None, made=[str(path)])
-    assert stream.state.work.left_aside() == ["s/000"]
-    settle(stream, "s/000")
+    emit(stream, "job_done", step="s", job="s/000", problem=None, made=[str(path)])
+    assert stream.state.work.jobs_set_aside() == ["s/000"]
+    settle_former_outputs(stream, "s/000")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
@@ -281,9 +281,9 @@ def test_products_of_unrecorded_attempt_are_removed(here: Path) -> None:
     """A job of a queue wrote three channels while no run was there; the next one makes two."""
     assert run(1) == 0
     with Journal(here / "p" / "journal.jsonl") as journal:
-        tell(journal, "run_started", executor="slurm", pid=0, boot=None, job="p")
+        emit(journal, "run_started", executor="slurm", pid=0, boot=None, job="p")
         makes = [str(here / "images" / f"x-000{number}-image.fits") for number in (1, 2)]
-        tell(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
+        emit(journal, "job_started", step="image", job="image/000", pid=0, before={}, makes=makes)
     for path in makes:
         Path(path).write_text("3 channels")
     assert run(2) == 0
@@ -298,7 +298,7 @@ def test_unmovable_output_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied", str(self))
 
     stream = Stream()
-    tell(stream, "run_started", executor="local")
+    emit(stream, "run_started", executor="local")
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(PipelineError, match=r"/a: of an earlier run, and cannot be renamed to .*: .*ermission"):
         FormerOutputs(stream, "s").set_aside("s/000", [str(path)])
@@ -322,5 +322,5 @@ def test_directory_name_does_not_match_as_prefix(tmp_path: Path) -> None:
     stream = Stream()
     stream.state.work.owners = {str(tmp_path / "a.MS"): "s/000", str(tmp_path / "a.MS.avg"): "s/009"}
     job: Any = type("Job", (), {"staged": None})()
-    found = FormerOutputs(stream, "s").of_jobs({"s/000": job}, lambda _: {str(tmp_path / "a.MS")}, ())
+    found = FormerOutputs(stream, "s").find_for_jobs({"s/000": job}, lambda _: {str(tmp_path / "a.MS")}, ())
     assert found == {"s/000": {str(tmp_path / "a.MS")}}

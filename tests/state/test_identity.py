@@ -12,7 +12,7 @@ import pytest
 from copy_pipeline import CONFIG, copy_step, journalled, list_step
 from lofarpipe.cli import main
 from lofarpipe.state.events import StepDone
-from lofarpipe.state.identity import Upgrades, is_made_of, mark_of
+from lofarpipe.state.identity import Upgrades, has_identity, mark_of
 
 CONSOLE = "#!{bin}/python\nimport shutil, sys\nshutil.copy(*sys.argv[1:3])\n"
 KEPT = "tool.py 1.0 was replaced by 1.1; what it made is kept, as rerun_on_upgrade = False"
@@ -104,7 +104,7 @@ def test_program_changes_give_reasons(now: tuple[str, str, str], reason: str) ->
     event = StepDone("average", program=("dp3", "6.6", "a"))
     assert Upgrades().stale(event, {"program": now}).startswith(reason)
     told: list[str] = []
-    kept = Upgrades(run_again=False, tell=told.append)
+    kept = Upgrades(run_again=False, notify=told.append)
     assert [kept.stale(event, {"program": now}) for _ in range(2)] == ["" if now[1] == "" else reason] * 2
     assert len(told) == (now[1] == "")
 
@@ -113,5 +113,5 @@ def test_fingerprint_excludes_program() -> None:
     identity = {"program": ("dp3", "6.6", "a"), "executable": ["/a/DP3"], "arguments": ["x"]}
     elsewhere = {**identity, "executable": ["/b/DP3"]}
     event = StepDone("average", fingerprint=mark_of(identity), program=("dp3", "6.6", "a"))
-    assert is_made_of(event, elsewhere)
-    assert not is_made_of(event, {**identity, "arguments": ["y"]})
+    assert has_identity(event, elsewhere)
+    assert not has_identity(event, {**identity, "arguments": ["y"]})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.state import jobs as module
 from lofarpipe.state.events import JobDone, StepStarted
@@ -38,16 +38,16 @@ class Pipeline:
         identities: dict[str, Identity] = {f"{entry}/{place}": {"arguments": names} for place, names in jobs.items()}
         whole: Identity = {"arguments": list(jobs.values())}
         if not self.ledger.stale(entry, whole):
-            self.ledger.take(entry)
+            self.ledger.restore_step(entry)
             return []
         ledger = JobLedger(self.ledger, entry)
         self.reasons = ledger.pending(list(identities), identities.__getitem__)
         pending = [job for job in identities if job in self.reasons]
         kept = [end for end in map(self.ledger.work.last_job, identities.keys() - pending) if end]
-        began = self.ledger.look(entry, whole, kept)
+        began = self.ledger.fingerprint_step(entry, whole, kept)
         self.stream.emit(StepStarted(entry))
         for job in pending:
-            tell(self.stream, "job_started", step=entry, job=job, before={})
+            emit(self.stream, "job_started", step=entry, job=job, before={})
         if write is not None:
             write()
         for job in pending:
@@ -91,8 +91,8 @@ def test_changed_arguments_repeat_job(pipeline: Pipeline) -> None:
 
 def test_failed_job_runs_again(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
-    tell(pipeline.stream, "job_done", step="s", job="s/001", problem="exited with 1")
-    tell(pipeline.stream, "step_started", step="s")
+    emit(pipeline.stream, "job_done", step="s", job="s/001", problem="exited with 1")
+    emit(pipeline.stream, "step_started", step="s")
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/001"]
 
@@ -104,7 +104,7 @@ def test_name_prefix_claims_product(pipeline: Pipeline) -> None:
     pipeline.step("image", jobs, lambda: pipeline.write(*products))
     use: dict[str, list[object]] = {str(n): [f"{pipeline.here}/{name}"] for n, name in enumerate(products)}
     assert pipeline.step("use", use) == ["use/0", "use/1"]
-    tell(pipeline.stream, "job_forgotten", step="image", job="image/001")
+    emit(pipeline.stream, "job_forgotten", step="image", job="image/001")
     pipeline.start_again()
     assert pipeline.step("image", jobs, lambda: pipeline.write(products[1], text="y")) == ["image/001"]
     assert pipeline.step("use", use) == ["use/1"]
@@ -164,7 +164,7 @@ def test_many_writers_are_stored_as_one_mark(pipeline: Pipeline, monkeypatch: py
     pipeline.start_again()
     assert pipeline.step("s", jobs) == []
     assert pipeline.step("use", use) == []
-    tell(pipeline.stream, "job_forgotten", step="s", job="s/a")
+    emit(pipeline.stream, "job_forgotten", step="s", job="s/a")
     pipeline.start_again()
     assert pipeline.step("s", jobs, lambda: pipeline.write("out/a", text="y")) == ["s/a"]
     assert pipeline.step("use", use) == ["use/000", "use/001"]
@@ -182,7 +182,7 @@ def test_step_of_older_version_has_no_jobs(pipeline: Pipeline) -> None:
     """Its products are those of the step; where one is wanted, all its jobs run again."""
     pipeline.write("a.out", "b.out")
     whole: Identity = {"arguments": list(two(pipeline).values())}
-    began = pipeline.ledger.look("s", whole)
+    began = pipeline.ledger.fingerprint_step("s", whole)
     pipeline.stream.emit(StepStarted("s"))
     pipeline.write("a.out", "b.out", text="new")
     pipeline.ledger.finish(began, {})
@@ -197,10 +197,10 @@ def test_step_of_older_version_has_no_jobs(pipeline: Pipeline) -> None:
 
 def test_forgotten_job_or_step_runs_again(pipeline: Pipeline) -> None:
     pipeline.step("s", two(pipeline))
-    JobLedger(pipeline.ledger, "s").forget("s/001")
+    JobLedger(pipeline.ledger, "s").forget_job("s/001")
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/001"]
-    JobLedger(pipeline.ledger, "s").forget()
+    JobLedger(pipeline.ledger, "s").forget_job()
     pipeline.start_again()
     assert pipeline.step("s", two(pipeline)) == ["s/000", "s/001"]
 
@@ -209,7 +209,7 @@ def test_repair_clears_only_jobs_of_step(pipeline: Pipeline) -> None:
     work = pipeline.settings.job_workdir
     work.mkdir(exist_ok=True)
     for name, step in (("x", "s"), ("y", "t")):
-        tell(pipeline.stream, "job_started", step=step, job=f"{step}/000", before={f"{work}/{name}": None})
+        emit(pipeline.stream, "job_started", step=step, job=f"{step}/000", before={f"{work}/{name}": None})
         (work / name).touch()
     told: list[str] = []
     JobLedger(pipeline.ledger, "s").repair(told.append)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.errors import PipelineError
 from lofarpipe.programs.find import job_environment
 from lofarpipe.state import journal as module
@@ -33,9 +33,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def record_step(journal: Journal, step: str, mark: str) -> None:
-    tell(journal, "step_started", step=step)
-    tell(journal, "job_done", job=f"{step}/000", fingerprint=mark, exit_code=0)
-    tell(journal, "step_done", step=step, fingerprint=mark, outputs=OUTPUTS)
+    emit(journal, "step_started", step=step)
+    emit(journal, "job_done", job=f"{step}/000", fingerprint=mark, exit_code=0)
+    emit(journal, "step_done", step=step, fingerprint=mark, outputs=OUTPUTS)
 
 
 def done(journal: Journal, step: str, mark: str) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def test_different_fingerprint_or_step_is_not_done(path: Path) -> None:
 def test_restarted_step_is_not_done(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        tell(journal, "step_started", step="average")
+        emit(journal, "step_started", step="average")
         assert done(journal, "average", "f1") is None
     with Journal(path) as journal:
         assert done(journal, "average", "f1") is None
@@ -78,8 +78,8 @@ def test_steps_keep_order_and_last_event(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "b", "f1")
         record_step(journal, "a", "f2")
-        tell(journal, "step_started", step="c")
-        tell(journal, "run_ended", ok=False)
+        emit(journal, "step_started", step="c")
+        emit(journal, "run_ended", ok=False)
         assert {name: event.kind for name, event in journal.state.work.steps.items()} == {
             "b": "step_done",
             "a": "step_done",
@@ -90,8 +90,8 @@ def test_steps_keep_order_and_last_event(path: Path) -> None:
 
 def test_interrupted_step_keeps_finished_jobs(path: Path) -> None:
     with Journal(path) as journal:
-        tell(journal, "step_started", step="average")
-        tell(journal, "job_done", job="average/000", fingerprint="j0", exit_code=0)
+        emit(journal, "step_started", step="average")
+        emit(journal, "job_done", job="average/000", fingerprint="j0", exit_code=0)
     with Journal(path) as journal:
         found = job_done(journal, "average/000", "j0")
         assert found is not None
@@ -102,12 +102,12 @@ def test_interrupted_step_keeps_finished_jobs(path: Path) -> None:
 
 def test_unfinished_jobs_are_listed(path: Path) -> None:
     with Journal(path) as journal:
-        tell(journal, "run_started", job="field", boot="b", executor="local")
+        emit(journal, "run_started", job="field", boot="b", executor="local")
         for place in range(3):
-            tell(journal, "job_started", step="s", job=f"s/{place}", before={"/out": None, "/in": "1@2"})
-        tell(journal, "job_done", step="s", job="s/0", problem=None, written={"/in": "3@4"})
-        tell(journal, "job_done", step="s", job="s/1", problem="lost", is_lost=True, written={"/in": "5@6"})
-        tell(journal, "job_cleared", step="s", job="s/1")
+            emit(journal, "job_started", step="s", job=f"s/{place}", before={"/out": None, "/in": "1@2"})
+        emit(journal, "job_done", step="s", job="s/0", problem=None, written={"/in": "3@4"})
+        emit(journal, "job_done", step="s", job="s/1", problem="lost", is_lost=True, written={"/in": "5@6"})
+        emit(journal, "job_cleared", step="s", job="s/1")
     with Journal(path) as journal:
         work = journal.state.work
         began = work.open_jobs
@@ -121,9 +121,9 @@ def test_unfinished_jobs_are_listed(path: Path) -> None:
         assert not work.is_in_flux("/in", "7@8", besides="s")
         assert not work.is_in_flux("/in", None, besides="t")  # it was there when they began
         assert work.is_in_flux("/out", None, besides="t")
-        tell(journal, "job_done", step="t", job="t/0", problem=None, written={"/in": "9@10"})
+        emit(journal, "job_done", step="t", job="t/0", problem=None, written={"/in": "9@10"})
         assert not work.is_in_flux("/in", "7@8", besides="t")  # another step has made it anew since they began
-        tell(journal, "job_started", step="s", job="s/2", before={"/in": "9@10"})
+        emit(journal, "job_started", step="s", job="s/2", before={"/in": "9@10"})
         assert work.is_in_flux("/in", "7@8", besides="t")
 
 
@@ -131,9 +131,9 @@ def test_unfinished_jobs_are_listed(path: Path) -> None:
 def test_forgotten_jobs_are_not_done(path: Path, what: str) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        tell(journal, "job_started", step="average", job="average/001")
+        emit(journal, "job_started", step="average", job="average/001")
         for job in ("average/000", "average/001"):
-            tell(journal, what, step="average", **({"job": job} if what == "job_forgotten" else {}))
+            emit(journal, what, step="average", **({"job": job} if what == "job_forgotten" else {}))
         assert journal.state.work.open_jobs == {}
         assert journal.state.work.last_job("average/000") is None
         assert journal.state.work.last_done("average") is None
@@ -143,16 +143,16 @@ def test_forgotten_jobs_are_not_done(path: Path, what: str) -> None:
 def test_runs_without_end_were_killed(path: Path) -> None:
     with Journal(path) as journal:
         for pid in (1, 2, 3):
-            tell(journal, "run_started", job="field", pid=pid)
+            emit(journal, "run_started", job="field", pid=pid)
             if pid == 2:
-                tell(journal, "run_ended", ok=False)
+                emit(journal, "run_ended", ok=False)
     with Journal(path) as journal:
         assert [run.pid for run in journal.state.work.killed_runs] == [1, 3]
 
 
 def test_paths_survive_round_trip(path: Path) -> None:
     with Journal(path) as journal:
-        tell(journal, "step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
+        emit(journal, "step_done", step="s", fingerprint="f", outputs={"mapfile": Path("/m")})
     with Journal(path) as journal:
         assert done(journal, "s", "f") == {"mapfile": "/m"}
 
@@ -160,15 +160,15 @@ def test_paths_survive_round_trip(path: Path) -> None:
 def test_unwritable_event_leaves_journal_untouched(path: Path) -> None:
     with Journal(path) as journal:
         with pytest.raises(TypeError, match="set cannot be written as JSON"):
-            tell(journal, "notice", text={1, 2})
+            emit(journal, "notice", text={1, 2})
         with pytest.raises(ValueError, match="not JSON compliant"):
-            tell(journal, "notice", text=float("nan"))
+            emit(journal, "notice", text=float("nan"))
     assert path.read_bytes() == b""
 
 
 def test_line_breaks_stay_inside_their_line(path: Path) -> None:
     with Journal(path) as journal:
-        tell(journal, "notice", text="a\nb\r\x1e\u2028c")
+        emit(journal, "notice", text="a\nb\r\x1e\u2028c")
     assert path.read_bytes().count(b"\n") == 1
     assert [event.text for event in read_events(path.read_bytes())[0]] == ["a\nb\r\x1e\u2028c"]
 
@@ -226,24 +226,24 @@ def test_damage_loses_only_damaged_lines(path: Path, damage: bytes, where: int) 
 def test_live_state_equals_replayed_state(path: Path) -> None:
     with Journal(path) as journal:
         record_step(journal, "average", "f1")
-        tell(journal, "run_started", job="field", steps=["average", "image"], argv=["a"])
-        tell(journal, "step_skipped", step="average", jobs=1)
-        tell(journal, "job_started", step="image", job="image/000", before={"/a": None})
-        tell(journal, "warning", text="w")
+        emit(journal, "run_started", job="field", steps=["average", "image"], argv=["a"])
+        emit(journal, "step_skipped", step="average", jobs=1)
+        emit(journal, "job_started", step="image", job="image/000", before={"/a": None})
+        emit(journal, "warning", text="w")
         live = journal.state
     again = read_state(path)
     assert again == live
     for name in ("steps", "files", "written", "written_at", "maps", "owners", "serial", "killed_runs"):
         assert getattr(again.work, name) == getattr(live.work, name)
     assert {job: opened.serial for job, opened in again.work.open_jobs.items()} == {"image/000": 6}
-    assert again.work.all_ended("average") == live.work.all_ended("average")
+    assert again.work.end_events("average") == live.work.end_events("average")
 
 
 def test_job_files_are_known_before_step_end(path: Path) -> None:
     with Journal(path) as journal:
-        tell(journal, "job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
-        tell(journal, "job_started", job="a/001")
-        tell(journal, "job_done", job="a/001", files={"/lost": "3"}, is_lost=True)
+        emit(journal, "job_done", job="a/000", files={"/in": "1"}, written={"/out": "2"})
+        emit(journal, "job_started", job="a/001")
+        emit(journal, "job_done", job="a/001", files={"/lost": "3"}, is_lost=True)
         now = journal.state.work.files
     assert now == read_state(path).work.files == {"/in": "1", "/out": "2"}
 
@@ -282,7 +282,7 @@ def test_order_of_lines_overrides_clock(path: Path, monkeypatch: pytest.MonkeyPa
         record_step(journal, "average", "f1")
         monkeypatch.setattr(time, "time", lambda: 1e9)  # years earlier
         record_step(journal, "average", "f2")
-        tell(journal, "step_started", step="concat")
+        emit(journal, "step_started", step="concat")
     with Journal(path) as journal:
         assert done(journal, "average", "f2") == OUTPUTS
         assert [end.time_s for end in journal.state.work.jobs_ended("average")] == [1e9]
@@ -356,19 +356,19 @@ def test_important_events_wait_for_disk(path: Path, monkeypatch: pytest.MonkeyPa
 def test_full_disk_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     with Journal(path) as journal:
-        tell(journal, "notice", text="1")
+        emit(journal, "notice", text="1")
         monkeypatch.setattr(module.os, "write", lambda file, line: real(file, line[:5]))
         with pytest.raises(PipelineError, match="journal cannot be written: the disk is full"):
-            tell(journal, "notice", text="2")
+            emit(journal, "notice", text="2")
 
         def no_space(file: int, line: bytes) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(module.os, "write", no_space)
         with pytest.raises(PipelineError, match="journal cannot be written: No space left on device"):
-            tell(journal, "notice", text="3")
+            emit(journal, "notice", text="3")
         monkeypatch.setattr(module.os, "write", real)
-        tell(journal, "notice", text="4")
+        emit(journal, "notice", text="4")
     assert [event.text for event in read_events(path.read_bytes())[0]] == ["1", "4"]
 
 
@@ -401,7 +401,7 @@ def test_lost_lock_ends_run(path: Path) -> None:
     with Journal(path) as journal:
         journal._lock.is_lost = True
         with pytest.raises(PipelineError, match=f"{path.parent}: another run has taken over; this one ends"):
-            tell(journal, "notice")
+            emit(journal, "notice")
 
 
 # Fingerprints.

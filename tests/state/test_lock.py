@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def held(path: Path, **facts: object) -> Holder:
     """Write a lock file as this process would, but for some facts; return the holder."""
-    holder = replace(Holder.of_this_process(), **facts)  # type: ignore[arg-type]
+    holder = replace(Holder.current(), **facts)  # type: ignore[arg-type]
     path.write_text(json.dumps(asdict(holder)))
     return holder
 
@@ -117,7 +117,7 @@ def test_unreadable_record_is_replaced(path: Path, content: str) -> None:
 def test_unfinished_record_is_respected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("")
     monkeypatch.setattr(module, "POLL_S", LIMIT_S)
-    writer = threading.Timer(0.3, path.write_text, [json.dumps(asdict(Holder.of_this_process()))])
+    writer = threading.Timer(0.3, path.write_text, [json.dumps(asdict(Holder.current()))])
     monkeypatch.setattr(module.time, "sleep", lambda _: threading.Event().wait(0.05))
     writer.start()
     with pytest.raises(PipelineError, match="on some host; try again"):
@@ -188,7 +188,7 @@ def test_heartbeat_retries_after_server_error(path: Path, monkeypatch: pytest.Mo
         asked.append(1)
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(RunLock, "_give_sign", silent)
+    monkeypatch.setattr(RunLock, "_renew", silent)
     lock = RunLock(path)
     wait_until(lambda: len(asked) > 2)
     assert not lock.is_lost
@@ -294,14 +294,14 @@ def test_takeover_of_live_contender_is_respected(path: Path) -> None:
 def test_concurrent_replacement_is_detected(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A contender checks again that the dead holder is still the same one."""
     held(path, pid=dead_process())
-    real = RunLock._seize
+    real = RunLock._acquire
 
     def seize(self: RunLock, what: Path) -> None:
         if what != path:
             held(path)  # another was faster
         real(self, what)
 
-    monkeypatch.setattr(RunLock, "_seize", seize)
+    monkeypatch.setattr(RunLock, "_acquire", seize)
     with pytest.raises(PipelineError, match=f"process {os.getpid()} on"):
         RunLock(path)
     assert only(path)
@@ -351,7 +351,7 @@ def test_missing_directory_is_reported(tmp_path: Path) -> None:
 
 def claim_of(path: Path, **changes: object) -> None:
     """Write the claim of another process."""
-    record = {**asdict(Holder.of_this_process(str(path.parent / "run"))), "token": "other", **changes}
+    record = {**asdict(Holder.current(str(path.parent / "run"))), "token": "other", **changes}
     (path.parent / f".{path.name}.lock").write_text(json.dumps(record))
 
 

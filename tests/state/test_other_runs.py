@@ -29,8 +29,8 @@ def test_successful_jobs_are_found(tmp_path: Path) -> None:
     write_run(tmp_path, "own", end(0, "m1"))
     write_run(tmp_path, "other", end(0, "m1", problem="failed"), end(1, "m2"), end(2, "m3"))
     others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
-    assert [(run, one.job) for run, one in others.done({"m1", "m2"})] == [("other", "image/001")]
-    assert list(others.done({"none"})) == []
+    assert [(run, one.job) for run, one in others.successful_jobs({"m1", "m2"})] == [("other", "image/001")]
+    assert list(others.successful_jobs({"none"})) == []
     assert list(OtherRuns("", tmp_path / "own").done({"m2"})) == []
 
 
@@ -38,10 +38,10 @@ def test_chain_of_job_changes_is_found(tmp_path: Path) -> None:
     write_run(tmp_path, "own", changed("2@2", "3@3"))
     write_run(tmp_path, "other", changed("1@1", "2@2"), changed("3@3", "4@4"))
     others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
-    assert others.led('/a "b".MS', "1@1", "4@4")
-    assert not others.led('/a "b".MS', "1@1", "5@5")
-    assert not others.led('/a "b".MS', "0@0", "4@4")
-    assert not others.led("/b.MS", "1@1", "4@4")
+    assert others.explains('/a "b".MS', "1@1", "4@4")
+    assert not others.explains('/a "b".MS', "1@1", "5@5")
+    assert not others.explains('/a "b".MS', "0@0", "4@4")
+    assert not others.explains("/b.MS", "1@1", "4@4")
 
 
 def test_unreadable_journal_is_ignored(tmp_path: Path) -> None:

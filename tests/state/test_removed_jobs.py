@@ -32,9 +32,9 @@ def names(work: Work) -> list[str]:
 def test_removed_job_is_known_but_not_counted() -> None:
     work = after().work
     assert names(work) == ["s/001"]
-    assert [end.job for end in work.all_ended("s")] == ["s/000", "s/001"]
+    assert [end.job for end in work.end_events("s")] == ["s/000", "s/001"]
     assert set(work.known_jobs("s")) == set(work.jobs_of("s")) == {"s/000", "s/001"}
-    assert [end.serial for end in work.all_ended("s")] == [2, 3]
+    assert [end.serial for end in work.end_events("s")] == [2, 3]
 
 
 def test_returning_job_keeps_its_state() -> None:
@@ -90,9 +90,9 @@ def test_invalid_removed_jobs_are_ignored(left: object) -> None:
 def test_unsafe_inputs_last_until_forgotten() -> None:
     unsafe = {"s/000": {"/a": "1@1"}, "s/001": {"/b": "1@1"}}
     events: list[Entry] = [started("s", unsafe=unsafe), {"event": "step_done", "step": "s"}]
-    assert work_of(events).unsafe("s") == (1, unsafe)
+    assert work_of(events).unsafe_inputs("s") == (1, unsafe)
     assert work_of(events).jobs_of("s") == ["s/000", "s/001"]
     work = work_of([*events, {"event": "job_forgotten", "step": "s", "job": "s/000"}])
-    assert work.unsafe("s") == (1, {"s/001": {"/b": "1@1"}})
-    assert work_of([*events, {"event": "step_forgotten", "step": "s"}]).unsafe("s") == (0, {})
+    assert work.unsafe_inputs("s") == (1, {"s/001": {"/b": "1@1"}})
+    assert work_of([*events, {"event": "step_forgotten", "step": "s"}]).unsafe_inputs("s") == (0, {})
     assert unsafe.keys() == {"s/000", "s/001"}

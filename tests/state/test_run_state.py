@@ -327,7 +327,7 @@ def test_reader_blocks_changes() -> None:
         return state.run
 
     thread = threading.Thread(target=change)
-    assert stream.state.see(look) == 0
+    assert stream.state.read_locked(look) == 0
     assert changed.wait(60)
     thread.join()
-    assert stream.state.see(lambda state: state.run) == 1
+    assert stream.state.read_locked(lambda state: state.run) == 1

@@ -55,7 +55,7 @@ def test_scratch_is_removed_with_job(tmp_path: Path) -> None:
 
 def test_failed_job_keeps_scratch_with_reason(tmp_path: Path) -> None:
     with Scratch(tmp_path, OWN) as scratch:
-        scratch.keep("the disk is full")
+        scratch.keep_directory("the disk is full")
     (residue,) = find_residues(tmp_path, OWN.run)
     assert (residue.marker.kept, residue.is_alive) == ("the disk is full", False)
 

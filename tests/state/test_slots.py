@@ -96,7 +96,7 @@ def test_wait_is_noted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def put_foreign(path: Path, age_s: float, job: str = "") -> None:
     """Write the record of a holder on another machine."""
-    path.write_text(json.dumps(asdict(replace(Holder.of_this_process(), host="elsewhere", boot="other", job=job))))
+    path.write_text(json.dumps(asdict(replace(Holder.current(), host="elsewhere", boot="other", job=job))))
     os.utime(path, (time.time() - age_s,) * 2)
 
 

@@ -338,20 +338,20 @@ def test_log_records_time_of_each_end(silent: JobResult, tmp_path: Path) -> None
 
 def test_debounce_runs_for_each_request() -> None:
     is_done = threading.Event()
-    soon = Debounce(is_done.set, 0.01)
+    debounce = Debounce(is_done.set, 0.01)
     for _ in range(2):
-        soon.ask()
+        debounce.request()
         assert is_done.wait(LONG_S)
         is_done.clear()
 
 
 def test_debounce_coalesces_requests() -> None:
-    soon = Debounce(pytest.fail, LONG_S)
-    soon.ask()
-    timer = soon._timer
-    soon.ask()
-    assert soon._timer is timer
-    soon.stop()
+    debounce = Debounce(pytest.fail, LONG_S)
+    debounce.request()
+    timer = debounce._timer
+    debounce.request()
+    assert debounce._timer is timer
+    debounce.stop()
 
 
 def test_debounce_runs_now_without_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,19 +359,19 @@ def test_debounce_runs_now_without_thread(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("can't start new thread")
 
     done: list[str] = []
-    soon = Debounce(lambda: done.append("done"), LONG_S)
+    debounce = Debounce(lambda: done.append("done"), LONG_S)
     monkeypatch.setattr(threading.Timer, "start", refuse)
-    soon.ask()
-    soon.ask()
+    debounce.request()
+    debounce.request()
     assert done == ["done", "done"]
 
 
 def test_debounce_is_cancelled() -> None:
-    soon = Debounce(pytest.fail, LONG_S)
-    soon.stop()
-    soon.ask()
-    timer = soon._timer
+    debounce = Debounce(pytest.fail, LONG_S)
+    debounce.stop()
+    debounce.request()
+    timer = debounce._timer
     assert timer is not None
-    soon.stop()
+    debounce.stop()
     timer.join(LONG_S)
     assert not timer.is_alive()

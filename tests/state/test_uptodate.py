@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from copy_pipeline import CONFIG, copy_step, gather_step, journalled, list_step
-from journal_events import tell
+from journal_events import emit
 from lofarpipe.cli import main
 from lofarpipe.config import Overrides, load_settings
 from lofarpipe.state.events import StepStarted
@@ -279,7 +279,7 @@ def ledger(site: Path) -> Ledger:
 def done(ledger: Ledger, entry: str, writes: Path | None, *names: Path | str) -> None:
     identity = {"arguments": [str(name) for name in names]}
     assert ledger.stale(entry, identity) != ""
-    began = ledger.look(entry, identity)
+    began = ledger.fingerprint_step(entry, identity)
     ledger.stream.emit(StepStarted(entry))
     if writes is not None:
         writes.write_text(str(time.monotonic_ns()))
@@ -314,9 +314,9 @@ def test_missing_output_repeats_dependent_steps(
     done(ledger, "user", None, f"{site}/{named}/" if named == "." else site / named)
     resumed = again(ledger)
     assert not is_stale(resumed, "maker", site / written)
-    assert resumed.recall("maker") == {}
+    assert resumed.accept_step("maker") == {}
     assert not is_stale(resumed, "user", f"{site}/{named}/" if named == "." else site / named)
-    tell(ledger.stream, "step_forgotten", step="maker")
+    emit(ledger.stream, "step_forgotten", step="maker")
     resumed = again(ledger)
     done(resumed, "maker", site / written, site / written)
     why = is_stale(resumed, "user", f"{site}/{named}/" if named == "." else site / named)
@@ -327,16 +327,16 @@ def test_predicted_run_repeats_dependent_steps(ledger: Ledger, site: Path) -> No
     done(ledger, "maker", site / "out/x.txt", site / "out/x.txt")
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
-    resumed.suppose("maker", {}, [])
+    resumed.record_pending("maker", {}, [])
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
 def test_new_predicted_step_repeats_users_of_outputs(ledger: Ledger, site: Path) -> None:
     done(ledger, "user", None, site / "out/x.txt")
     resumed = again(ledger)
-    resumed.suppose("maker", {}, [str(site / "out/y.txt")])
+    resumed.record_pending("maker", {}, [str(site / "out/y.txt")])
     assert not is_stale(resumed, "user", site / "out/x.txt")
-    resumed.suppose("maker", {}, [str(site / "out/x.txt")])
+    resumed.record_pending("maker", {}, [str(site / "out/x.txt")])
     assert "step 'maker' wrote what it uses" in is_stale(resumed, "user", site / "out/x.txt")
 
 
@@ -351,11 +351,11 @@ def test_dry_run_restores_maps_in_overlay(ledger: Ledger, site: Path) -> None:
 
     (site / "elsewhere").mkdir()
     mapfile = site / "out/x.mapfile"
-    began = ledger.look("maker", {"a": 1})
+    began = ledger.fingerprint_step("maker", {"a": 1})
     mapfile.write_text("[]")
     ledger.finish(began, {"mapfile": str(mapfile)})
     resumed = Ledger(ledger.stream, ledger.settings, Elsewhere())
-    assert resumed.take("maker") == {"mapfile": str(mapfile)}
+    assert resumed.restore_step("maker") == {"mapfile": str(mapfile)}
     assert (site / "elsewhere/x.mapfile").read_text() == "[]"
     (site / "out/x.txt").write_text("x")
     done(ledger, "user", None, site / "out/x.txt")
@@ -378,15 +378,15 @@ def test_reason_names_changed_part(ledger: Ledger) -> None:
 
 def test_older_journal_is_understood(site: Path, ledger: Ledger) -> None:
     """It knows neither parts nor files."""
-    tell(ledger.stream, "step_done", step="s", fingerprint="f", outputs={"mapfile": "m"})
+    emit(ledger.stream, "step_done", step="s", fingerprint="f", outputs={"mapfile": "m"})
     assert is_stale(ledger, "s", "x") == "changed: arguments"
-    assert ledger.take("s") == {"mapfile": "m"}
+    assert ledger.restore_step("s") == {"mapfile": "m"}
 
 
 def test_huge_maps_are_not_stored(site: Path, ledger: Ledger) -> None:
     mapfile = site / "big.mapfile"
     DataMap([DataProduct("localhost", f"/data/{i:060}", False) for i in range(11000)]).save(mapfile)
-    began = ledger.look("step", {"arguments": []})
+    began = ledger.fingerprint_step("step", {"arguments": []})
     ledger.finish(began, {"mapfile": str(mapfile)})
     assert [event.maps for event in [ledger.work.last_done("step")] if event] == [{}]
 
@@ -395,7 +395,7 @@ def test_killed_run_repeats_half_changed_products(site: Path) -> None:
     """An unfinished step is recorded with its file names."""
     run(site)
     with Journal(site / "run/journal.jsonl") as journal:
-        tell(journal, "step_started", step="mark", jobs=2, names=[str(site / "run/a.copy")])
+        emit(journal, "step_started", step="mark", jobs=2, names=[str(site / "run/a.copy")])
     (site / "run/a.copy").write_text("half")
     assert run(site) == ["mark", "join", "read"]
 

@@ -84,7 +84,7 @@ class LofarClean(WSClean):
         """Return the measurement sets to receive model data, on request only."""
         return input_sets(flags, workdir) if "update-model-required" in given_options(keywords, flags) else []
 
-    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+    def retry_arguments(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
         """Return None: sources outside the image cause no divergence here."""
         return None
 
@@ -97,7 +97,9 @@ class LofarClean(WSClean):
             else explained(self.name, log_text) or None
         )
 
-    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+    def requested_resources(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
+    ) -> tuple[int, int]:
         """Return ``-j``; it uses no graphics processor."""
         return int(table.option_number(given_options(keywords, flags), "j")), 0
 

@@ -213,7 +213,7 @@ class WSClean(Program):
         """Return a reader of major iterations and peaks."""
         return progress_in
 
-    def second_try(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
+    def retry_arguments(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
         """Return a wider image where the deconvolution diverged, as it does where a source outside folds into it."""
         more, place = int(limits["wider_retry"]), list(argv).index("-size") + 1 if "-size" in argv else 0
         if not more or not place or not is_divergence(problem):
@@ -238,7 +238,9 @@ class WSClean(Program):
         """Return the known reason of WSClean's failure."""
         return find_refusal(log_text)
 
-    def asks_for(self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]) -> tuple[int, int]:
+    def requested_resources(
+        self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
+    ) -> tuple[int, int]:
         """Return the cores of ``-j``, and one graphics processor for IDG on a GPU."""
         options = given_options(keywords, flags)
         gpus = gpu_count(options)
@@ -258,7 +260,7 @@ class WSClean(Program):
         """Return the images, and the source lists."""
         return [str(workdir / product.path) for product in command_products(argv)]
 
-    def takes_all_times(self, argv: Sequence[str]) -> bool:
+    def covers_all_times(self, argv: Sequence[str]) -> bool:
         """Return whether no option selects times, or shares them out."""
         return not TIME_OPTIONS & given_options({}, argv).keys()
 

@@ -79,7 +79,7 @@ def test_single_channel_is_not_joined() -> None:
 def test_given_share_stays() -> None:
     keywords, flags, _ = PROGRAM.allotted(HERE, {"j": "2", "mem": "50"}, ["-reorder", "a.ms"], JOB)
     assert (keywords, flags) == ({"j": "2", "mem": "50"}, ["-reorder", "a.ms"])
-    assert PROGRAM.asks_for(HERE, {"j": "2"}, []) == (2, 0)
+    assert PROGRAM.requested_resources(HERE, {"j": "2"}, []) == (2, 0)
     assert PROGRAM.most_gpus({"idg-mode": "hybrid"}) == 0
 
 
@@ -103,7 +103,7 @@ def test_divergence_is_detected_without_retry() -> None:
         for line in (f" == Deconvolving ({n}) ==", f"Initial peak: {peak} mJy")
     ]
     assert "rose from 10 mJy to 80 mJy" in [found for line in lines if (found := read(line))][-1]
-    assert PROGRAM.second_try(["-size", "9", "9"], "the peak of the residual image rose", limits) is None
+    assert PROGRAM.retry_arguments(["-size", "9", "9"], "the peak of the residual image rose", limits) is None
 
 
 def test_progress_is_read() -> None:

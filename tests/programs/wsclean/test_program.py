@@ -440,9 +440,9 @@ DIVERGED = "ended with 0 after 1.0 s, but the peak is nan Jy: the deconvolution 
 )
 def test_second_attempt_is_wider_after_divergence(problem, more, sides):
     argv = ["wsclean", "-size", "512", "600", "-name", "x", "a.ms"]
-    second = KNOWN_PROGRAMS["wsclean"].second_try(argv, problem, {"wider_retry": more})
+    second = KNOWN_PROGRAMS["wsclean"].retry_arguments(argv, problem, {"wider_retry": more})
     assert second == (None if sides is None else ["wsclean", "-size", *sides, "-name", "x", "a.ms"])
-    assert KNOWN_PROGRAMS["wsclean"].second_try(["wsclean"], DIVERGED, {"wider_retry": 1}) is None
+    assert KNOWN_PROGRAMS["wsclean"].retry_arguments(["wsclean"], DIVERGED, {"wider_retry": 1}) is None
 
 
 def test_subject_names_polarisations():
