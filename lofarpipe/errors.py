@@ -34,7 +34,9 @@ def misspelt(names: Iterable[str], valid_names: Iterable[str]) -> dict[str, str]
     for candidate in valid_names:
         for text in _shortened(candidate) if alike else ():
             suggestions |= {
-                name: candidate for name in alike.get(text, ()) if name not in suggestions and is_slip(name, candidate)
+                name: candidate
+                for name in alike.get(text, ())
+                if name not in suggestions and is_typing_error(name, candidate)
             }
     return {name: suggestions[name] for name in names if name in suggestions}
 
@@ -46,7 +48,7 @@ def _shortened(name: str) -> set[str]:
     return {name, *(name[:place] + name[place + 1 :] for place in range(len(name)))}
 
 
-def is_slip(one: str, other: str) -> bool:
+def is_typing_error(one: str, other: str) -> bool:
     """Whether two names differ by one typing error."""
     start = _common(one, other)
     end = _common(one[start:][::-1], other[start:][::-1])
@@ -106,7 +108,9 @@ class CheckFailed(PipelineError):  # noqa: N818 - named after the event
 
     def __str__(self) -> str:
         """Return one line for each of the first findings, and a line with their number."""
-        return "\n".join([*listed(self.findings), f"{counted(len(self.findings), 'problem')} found; nothing was run"])
+        return "\n".join(
+            [*list_findings(self.findings), f"{counted(len(self.findings), 'problem')} found; nothing was run"]
+        )
 
 
 def findings_of(err: PipelineError) -> list[Finding]:
@@ -117,14 +121,14 @@ def findings_of(err: PipelineError) -> list[Finding]:
     return [Finding(where, problem) if colon else Finding("this run", where)]
 
 
-def listed(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
+def list_findings(findings: Sequence[Finding], most: int = MOST_LISTED) -> list[str]:
     """Return the first findings, one line each, and the number of further ones."""
     more = len(findings) - most
     lines = [str(finding) for finding in findings[:most]]
     return [*lines, f"... and {more} more"] if more > 0 else lines
 
 
-def named(names: Iterable[str], most: int = MOST_NAMED) -> str:
+def list_names(names: Iterable[str], most: int = MOST_NAMED) -> str:
     """Return names for a message: the first ones, and the number of further ones."""
     every = [*names]
     more = len(every) - most

@@ -83,7 +83,7 @@ def _idle_options(options):
 def _second_run(options):
     """Return the options of the second run of WSClean; empty if one is invalid or missing."""
     try:
-        return BeamOptions.read(options).of_second_run()
+        return BeamOptions.read(options).second_run_options()
     except (PipelineError, KeyError, ValueError):
         return {}
 

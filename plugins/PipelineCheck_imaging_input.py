@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lofarpipe.errors import WARNING, PipelineError
 from lofarpipe.imaging.beam.spectral import index_findings
-from lofarpipe.imaging.ms.names import abridge, expand_inputs, long_names, no_names, without_comma
+from lofarpipe.imaging.ms.names import abridge, expand_inputs, invalid_name_findings, long_names, missing_comma_findings
 from lofarpipe.imaging.plan.checks import ProtectedFiles, overwritten_findings
 from lofarpipe.imaging.plan.plan import channel_findings
 from lofarpipe.programs.dp3 import SELECTIONS
@@ -266,7 +266,7 @@ def _check_inputs(options):
         return [], [f"data_input_filenames: is '{abridge(text)}'; several sets are a list: [{abridge(text)}]"]
     if not paths:
         return [], [f"data_input_filenames: is '{abridge(text)}'; {NO_INPUT}"]
-    if no_paths := without_comma(paths) + no_names(paths):
+    if no_paths := missing_comma_findings(paths) + invalid_name_findings(paths):
         return [], no_paths
     from lofarpipe.imaging.ms.inputs import check_sets
 
@@ -277,10 +277,10 @@ def _check_inputs(options):
 
 def _scale_warnings(surveys, options):
     """Return warnings about the column to image."""
-    from lofarpipe.imaging.ms.inputs import told_once
+    from lofarpipe.imaging.ms.inputs import summarise_findings
     from lofarpipe.imaging.quality.plausibility import set_warnings
 
-    return [f"{WARNING}{line}" for line in told_once(set_warnings(surveys, options.get("data_column", "")))]
+    return [f"{WARNING}{line}" for line in summarise_findings(set_warnings(surveys, options.get("data_column", "")))]
 
 
 def _overwritten(options, site):
@@ -314,11 +314,11 @@ def _cell_warnings(surveys, options):
 
 def _room_findings(surveys, options, site):
     """Return where copies of sets, the averaged sets, or WSClean's reordered visibilities, would not fit."""
-    from lofarpipe.imaging.ms.copy import why_copied
+    from lofarpipe.imaging.ms.copy import copy_reasons
     from lofarpipe.programs.disk_space import least_volume, table_bytes
 
     sets = [survey.metadata for survey in surveys]
-    copied = sum(table_bytes(survey.path) for survey in surveys if why_copied(survey))
+    copied = sum(table_bytes(survey.path) for survey in surveys if copy_reasons(survey))
     try:
         volume = least_volume(sets, _wish(options))
     except (PipelineError, ValueError) as err:

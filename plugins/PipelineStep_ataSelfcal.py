@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lofarpipe.imaging.ata.maps import write_session_maps
-from lofarpipe.imaging.ata.selfcal import have_ended, round_rows
+from lofarpipe.imaging.ata.selfcal import all_targets_stopped, round_rows
 from lofarpipe.imaging.ata.session import load_session
 from lofarpipe.programs.wsclean.imager import source_list
 from lofarpipe.support.data_map import DataMap
@@ -30,7 +30,7 @@ def plugin_main(args, sessions, averaged, calibrated, counter, most, mapfile_dir
     """
     described = [load_session(product.file, averaged) for product in DataMap.load(sessions).data]
     if part == "end":
-        return {"break": all(have_ended(session, int(counter), int(most)) for session in described)}
+        return {"break": all(all_targets_stopped(session, int(counter), int(most)) for session in described)}
     present = {product.file for product in DataMap.load(calibrated).data if not product.skip}
     rows = [row for one in described for row in round_rows(one, present, int(counter), int(most), source_list)]
     columns = {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}

@@ -55,4 +55,4 @@ def plugin_main(args, mapfile_dir, msdir, datadir, temp_dir_wsclean, local_wscle
     places["temp_dir_wsclean"] = places["datadir"] if temp_dir_wsclean == "none" else temp_dir_wsclean
     rename = list_text(other_names(options.lone_letter, without_psf=options.has_i))
     grid = ChannelGrid.read(str(sets[0]), options.nchan).outputs() if options.has_grid else {}
-    return {**outputs, **places, **options.of_second_run(), **grid, "rename": rename}
+    return {**outputs, **places, **options.second_run_options(), **grid, "rename": rename}

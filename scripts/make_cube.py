@@ -65,7 +65,7 @@ def main(
     cubes = []
     for kind in (RESTORED, RESIDUAL) if as_boolean("residuals", residuals) else (RESTORED,):
         paths = channel_images(image_root, images, "residual" if kind == RESIDUAL else "image")
-        for stokes, of_stokes in common.by_stokes(paths).items():
+        for stokes, of_stokes in common.group_by_stokes(paths).items():
             cube, weights = (str(directory / one(stokes, kind)) for one in (name.cube, name.weights))
             cubes.append((kind, weights, write_channel_cube(of_stokes, common, cube, weights, angle)))
             _print_cube(cubes[-1][2], str(common.beam))

@@ -15,7 +15,7 @@ from lofarpipe.imaging.quality.numbers import (
     header_facts,
     image_weighting,
     imaged_data,
-    left_out,
+    missing_sets,
     quality,
     sets_in_image,
 )
@@ -67,7 +67,7 @@ def main(
     used = sets_in_image(all_recorded, imaged, field)
     data_used = imaged_data(used, data_column, field) if used else None
     facts = quality(flat, corrected, imaged_data(imaged), weighting, data_used)
-    facts |= {"sets_left_out": left_out(all_recorded, used)} if all_recorded else {}
+    facts |= {"sets_left_out": missing_sets(all_recorded, used)} if all_recorded else {}
     versions = version_lines({name: _find_or_none(name) for name in (imager_of(Path(image)), "DP3")})
     for path in dict.fromkeys([image, image_pb]):
         write_facts(path, header_facts(facts), [*versions, *commands])

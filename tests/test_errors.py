@@ -8,8 +8,8 @@ from lofarpipe.errors import (
     Suggestions,
     counted,
     findings_of,
+    list_names,
     listed,
-    named,
     nearest,
     with_article,
 )
@@ -85,9 +85,9 @@ def test_number_of_suggestions_is_bounded(monkeypatch):
 
 
 def test_number_of_names_in_message_is_bounded():
-    assert named("abc") == "a, b, c"
-    assert named((), most=2) == ""
-    assert named("abcd", most=2) == "a, b ... and 2 more"
+    assert list_names("abc") == "a, b, c"
+    assert list_names((), most=2) == ""
+    assert list_names("abcd", most=2) == "a, b ... and 2 more"
 
 
 def test_number_of_listed_findings_is_bounded(monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lofarpipe.errors import LONGEST_NAME, is_slip, misspelt
+from lofarpipe.errors import LONGEST_NAME, is_typing_error, misspelt
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from lofarpipe.errors import LONGEST_NAME, is_slip, misspelt
     ],
 )
 def test_slip_suggests_name(name: str, meant: str) -> None:
-    assert is_slip(name, meant)
-    assert is_slip(meant, name)
+    assert is_typing_error(name, meant)
+    assert is_typing_error(meant, name)
     assert misspelt([name], ["other", meant]) == {name: meant}
 
 
@@ -47,7 +47,7 @@ def test_slip_suggests_name(name: str, meant: str) -> None:
 def test_unrelated_names_are_not_slips(one: str, other: str) -> None:
     assert misspelt([one], [other]) == {}
     assert misspelt([other], [one]) == {}
-    assert len(one) > LONGEST_NAME or not is_slip(one, other)
+    assert len(one) > LONGEST_NAME or not is_typing_error(one, other)
 
 
 def test_first_similar_name_is_suggested() -> None:

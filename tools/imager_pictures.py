@@ -46,7 +46,7 @@ def draw_psf(path: str, folder: Path) -> None:
     """Draw the response to a source in a corner, and the errors of two patches."""
     settings = settings_of(path)
     channels = read_channels(settings)
-    gridder = Gridder.of_channels(channels, settings.size, settings.cell_rad, 1)
+    gridder = Gridder.for_channels(channels, settings.size, settings.cell_rad, 1)
     y, x = (round(part * SIDE) for part in PLACE)
     truth, model = np.zeros((2, SIDE, SIDE), np.float32)
     model[y, x] = 1

@@ -228,7 +228,7 @@ class CrateBuilder:
         action = self._crate.add_action(
             workflow, identifier="#run", object=list(inputs), result=list(results), properties=facts
         )
-        self._mention(action, agent)
+        self._append_action(action, agent)
 
     def _steps(self, software: Mapping[str, Any], agent: Any) -> None:
         """Add an action for each step with a named program."""
@@ -238,9 +238,9 @@ class CrateBuilder:
                 facts = {**_times(states[step]), "name": f"Step {step}", "actionStatus": _status(states[step]["state"])}
                 facts["description"] = f"{states[step]['jobs']} jobs of {name}"
                 action = self._crate.add_action(software[name], identifier=f"#step-{step}", properties=facts)
-                self._mention(action, agent)
+                self._append_action(action, agent)
 
-    def _mention(self, action: Any, agent: Any) -> None:
+    def _append_action(self, action: Any, agent: Any) -> None:
         action["agent"] = agent
         self._crate.root_dataset.append_to("mentions", action)
 

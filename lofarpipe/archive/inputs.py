@@ -69,12 +69,12 @@ def _line(entry: Entry, value: str) -> str:
     comment = f"  ## {entry.comment}" if entry.comment else ""
     for spelling in (value, f'"{value}"', f"'{value}'"):
         line = f"{entry.key} = {spelling}{comment}\n"
-        if _reads_as(line, entry.key, {value, spelling}):
+        if _parses_to(line, entry.key, {value, spelling}):
             return line
     return ""
 
 
-def _reads_as(line: str, key: str, values: set[str]) -> bool:
+def _parses_to(line: str, key: str, values: set[str]) -> bool:
     try:
         again = list(Parset.parse(line).entries())
     except PipelineError:

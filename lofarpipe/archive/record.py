@@ -161,14 +161,14 @@ class RunRecord:
     def run_started(self, event: RunStarted) -> None:
         """Write the facts known before the first step; after a finished run, only once this run does something."""
         del event
-        self._try(self._begin)
+        self._write_or_warn(self._begin)
 
     def step_started(self, event: Event) -> None:
         """Write the known facts: this run is no mere repetition."""
         del event
         if self._previous is not None and self._facts:
             self._previous = None
-            self._try(self._write)
+            self._write_or_warn(self._write)
 
     step_failed = files_removed = step_started
 
@@ -176,7 +176,7 @@ class RunRecord:
         """Write steps and products, if the run had begun."""
         del event
         if self._facts and not (self._state.is_repeat and self._stays()):
-            self._try(self._finish)
+            self._write_or_warn(self._finish)
 
     def _stays(self) -> bool:
         """Whether the previous run's record still holds for this run; if so, take over its files."""
@@ -189,7 +189,7 @@ class RunRecord:
         self._facts |= {key: record.get(key, []) for key in ("inputs", "products")}
         return bool(self._quality == record.get("quality"))
 
-    def _try(self, write: Callable[[], None]) -> None:
+    def _write_or_warn(self, write: Callable[[], None]) -> None:
         try:
             with uncollected():
                 write()
@@ -211,7 +211,7 @@ class RunRecord:
 
     def _finish(self) -> None:
         files = self._files()
-        inputs = self._with_new_ones(files)
+        inputs = self._add_named_inputs(files)
         entries = {entry["path"]: entry for entry in self._earlier}
         state = self._state
         products = files.products(state.work, [entry["path"] for entry in inputs], state.current, state.earlier_files())
@@ -219,7 +219,7 @@ class RunRecord:
         self._facts["products"] = describe_files(products, self._limit_bytes, entries)
         self._write()
 
-    def _with_new_ones(self, files: RunFiles) -> list[Facts]:
+    def _add_named_inputs(self, files: RunFiles) -> list[Facts]:
         """Return the inputs: as they were at the start of the run, and those named by steps."""
         entries = {entry["path"]: entry for entry in self._facts["inputs"]}
         paths = files.inputs(self._state.work, entries)
@@ -310,7 +310,7 @@ def removed_facts(state: RunState) -> list[Facts]:
     return [{"path": path, "bytes": size} for path, size in state.removed.items()]
 
 
-def note_removed(path: Path, state: RunState) -> None:
+def record_removed_files(path: Path, state: RunState) -> None:
     """Record removed outputs in run.json; a damaged file is left unchanged."""
     record = read_run_record(path, None)
     if not isinstance(record, dict) or not isinstance(products := record.get("products"), list):

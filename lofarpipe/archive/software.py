@@ -132,7 +132,7 @@ def program_facts(steps: Iterable[Step], settings: Settings) -> list[Facts]:
         if path is None:
             continue
         if path not in programs:
-            program = step.asked_program(settings.lenient)
+            program = step.checking_program(settings.lenient)
             version = version_of(path, program)
             programs[path] = {
                 "name": _name(path, program),

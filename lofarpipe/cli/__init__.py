@@ -19,9 +19,9 @@ from lofarpipe.cli.views import (
     check_only,
     checked,
     dry_run,
+    executor_context,
     journal_file,
     list_steps,
-    owned,
     reading,
     show_options,
     show_template,
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = typed_words() if arguments is None else list(arguments)
     if (module := command_module(words)) is not None:
         program, rest = module.program, words[module.words :]
-        return guarded(functools.partial(run_command, module, rest), bool({"-d", "--debug"} & set(rest)), program)
+        return run_guarded(functools.partial(run_command, module, rest), bool({"-d", "--debug"} & set(rest)), program)
     options = read_words(words)
     if arguments is None and command(options) in (run_pipeline, dry_run):
         set_up_process(has_plugins=options.translate is None)
     if options.parset is None and options.translate is None:
-        say("no parset was given; name the pipeline or the field to run, or see --help")
+        print_error("no parset was given; name the pipeline or the field to run, or see --help")
         return EXIT_FAILED
-    return guarded(functools.partial(work, options), options.debug, options.program)
+    return run_guarded(functools.partial(work, options), options.debug, options.program)
 
 
 def spare_collections() -> None:
@@ -86,7 +86,7 @@ def work(options: argparse.Namespace) -> int:
         return int(options.task(options))
     if options.translate is not None:
         options.translation = options.translate(options)
-    return (command if options.fields is None else with_fields)(options)(options)
+    return (command if options.fields is None else fields_task)(options)(options)
 
 
 def typed_words() -> list[str]:
@@ -112,7 +112,7 @@ def set_up_process(has_plugins: bool) -> None:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - no shell is wanted
 
 
-def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
+def run_guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int:
     """Run the requested task; return the exit status, and print an error as one line."""
     from lofarpipe.cli.output import write_out
     from lofarpipe.errors import PipelineError, UsageError
@@ -123,10 +123,10 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
         write_out()
         return status
     except Interrupted as err:
-        say(str(err), program)
+        print_error(str(err), program)
         return EXIT_SIGNAL + err.signal
     except KeyboardInterrupt:
-        say("interrupted; run again to resume", program)
+        print_error("interrupted; run again to resume", program)
         return EXIT_SIGNAL + signal.SIGINT
     except UsageError as err:
         failed(str(err), debug, program)
@@ -139,10 +139,10 @@ def guarded(work: Callable[[], int], debug: bool, program: str = PROGRAM) -> int
     except OSError as err:
         return failed(write_problem(err), debug, program)
     except Exception as err:
-        return failed(f"{unexpected(err)}; run with -d for the traceback", debug, program)
+        return failed(f"{format_unexpected(err)}; run with -d for the traceback", debug, program)
 
 
-def say(text: str, program: str = PROGRAM) -> None:
+def print_error(text: str, program: str = PROGRAM) -> None:
     """Print an error, unless the terminal has gone."""
     with contextlib.suppress(OSError):
         print(f"{program}: {text}", file=sys.stderr, flush=True)
@@ -154,7 +154,7 @@ def failed(text: str, debug: bool, program: str) -> int:
         import traceback
 
         traceback.print_exc()
-    say(text, program)
+    print_error(text, program)
     return EXIT_FAILED
 
 
@@ -164,12 +164,12 @@ def write_problem(err: OSError) -> str:
 
     if err.errno and (err.filename or err.errno in ADVICE.keys() - {errno.ENOENT, errno.EACCES}):
         return f"{io_problem(err)}, and run again to resume"
-    if not here_is_there():
+    if not current_directory_exists():
         return "the current directory was removed, or cannot be reached; change to another one, and run again"
-    return f"{unexpected(err)}; run with -d for the traceback"
+    return f"{format_unexpected(err)}; run with -d for the traceback"
 
 
-def here_is_there() -> bool:
+def current_directory_exists() -> bool:
     """Whether the current directory still exists."""
     try:
         return bool(os.getcwd())  # noqa: PTH109 - the start must not pay for pathlib
@@ -177,7 +177,7 @@ def here_is_there() -> bool:
         return False
 
 
-def unexpected(err: Exception) -> str:
+def format_unexpected(err: Exception) -> str:
     """Format an unexpected exception as one line: file, line, exception."""
     trace = err.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -199,11 +199,11 @@ def command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     return next((view for view, is_asked in requests.items() if is_asked), run_pipeline)
 
 
-def tell_refusal(settings: Settings, problem: str) -> None:
+def notify_refusal(settings: Settings, problem: str) -> None:
     """Run the [notify] command for a run refused by the check."""
     from lofarpipe.report.notify import FAILURE, Messenger, notify_options
 
-    messenger = Messenger(notify_options(settings)[0], say)
+    messenger = Messenger(notify_options(settings)[0], print_error)
     messenger.send(FAILURE, {"text": f"{settings.job_name}: {problem}", "job": settings.job_name, "problem": problem})
     messenger.wait()
 
@@ -213,7 +213,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.cli.inspect import forget_steps
     from lofarpipe.engine.kinds import Scope
     from lofarpipe.engine.run import Run
-    from lofarpipe.errors import listed
+    from lofarpipe.errors import list_findings
     from lofarpipe.executors.factory import end_earlier, orders_directory
     from lofarpipe.executors.local.signals import raise_on_signals
     from lofarpipe.report.pipeline_log import prune_logs
@@ -222,12 +222,12 @@ def run_pipeline(options: argparse.Namespace) -> int:
     from lofarpipe.support.data_directories import set_data_directories
     from lofarpipe.support.disk import make_directory
 
-    settings, pipeline, executor, warnings = checked(options, tell_refusal)
+    settings, pipeline, executor, warnings = checked(options, notify_refusal)
     make_directory(settings.job_directory)
     is_told = settings.lenient and not options.quiet
     with (
-        owned(executor, options),
-        telling_results(is_told),
+        executor_context(executor, options),
+        print_results_line(is_told),
         Journal(journal_file(settings)) as journal,
         raise_on_signals() as signals,
     ):
@@ -241,7 +241,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
             forget_steps(options.translation.again, pipeline.steps, Ledger(stream, settings))
         run = Run(Scope(pipeline, settings, executor, stream, signals))
         return summarised(
-            options, journal, lambda: supervised(run, settings.job_name, [*journal.notices, *listed(warnings)])
+            options, journal, lambda: supervised(run, settings.job_name, [*journal.notices, *list_findings(warnings)])
         )
 
 
@@ -318,7 +318,7 @@ def supervised(run: Run, job_name: str, warnings: Sequence[str] = ()) -> int:
     return 0
 
 
-def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+def fields_task(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     """Return the task for a table of fields: run, check, or one task per field."""
     from lofarpipe.cli import fields
 
@@ -331,7 +331,7 @@ def with_fields(options: argparse.Namespace) -> Callable[[argparse.Namespace], i
 
 
 @contextlib.contextmanager
-def telling_results(is_told: bool) -> Iterator[None]:
+def print_results_line(is_told: bool) -> Iterator[None]:
     """Print the final line of the original runner, which says only that there are results.
 
     Source: doc/spec/lofarpipe.md, section 1.2.
@@ -352,7 +352,7 @@ def make_reporters(
 ) -> list[object]:
     """Return the reporters: the record, the terminal and the log."""
     from lofarpipe.archive.record import Command, RunRecord
-    from lofarpipe.report.html.writer import PageWriter, wants_page
+    from lofarpipe.report.html.writer import PageWriter, is_page_enabled
     from lofarpipe.report.pipeline_log import ClassicLog, Statistics
     from lofarpipe.report.terminal import DEBUG, NORMAL, QUIET, VERBOSE, Terminal, shows_live
     from lofarpipe.state.events import Notice
@@ -375,7 +375,7 @@ def make_reporters(
         terminal = LiveTerminal(state, level, facts)
     record = RunRecord(pipeline, settings, Command.of(options), state, terminal.warn)
     page = PageWriter(settings.job_directory, state, facts, terminal.warn)
-    pages = [page] if wants_page(settings) else []
+    pages = [page] if is_page_enabled(settings) else []
     # Order matters: the record first, which the others read; then the page, before the terminal names it.
     more = (
         []

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from lofarpipe.config import parset_directories
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.pipeline.compose import compose
-from lofarpipe.pipeline.hints import described, meant_options
+from lofarpipe.pipeline.hints import described, suggest_options
 from lofarpipe.pipeline.load import find_parset, is_set
 from lofarpipe.support.parset import Parset, split_list
 from lofarpipe.support.patterns import lazy_pattern
@@ -89,7 +89,7 @@ def _as_option(words: Sequence[str], flags: Sequence[str]) -> str:
 
 def _assignment_hint(word: str, value: str, parset: Parset, names: Sequence[str]) -> str:
     """Suggest the ``-s`` form of the option nearest to a word; with the value if the name is exact."""
-    candidates = meant_options(word, parset, names) or get_close_matches(
+    candidates = suggest_options(word, parset, names) or get_close_matches(
         word.replace("-", "_"), names, n=1, cutoff=CLOSE
     )
     if not candidates:

@@ -88,11 +88,11 @@ def image(
     read = read_command_line([*words, *(f"--set={key}={_text(key, value)}" for key, value in values.items())])
     places: list[Path] = []
 
-    def note_place(_: object, settings: Settings, *__: object) -> list[object]:
+    def record_place(_: object, settings: Settings, *__: object) -> list[object]:
         places.append(settings.job_directory)
         return []
 
-    read.executor, read.reporters = executor, note_place
+    read.executor, read.reporters = executor, record_place
     work(read)
     return _result(places[0])
 

@@ -89,7 +89,7 @@ def clean(job_directory: Path, keep: str, is_dry: bool) -> str:
             return "\n".join([*lines, f"{job_directory}: {_total(len(paths), sum(sizes.values()))} would be removed"])
         size_bytes = remove_files(Stream(journal), paths)
         if paths:
-            _tell(job_directory)
+            _record_removal(job_directory)
     return f"{job_directory}: {_total(len(paths), size_bytes)} removed"
 
 
@@ -97,14 +97,14 @@ def _total(files: int, size_bytes: int) -> str:
     return f"{counted(files, 'file')} ({decimal_size_text(size_bytes)})"
 
 
-def _tell(job_directory: Path) -> None:
+def _record_removal(job_directory: Path) -> None:
     """Record the removed files in run.json and in the report, if these exist."""
-    from lofarpipe.archive.record import FILE_NAME, note_removed
+    from lofarpipe.archive.record import FILE_NAME, record_removed_files
     from lofarpipe.report.html.page import REPORT_FILE, write_page
     from lofarpipe.state.journal import read_state
 
     state = read_state(job_directory / JOURNAL)
     if (job_directory / FILE_NAME).is_file():
-        note_removed(job_directory / FILE_NAME, state)
+        record_removed_files(job_directory / FILE_NAME, state)
     if (job_directory / REPORT_FILE).is_file():
         write_page(job_directory, state)

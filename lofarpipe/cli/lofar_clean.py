@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    from lofarpipe.cli import guarded, open_closed_streams
+    from lofarpipe.cli import open_closed_streams, run_guarded
 
     open_closed_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded(lambda: run_imager(words), debug=bool(os.environ.get("LOFAR_CLEAN_DEBUG")), program=PROGRAM)
+    return run_guarded(lambda: run_imager(words), debug=bool(os.environ.get("LOFAR_CLEAN_DEBUG")), program=PROGRAM)
 
 
 def run_imager(words: Sequence[str]) -> int:

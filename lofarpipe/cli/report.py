@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     job_directory = job_directory_of(options.job_directory, options.config)
     # The lock shows whether a run without an end in its journal is still alive; the page itself reads no lock.
-    show(str(write_page(job_directory, Watched(job_directory).look())))
+    show(str(write_page(job_directory, Watched(job_directory).read_state())))
     return 0
 
 

@@ -39,7 +39,7 @@ def main(words: Sequence[str], look: Look, follows: bool, is_json: bool, config:
     runs = [run for word in words for run in runs_of(word, config)]
     previous_lines: list[str] = []
     while True:
-        rows = [row_of(name, directory, look) for name, directory in runs]
+        rows = [run_row(name, directory, look) for name, directory in runs]
         lines = [json.dumps(rows)] if is_json else runs_table(rows).splitlines()
         for line in lines if not previous_lines else [line for line in lines if line not in previous_lines]:
             print(printable(line), flush=True)
@@ -57,7 +57,7 @@ def runs_of(word: str, config: str | None = None) -> list[tuple[str, Path]]:
     return [(word, path.parent if path.name == JOURNAL else job_directory_of(word, config))]
 
 
-def row_of(name: str, job_directory: Path, look: Look) -> Row:
+def run_row(name: str, job_directory: Path, look: Look) -> Row:
     """Return the state of a run; WAITING before its start."""
     row: Row = {"run": name, "job_directory": str(job_directory), "state": WAITING}
     if not (job_directory / JOURNAL).is_file():

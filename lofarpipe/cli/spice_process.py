@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ONLY = "--imager_only is needed, or 'imager_only: true' in the file: only imaging is built here"
 
 
-def _of_file(config: Config | None, name: str) -> str:
+def _file_setting(config: Config | None, name: str) -> str:
     setting = config.settings.get(name) if config else None
     return setting.text if setting else ""
 
@@ -27,7 +27,7 @@ def _cluster(typed: str | None, config: Config | None) -> Cluster | None:
     """Return the settings of the cluster file: the path as typed, else beside the YAML file naming it."""
     from lofarpipe.cli.spice.cluster import read_cluster
 
-    name = typed or _of_file(config, "imager_dask_config")
+    name = typed or _file_setting(config, "imager_dask_config")
     if name in ("", "none"):
         return None
     path = Path(name)
@@ -57,7 +57,7 @@ class SpiceProcess(SpiceFrontEnd):
         from lofarpipe.cli.spice.translation import ImagingRequest, merged, spice_translation, typed_settings
 
         config = read_config(Path(options.yaml)) if options.yaml else None
-        if (options.spice_imager_only or _of_file(config, "imager_only")) != "True":
+        if (options.spice_imager_only or _file_setting(config, "imager_only")) != "True":
             raise UsageError(ONLY)
         cluster = _cluster(options.spice_imager_dask_config, config)
         request = ImagingRequest(

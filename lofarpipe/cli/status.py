@@ -50,10 +50,10 @@ def main(words: Sequence[str]) -> int:
         from lofarpipe.cli.several import main as show_several
 
         try:
-            is_well = show_several(options.job_directory, look, options.follow, options.json, options.config)
+            is_successful = show_several(options.job_directory, look, options.follow, options.json, options.config)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
-        return EXIT_OK if is_well else EXIT_NOT_WELL
+        return EXIT_OK if is_successful else EXIT_NOT_WELL
     place = job_directory_of(options.job_directory[0], options.config)
     watched = Watched(place.parent if place.name == JOURNAL else place)
     if options.follow:
@@ -62,9 +62,9 @@ def main(words: Sequence[str]) -> int:
         except KeyboardInterrupt:  # Ctrl-C ends the display only; the run goes on
             return EXIT_INTERRUPTED
     elif options.json:
-        show(json.dumps(as_facts(watched.look(), watched.progress())))
+        show(json.dumps(as_facts(watched.read_state(), watched.progress())))
     else:
-        state = watched.look()
+        state = watched.read_state()
         encoding = (sys.stdout.encoding or "ascii").lower()
         _print_lines(line.text for line in watched.lines(0, encoding.startswith("utf")))
         _print_lines(f"warning: {warning}" for warning in state.warnings)
@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 
 def look(job_directory: Path) -> RunState:
     """Return the current state of a run; a run without a live process is not running."""
-    return Watched(job_directory).look()
+    return Watched(job_directory).read_state()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,7 +112,7 @@ class Watched:
         self._tail = JournalTail(job_directory / JOURNAL)
         self._logs = LogTails()
 
-    def look(self) -> RunState:
+    def read_state(self) -> RunState:
         """Return the current state of the run; a run without a live process is not running.
 
         Raises
@@ -132,7 +132,7 @@ class Watched:
 
     def _read(self) -> None:
         try:
-            self.state = self._tail.look()
+            self.state = self._tail.read_state()
         except (FileNotFoundError, NotADirectoryError):
             raise PipelineError(
                 f"{self.job_directory}: there is no {JOURNAL}; name the job directory of a run"
@@ -156,7 +156,7 @@ class Watched:
         moment = Moment(time.time(), self.progress(), height and height - 1, has_marks, self.memory_gb())
         title, *lines = board(self.state, moment)
         problem = self.state.problem.partition("\n")[0]
-        return [title, Line(_when(self.state)), *lines, *([Line(problem, "failed")] if problem else [])]
+        return [title, Line(_times_text(self.state)), *lines, *([Line(problem, "failed")] if problem else [])]
 
     def follow(self, is_json: bool) -> None:
         """Show the run until it ends: on a terminal in place, else a line for each change."""
@@ -164,17 +164,17 @@ class Watched:
             return self._follow_lines(is_json)
         screen = Screen(sys.stdout)
         try:
-            while self.look().state == RUNNING:
+            while self.read_state().state == RUNNING:
                 screen.show(self.lines(screen.height, screen.has_marks))
                 time.sleep(LOOK_S)
             screen.show(self.lines(0, screen.has_marks))
-            self._await_last_words()
+            self._wait_for_last_files()
         finally:
             screen.close()
         _print_lines(summary(self.job_directory, durations(self.state), self.state.ok))
         return None
 
-    def _await_last_words(self) -> None:
+    def _wait_for_last_files(self) -> None:
         """Wait until the run has written its last files: run.json and the report."""
         limit = time.monotonic() + WRITING_S
         while is_alive(self.job_directory, self.state.facts) and time.monotonic() < limit:
@@ -183,7 +183,7 @@ class Watched:
     def _follow_lines(self, is_json: bool) -> None:
         printed_lines: list[str] = []
         while True:
-            state = self.look()
+            state = self.read_state()
             now = [json.dumps(as_facts(state, self.progress()))] if is_json else _changing(state)
             if now != printed_lines:
                 _print_lines(line for line in now if line not in printed_lines)
@@ -199,7 +199,7 @@ def removed_lines(state: RunState) -> list[str]:
     return [f"removed: {counted(len(state.removed), 'file')} ({size}), made again if needed"] if state.removed else []
 
 
-def _when(state: RunState) -> str:
+def _times_text(state: RunState) -> str:
     """Return when a run began and ended, or was heard of last, in the time of this place, and where it ran."""
     where = state.facts.get("host")
     start_text = f"  began {_local_text(state.started_s)}{f' on {where}' if where else ''}"

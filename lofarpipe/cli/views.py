@@ -60,7 +60,7 @@ def checked(
 
     result = survey(reading(options), options.executor)
     try:
-        executor = result.usable()
+        executor = result.require_executor()
     except CheckFailed as err:
         if refuse is not None:
             refuse(result.settings, str(err))
@@ -68,7 +68,7 @@ def checked(
     return result.settings, result.pipeline, executor, [*result.warnings, *result.findings]
 
 
-def owned(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
+def executor_context(executor: Executor, options: argparse.Namespace) -> contextlib.AbstractContextManager[Executor]:
     """Return a context that closes the executor in the end, unless a caller lent it."""
     return contextlib.closing(executor) if options.executor is None else contextlib.nullcontext(executor)
 
@@ -86,7 +86,7 @@ def show_options(options: argparse.Namespace) -> int:
     from lofarpipe.errors import CheckFailed
     from lofarpipe.pipeline.options import headings, options_table
 
-    _, pipeline = reading(options).sound()
+    _, pipeline = reading(options).require_valid()
     if options.json:
         groups = headings(pipeline.options)
         _print_json([{**option_facts(one), "heading": heading} for heading, group in groups for one in group])
@@ -102,7 +102,7 @@ def show_template(options: argparse.Namespace) -> int:
     from lofarpipe.cli.template import field_template
     from lofarpipe.errors import CheckFailed
 
-    _, pipeline = reading(options).sound()
+    _, pipeline = reading(options).require_valid()
     if pipeline.findings:
         raise CheckFailed(pipeline.findings)
     show(field_template(pipeline, options.set), end="")
@@ -111,7 +111,7 @@ def show_template(options: argparse.Namespace) -> int:
 
 def check_only(options: argparse.Namespace) -> int:
     """Check everything; run nothing."""
-    from lofarpipe.errors import CheckFailed, PipelineError, counted, findings_of, listed
+    from lofarpipe.errors import CheckFailed, PipelineError, counted, findings_of, list_findings
     from lofarpipe.pipeline.preflight import survey
 
     try:
@@ -124,7 +124,7 @@ def check_only(options: argparse.Namespace) -> int:
     wrong = [*result.wrong, *result.findings]
     if options.json:
         _print_json({**_check_facts(str(result.pipeline.path), wrong, result.warnings), **_size(result)})
-    for warning in listed(result.warnings):
+    for warning in list_findings(result.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if wrong:
         raise CheckFailed(wrong)
@@ -158,13 +158,13 @@ def dry_run(options: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     from lofarpipe.engine.dry_run import preview
-    from lofarpipe.errors import listed
+    from lofarpipe.errors import list_findings
     from lofarpipe.executors.local.signals import raise_on_signals
     from lofarpipe.state.journal import read_state
 
     settings, pipeline, executor, warnings = checked(options)
     with (
-        owned(executor, options),
+        executor_context(executor, options),
         raise_on_signals() as signals,
         TemporaryDirectory(prefix="genericpipeline-dry-run-") as directory,
     ):
@@ -178,7 +178,7 @@ def dry_run(options: argparse.Namespace) -> int:
         _print_json({**facts, "warnings": _texts(warnings)})
         return 0
     summary = [f"# {line}" for line in (plan or {}).get("summary", ())] if options.shows_plan else []
-    show(*(f"# warning: {warning}" for warning in listed(warnings)), *summary, *printout.lines)
+    show(*(f"# warning: {warning}" for warning in list_findings(warnings)), *summary, *printout.lines)
     return 0
 
 
@@ -197,7 +197,7 @@ def list_steps(options: argparse.Namespace) -> int:
     from lofarpipe.cli.inspect import step_facts, steps_table
     from lofarpipe.state.journal import read_state
 
-    settings, pipeline = reading(options).sound()
+    settings, pipeline = reading(options).require_valid()
     work = read_state(journal_file(settings)).work
     if options.json:
         _print_json(step_facts(pipeline.steps, work))

@@ -20,7 +20,7 @@ from lofarpipe.engine.job_builder import PlannedJob
 from lofarpipe.errors import PipelineError, nearest
 from lofarpipe.jobs import Job, JobResult, Resources
 from lofarpipe.pipeline.control import FEEDBACK_KEYS, Value, defaults, read_value
-from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
+from lofarpipe.pipeline.options import is_sip_requested, sip_problems
 from lofarpipe.pipeline.steps import Results, Step, resolve
 from lofarpipe.programs.find import job_environment
 from lofarpipe.support.data_map import DataMap
@@ -114,7 +114,7 @@ class FeedbackPlan:
         self.metadata_file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.metadata_file, text)
         outputs: dict[str, object] = {"mapfile": mapfile, "metadata_file": str(self.metadata_file)}
-        if sip_is_wanted(self.values):
+        if is_sip_requested(self.values):
             outputs["sip_file"] = write_sips(self.values, described, self.job_directory, self.pipeline)[0]
         return outputs
 

@@ -222,7 +222,7 @@ class JobBuilder:
     @property
     def program(self) -> Program | None:
         """The known program of the step, if the parset lets it be used; else None."""
-        return KNOWN_PROGRAMS[self.control.asked_program] if self.control.asked_program else None
+        return KNOWN_PROGRAMS[self.control.checking_program] if self.control.checking_program else None
 
     def _planned(self, place: int, share: Resources) -> PlannedJob:
         positionals, keywords = substitute_tokens(

@@ -16,7 +16,7 @@ from lofarpipe.jobs import Executor, Interrupted
 from lofarpipe.pipeline.control import is_true, loop_count, plugin_call
 from lofarpipe.pipeline.load import Pipeline, known_outputs
 from lofarpipe.pipeline.plugins import STEP_PREFIX, find_plugin, run_plugin
-from lofarpipe.pipeline.steps import BROKEN, Results, Step, refreshed, resolve, with_counters
+from lofarpipe.pipeline.steps import BROKEN, Results, Step, refresh_arguments, replace_counters, resolve
 from lofarpipe.state.events import PluginDone, PluginStarted
 from lofarpipe.state.identity import Upgrades
 from lofarpipe.state.journal import Stream
@@ -67,13 +67,13 @@ class Scope:
 
     def counting(self, step: Step) -> Step:
         """Return a step with the last counter of its finished loop."""
-        return with_counters(step, self.counted[step.name]) if step.name in self.counted else step
+        return replace_counters(step, self.counted[step.name]) if step.name in self.counted else step
 
     def inner_steps(self, steps: Sequence[Step]) -> Iterator[Step]:
         """Yield the inner steps of a step, with their argument files read again."""
         for step in steps:
             self.counted.pop(step.name, None)
-        yield from map(refreshed, steps)
+        yield from map(refresh_arguments, steps)
 
     def store_outputs(self, step: Step, outputs: Outputs) -> None:
         """Store the outputs of a step; inside a loop they may end it."""

@@ -21,7 +21,7 @@ from lofarpipe.engine.step_jobs import Outputs, job_entry, script_warnings
 from lofarpipe.errors import PipelineError
 from lofarpipe.executors.local.executor import LocalExecutor
 from lofarpipe.jobs import Job, result_of
-from lofarpipe.pipeline.options import sip_is_wanted
+from lofarpipe.pipeline.options import is_sip_requested
 from lofarpipe.pipeline.plugins import declared
 from lofarpipe.programs.find import PYTHON_PLUGIN
 from lofarpipe.state.events import JobDone
@@ -370,7 +370,7 @@ def script_of(planned: PlannedJob) -> Path:
 def feedback_outputs(prepared: FeedbackPlan) -> Outputs:
     """Return the predicted outputs of a feedback step; its map is unchanged."""
     outputs: Outputs = {"mapfile": prepared.values["mapfile_in"], "metadata_file": str(prepared.metadata_file)}
-    if sip_is_wanted(prepared.values):
+    if is_sip_requested(prepared.values):
         outputs["sip_file"] = str(Path(str(prepared.values["sip_file"])).absolute())
     return outputs
 

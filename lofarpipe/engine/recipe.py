@@ -135,7 +135,7 @@ class RecipePlan:
         known_program = KNOWN_PROGRAMS[program] if program else None
         complaint = known_program.complaint(text) if known_program else None
         if result.ok:
-            return f"{result.reason()}: {complaint}" if complaint and self.control.asked_program else None
+            return f"{result.reason()}: {complaint}" if complaint and self.control.checking_program else None
         from lofarpipe.programs.logs import explained, hint_for
 
         explanation = complaint or (
@@ -175,7 +175,7 @@ class RecipePlan:
 
     def retry_job(self, planned: PlannedJob, problem: str) -> PlannedJob | None:
         """Return the replacement that a known program proposes for a failed job, or None."""
-        job, program = planned.job, KNOWN_PROGRAMS.get(self.control.asked_program)
+        job, program = planned.job, KNOWN_PROGRAMS.get(self.control.checking_program)
         if program is None:
             return None
         limits = {key: float(job.watch.get(key, limit.default)) for key, limit in program.limits.items()}
@@ -335,7 +335,7 @@ def _identity_of(
     step: Step, control: Control, builder: JobBuilder, jobs: Sequence[PlannedJob], outputs: DataMap
 ) -> dict[str, object]:
     """Return the identity of a step; a finished step with an equal identity is not run again."""
-    executable, program = builder.executable, control.asked_program
+    executable, program = builder.executable, control.checking_program
     is_script = control.text("nodescript") == PYTHON_PLUGIN  # own scripts only import the package
     return {
         "step": step.name,

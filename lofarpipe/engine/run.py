@@ -40,7 +40,7 @@ class Run:
                 crew.run        the executor runs those that are not
             kind.finish         from the results of the jobs: the outputs of the step
             crew.record         of a step with jobs: record it as done
-        crew.remove_intermediates   after each step, until one fails: remove outputs that no later step needs, if requested
+        crew.remove_intermediates   after each step, until one fails: remove outputs no longer needed, if requested
         once more               where a step needs removed files: from the jobs that make them
         crew.finish
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lofarpipe.config import Settings
 from lofarpipe.engine.job_builder import PlannedJob, add_disk_estimate
-from lofarpipe.errors import WARNING, PipelineError, named
+from lofarpipe.errors import WARNING, PipelineError, list_names
 from lofarpipe.executors.local.process import write_end
 from lofarpipe.jobs import Executor, Interrupted, Job, JobResult, JobStart, executor_name
 from lofarpipe.state.events import MILLISECONDS, JobDone, JobStarted, Stamps, step_of
@@ -150,7 +150,7 @@ class RemovedInputs(PipelineError):  # noqa: N818 - names a condition
         self.step = step
         self.jobs = {job: path for path, job in sorted(inputs.items(), reverse=True)}
         summary = f"{min(inputs)} is gone, one of {len(inputs)} inputs that jobs of earlier steps made"
-        super().__init__(f"step '{step}': {summary}; look at the logs of {named(sorted(self.jobs))}")
+        super().__init__(f"step '{step}': {summary}; look at the logs of {list_names(sorted(self.jobs))}")
 
 
 WARNING_LINES = 200

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lofarpipe.config import Settings, share_directory
-from lofarpipe.errors import Finding, PipelineError, Suggestions, misspelt, named, with_article
+from lofarpipe.errors import Finding, PipelineError, Suggestions, list_names, misspelt, with_article
 from lofarpipe.executors.factory import method_of
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.control import (
@@ -16,13 +16,13 @@ from lofarpipe.pipeline.control import (
     REMOVAL_KEYS,
     ControlKey,
     control_keys,
-    impossible,
+    expected_range,
     list_items,
     loop_count,
     read_value,
 )
 from lofarpipe.pipeline.hints import step_hint
-from lofarpipe.pipeline.options import sip_is_wanted, sip_problems
+from lofarpipe.pipeline.options import is_sip_requested, sip_problems
 from lofarpipe.pipeline.plugins import (
     STEP_PREFIX,
     call,
@@ -34,7 +34,17 @@ from lofarpipe.pipeline.plugins import (
     load,
     missing_packages,
 )
-from lofarpipe.pipeline.steps import BLOCK_PARTS, BROKEN, EDGE, KINDS, Results, Step, references, resolve, without_edged
+from lofarpipe.pipeline.steps import (
+    BLOCK_PARTS,
+    BROKEN,
+    EDGE,
+    KINDS,
+    Results,
+    Step,
+    drop_marked_references,
+    references,
+    resolve,
+)
 from lofarpipe.programs.argv import FORMATS
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.container import step_executable
@@ -65,7 +75,7 @@ class Outputs:
 def check_blocks(parset: Parset, blocks: Iterable[str], reserved: Iterable[str]) -> list[Finding]:
     """Return findings for keys of no step, or of no part of a step's block."""
     blocks, findings, suggested = set(blocks), [], Suggestions()
-    complete = {key.partition(".")[0] for key in parset if _says_what(key)}
+    complete = {key.partition(".")[0] for key in parset if _defines_step(key)}
     for key in parset:
         entry = parset.entry(key)
         where = entry.where
@@ -156,7 +166,9 @@ class StepChecker:
         if step.is_optional:
             self._optional.add(step.name)
         if step.kind not in KINDS:
-            self._add(step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS)
+            self._add_finding(
+                step, "control.kind", f"is '{step.kind}'; one of {', '.join(KINDS)} is needed", step.kind, KINDS
+            )
             self._outputs[step.name] = Outputs(frozenset(), False)
             return
         try:
@@ -174,7 +186,7 @@ class StepChecker:
         self.findings.append(Finding(f"step '{step.name}'", problem))
         self._outputs[step.name] = Outputs(frozenset(), False)
 
-    def _add(self, step: Step, key: str, problem: str, name: str = "", candidates: Iterable[str] = ()) -> None:
+    def _add_finding(self, step: Step, key: str, problem: str, name: str = "", candidates: Iterable[str] = ()) -> None:
         hint = self._suggested.nearest(name, candidates) if name else ""
         self.findings.append(Finding(step.where(key), problem + hint))
 
@@ -184,13 +196,13 @@ class StepChecker:
         values = {f"control.{key}": text for key, text in step.control.items()}
         values |= {f"argument.{key}": text for key, text in step.arguments.items()}
         for key, text in values.items():
-            for name, output in references(without_edged(text)):
+            for name, output in references(drop_marked_references(text)):
                 self._check_reference(step, key, name, output)
 
     def _check_reference(self, step: Step, key: str, name: str, output: str) -> None:
         if name not in self._outputs:
-            step_names = named(self._outputs)
-            self._add(
+            step_names = list_names(self._outputs)
+            self._add_finding(
                 step,
                 key,
                 f"'{name}.output.{output}': no step '{name}' runs before (known: {step_names})",
@@ -200,31 +212,35 @@ class StepChecker:
             return
         if name in self._optional and not step.is_optional:
             remedy = f"set {step.name}.control.optional = True as well, or {name}.control.optional = False"
-            self._add(step, key, f"'{name}.output.{output}': step '{name}' is optional and may give nothing; {remedy}")
+            self._add_finding(
+                step, key, f"'{name}.output.{output}': step '{name}' is optional and may give nothing; {remedy}"
+            )
         outputs = self._outputs[name]
         if output in outputs.names or (not outputs.complete and output.endswith(".mapfile")):
             return
         if outputs.complete or outputs.names:
             hint = self._suggested.nearest(output, outputs.names)
-            problem = f"step '{name}' has no output '{output}'{hint}; it gives: {named(sorted(outputs.names))}"
-            self._add(step, key, problem)
+            problem = f"step '{name}' has no output '{output}'{hint}; it gives: {list_names(sorted(outputs.names))}"
+            self._add_finding(step, key, problem)
 
     # ---- recipes
 
     def _check_recipe(self, step: Step) -> Outputs:
         recipe = self._settings.tasks.recipe(step.type)  # already interpolated while building the step
         if recipe != "executable_args":
-            self._add(
+            self._add_finding(
                 step, "control.type", f"task type '{step.type}' needs the recipe '{recipe}', which does not exist here"
             )
         texts = step.given
         self._check_control(step, control_keys(texts, texts.get("program", "")))
         nodescript = texts.get("nodescript", "executable_args")
         if nodescript not in NODESCRIPTS:
-            self._add(step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed")
+            self._add_finding(
+                step, "control.nodescript", f"is '{nodescript}'; one of {', '.join(NODESCRIPTS)} is needed"
+            )
         if texts.get("args_format", "gnu") not in FORMATS:
             args_format = texts["args_format"]
-            self._add(
+            self._add_finding(
                 step,
                 "control.args_format",
                 f"is '{args_format}'; one of {', '.join(FORMATS)} is needed",
@@ -240,18 +256,18 @@ class StepChecker:
         for key, text in step.given.items():
             if key not in keys:
                 problem = f"no such control key for {with_article(step.type or step.kind)} step"
-                self._add(step, f"control.{key}", problem, key, keys)
+                self._add_finding(step, f"control.{key}", problem, key, keys)
             elif not references(text) or key in REMOVAL_KEYS.values():
                 self._check_value(step, key, text, keys[key])
 
     def _check_value(self, step: Step, key: str, text: str, control_key: ControlKey) -> None:
         try:
             value = read_value(text, control_key.kind)
-            needed = impossible(key, control_key, value) or self._beyond_machine(step, key, value)
+            needed = expected_range(key, control_key, value) or self._beyond_machine(step, key, value)
         except ValueError as err:
             needed = str(err)
         if needed:
-            self._add(step, f"control.{key}", f"is '{text}'; {needed}")
+            self._add_finding(step, f"control.{key}", f"is '{text}'; {needed}")
 
     def _beyond_machine(self, step: Step, key: str, value: object) -> str:
         """Return the available amount of a resource if a job requests more; else ""."""
@@ -269,7 +285,7 @@ class StepChecker:
         try:
             return step_executable(texts, self._settings)
         except PipelineError as err:
-            self._add(step, "control.executable", str(err))
+            self._add_finding(step, "control.executable", str(err))
             return None
 
     def _is_suspect(self, step: Step, key: str) -> bool:
@@ -281,9 +297,9 @@ class StepChecker:
         flags = list_items(step.arguments.get("flags", ""))
         known_program = KNOWN_PROGRAMS.get(program)
         if program and known_program is None:
-            self._add(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
+            self._add_finding(step, "control.program", f"'{program}' is not known", program, KNOWN_PROGRAMS)
         elif known_program is not None and (
-            program == step.asked_program(self._settings.lenient) or not known_program.is_run
+            program == step.checking_program(self._settings.lenient) or not known_program.is_run
         ):
             tokens = {*list_items(step.control.get("inputkeys", "")), step.control.get("inputkey") or "inputkey"}
             literal = {
@@ -296,7 +312,7 @@ class StepChecker:
             for name, message in known_program.missing_files(literal, flags, self._settings.job_workdir):
                 if name not in tokens and not references(name) and not any(name in text for text in self._earlier):
                     self.findings.append(Finding(f"step '{step.name}'", message))
-            words = set() if self._is_suspect(step, "argument.flags") else self._added_words(step, keywords)
+            words = set() if self._is_suspect(step, "argument.flags") else self._unmatched_placeholders(step, keywords)
             for word in sorted(words):
                 if not known_program.accepts(executable, word):
                     problem = f"the input key '{word}' stands in no argument and no flag, and is no option of {program}"
@@ -305,7 +321,9 @@ class StepChecker:
                     )
                     self.findings.append(Finding(f"step '{step.name}'", problem + remedy))
         if nodescript == PYTHON_PLUGIN:
-            self._check_script(step, executable, len(flags), set(keywords) | self._added_words(step, keywords))
+            self._check_script(
+                step, executable, len(flags), set(keywords) | self._unmatched_placeholders(step, keywords)
+            )
 
     def _check_script(self, step: Step, script: Path, positionals: int, keywords: set[str]) -> None:
         problems = [f"{script.name}: {message}" for message in check_script_call(script, positionals, keywords)]
@@ -313,7 +331,7 @@ class StepChecker:
             problems.append(f"{script.name} needs the Python package {package}, which is not installed; {remedy}")
         self.findings += [Finding(f"step '{step.name}'", message) for message in problems]
 
-    def _added_words(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
+    def _unmatched_placeholders(self, step: Step, keywords: Mapping[str, str]) -> set[str]:
         """Return the file placeholders that match nothing, and so become arguments themselves."""
         flags = list_items(step.arguments.get("flags", ""))
         words = [step.control.get("inputkey", ""), *list_items(step.control.get("inputkeys", ""))]
@@ -329,7 +347,7 @@ class StepChecker:
                 problem = (
                     "of an unknown program it is not known what it writes; set control.program, or remove this key"
                 )
-                self._add(step, "control.list_products", problem)
+                self._add_finding(step, "control.list_products", problem)
         if nodescript != PYTHON_PLUGIN:
             return Outputs(frozenset(names), True)
         declared = declared_outputs(executable) if executable else None
@@ -342,7 +360,7 @@ class StepChecker:
             path = find_plugin(STEP_PREFIX, step.type, self._plugin_path)
             module = load(path, "plugin_main")
         except PipelineError as err:
-            self._add(step, "control.type", str(err))
+            self._add_finding(step, "control.type", str(err))
             return Outputs(frozenset(), False)
         keywords = set(step.control) | ({"parset"} if step.arguments else set())
         for message in check_call(module.plugin_main, keywords, skip=1):
@@ -393,15 +411,15 @@ class StepChecker:
         self._check_control(step, FEEDBACK_KEYS)
         for key in ("mapfile_in", "metadata_file"):
             if not step.control.get(key):
-                self._add(step, f"control.{key}", f"is missing; {FEEDBACK_KEYS[key].meaning} is needed")
+                self._add_finding(step, f"control.{key}", f"is missing; {FEEDBACK_KEYS[key].meaning} is needed")
         product_type = step.control.get("product_type", "SkyImage")
         if product_type not in PRODUCT_TYPES:
             problem = f"is '{product_type}'; one of {', '.join(PRODUCT_TYPES)} is needed"
-            self._add(step, "control.product_type", problem, product_type, PRODUCT_TYPES)
+            self._add_finding(step, "control.product_type", problem, product_type, PRODUCT_TYPES)
         for message in sip_problems(step.control):
             key, _, problem = message.partition(": ")
-            self._add(step, f"control.{key}", problem)
-        output_names = {"mapfile", "metadata_file"} | ({"sip_file"} if sip_is_wanted(step.control) else set())
+            self._add_finding(step, f"control.{key}", problem)
+        output_names = {"mapfile", "metadata_file"} | ({"sip_file"} if is_sip_requested(step.control) else set())
         return Outputs(frozenset(output_names), True)
 
 
@@ -428,7 +446,7 @@ def check_unlisted(
     blocks: the listed steps.
     defined_blocks: the listed steps with a definition; the others are already reported.
     """
-    described = {key.partition(".")[0]: parset.entry(key) for key in parset if _says_what(key)}
+    described = {key.partition(".")[0]: parset.entry(key) for key in parset if _defines_step(key)}
     unlisted = [(name, entry) for name, entry in described.items() if name not in blocks and name not in reserved]
     suggestions = misspelt([name for name, _ in unlisted], sorted(blocks))
     findings = [
@@ -443,10 +461,10 @@ def check_unlisted(
         if name not in suggestions:
             place = f"line {entry.line}" if entry.line and entry.file == steps.file else entry.where
             off.append(f"{name} ({place}{suggested.nearest(name, blocks)})")
-    summary = f"these steps are described, and do not run, because no list of steps names them: {named(off)}"
+    summary = f"these steps are described, and do not run, because no list of steps names them: {list_names(off)}"
     return findings, [Finding(steps.where, summary)] if off else []
 
 
-def _says_what(key: str) -> bool:
+def _defines_step(key: str) -> bool:
     """Whether a key defines its step."""
     return not key.startswith("!") and key.partition(".")[2] in ("control.type", "control.kind")

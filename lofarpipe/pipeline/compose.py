@@ -33,7 +33,7 @@ class EmbeddedPipeline:
     mapfile: str  # pipeline.mapfile of the sub parset, or ""
 
 
-def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> EmbeddedPipeline:
+def merge_sub_parset(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> EmbeddedPipeline:
     """Merge the sub parset in ``path`` into ``master`` for the step ``name``; return its steps.
 
     Every key becomes ``<name>-<key>``. Definitions of the sub parset replace those of the master; ``overrides``
@@ -53,7 +53,7 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
     definitions_above = master.definitions()
     overridden = {key: Entry(key, value, str(path), 0) for key, value in overrides.items() if key in definitions_above}
     _define_last(master, overridden)
-    own_keys = _with_definitions(master, sub)
+    own_keys = _substitute_definitions(master, sub)
     steps = [step for step in own_keys.vector("pipeline.steps") if step]
     looped = (item for key in sub if key.endswith(".control.loopsteps") for item in sub.vector(key))
     blocks = {*steps, *(item.removeprefix(f"{name}-") for item in looped)}
@@ -71,7 +71,7 @@ def put_in(master: Parset, name: str, path: Path, overrides: dict[str, str]) -> 
     return EmbeddedPipeline([f"{name}-{step}" for step in steps], mapfile)
 
 
-def _with_definitions(master: Parset, sub: Parset) -> Parset:
+def _substitute_definitions(master: Parset, sub: Parset) -> Parset:
     """Return the sub parset's own keys with the variables of both replaced."""
     both = Parset()
     for entry in master.definitions().values():

@@ -204,7 +204,7 @@ REMOVAL_KEYS = {PRODUCTS: "intermediate", IMAGES: "byproducts"}
 LENIENT_DEFAULTS: dict[str, Value] = {"nthreads": 8}
 
 
-def impossible(key: str, control_key: ControlKey, value: Value) -> str:
+def expected_range(key: str, control_key: ControlKey, value: Value) -> str:
     """Return the expected range for an invalid value of the right type; "" for a valid one."""
     if key == "walltime":
         return walltime_problem(str(value))
@@ -259,7 +259,7 @@ class Control:
     """The control keys of one step, resolved and typed; priority: parset, derived, task, default."""
 
     values: Mapping[str, Value]
-    asked_program: str = ""  # the known program that checks and completes the arguments; "" for none
+    checking_program: str = ""  # the known program that checks and completes the arguments; "" for none
 
     def text(self, key: str) -> str:
         """Return a text key."""
@@ -330,7 +330,7 @@ def resolved_control(step: Step, results: Results, lenient: bool = False) -> tup
         text = texts.get(key, None if key in derived else step.task.get(key))
         values[key] = derived.get(key, default) if text is None else _value(step, key, text, control_key.kind)
     arguments.pop("flags", None)
-    control = Control(values, str(values["program"]) if step.asked_program(lenient) else "")
+    control = Control(values, str(values["program"]) if step.checking_program(lenient) else "")
     if lenient:
         values["environment"] = cut_at_colons(control.environment)
     return control, _from_parset(step, texts, arguments)

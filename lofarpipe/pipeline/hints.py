@@ -57,10 +57,10 @@ _MEANING = lazy_pattern(r"\{[^}]*\}\s*([^(:;]*[^(:;\s])")
 def option_hint(word: str, parset: Parset) -> str:
     """Return ``"; did you mean 'x' (meaning)?"`` for an unknown option of a parset; "" without a similar one."""
     definitions = parset.definitions()
-    candidates = meant_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
+    candidates = suggest_options(word, parset, [name for name, entry in definitions.items() if entry.comment])
     if not candidates:
         return _option_elsewhere(word) or nearest(word, definitions)
-    return f"; did you mean {_or([f'{name!r}{described(name, parset)}' for name in candidates])}?"
+    return f"; did you mean {_join_with_or([f'{name!r}{described(name, parset)}' for name in candidates])}?"
 
 
 def _option_elsewhere(word: str) -> str:
@@ -68,17 +68,17 @@ def _option_elsewhere(word: str) -> str:
     files = (file for folder in parset_directories() for file in sorted(folder.glob("*.parset")))
     defined = re.compile(rf"^!\s*{re.escape(word)}\s*=.*##", re.MULTILINE)
     having = [file.name for file in files if defined.search(file.read_text(encoding="utf-8", errors="replace"))]
-    return f"; it is an option of {_or(having[:MOST_MEANT])}, another pipeline" if having else ""
+    return f"; it is an option of {_join_with_or(having[:MOST_MEANT])}, another pipeline" if having else ""
 
 
-def meant_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:
+def suggest_options(word: str, parset: Parset, names: Sequence[str]) -> list[str]:
     """Return the options matching a word: by their arguments, by words of the field, by parts of the name."""
     plain = _plain(word)
     if not plain:
         return []
     same = [name for name in names if _plain(name) == plain]
     begun = [name for name in names if name.startswith(_WORDS.get(plain, "\0"))]
-    matches = same or _given_to(plain, parset, names) or begun or _with_part(plain, names)
+    matches = same or _options_of_argument(plain, parset, names) or begun or _names_containing(plain, names)
     return matches[:MOST_MEANT]
 
 
@@ -86,7 +86,7 @@ def _plain(word: str) -> str:
     return re.sub(r"[-_\s]", "", word).lower()
 
 
-def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
+def _options_of_argument(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
     """Return the options used in arguments of this name, or next to this word, as ``briggs {{ robust }}``."""
     matches: list[str] = []
     for key in parset:
@@ -99,7 +99,7 @@ def _given_to(plain: str, parset: Parset, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(matches))
 
 
-def _with_part(plain: str, names: Iterable[str]) -> list[str]:
+def _names_containing(plain: str, names: Iterable[str]) -> list[str]:
     """Return the names that contain this word or sequence of words: ``cellsize`` in ``cellsize_highres_deg``."""
     return [name for name in names if len(plain) > 3 and plain in _parts(name)]
 
@@ -116,7 +116,7 @@ def described(name: str, parset: Parset) -> str:
     return f" ({meaning[1]})" if meaning else ""
 
 
-def _or(texts: Sequence[str]) -> str:
+def _join_with_or(texts: Sequence[str]) -> str:
     *first_texts, last = texts
     return f"{', '.join(first_texts)} or {last}" if first_texts else last
 
@@ -129,7 +129,7 @@ def step_hint(word: str, parset: Parset, blocks: Iterable[str]) -> str:
         block for block in blocks if len(word) >= SHORTEST_WORD and _plain(word) in _parts(block)
     ]
     return (
-        f"; did you mean {_or([repr(name) for name in candidates[:MOST_MEANT]])}?"
+        f"; did you mean {_join_with_or([repr(name) for name in candidates[:MOST_MEANT]])}?"
         if candidates
         else nearest(word, blocks)
     )

@@ -12,7 +12,7 @@ from lofarpipe.config import Settings, beside, find_file, parset_directories
 from lofarpipe.errors import Finding, PipelineError, Suggestions
 from lofarpipe.jobs import Resources
 from lofarpipe.pipeline.checks import check_blocks, check_placeholders, check_steps, check_unlisted
-from lofarpipe.pipeline.compose import compose, put_in
+from lofarpipe.pipeline.compose import compose, merge_sub_parset
 from lofarpipe.pipeline.control import list_items
 from lofarpipe.pipeline.hints import step_hint
 from lofarpipe.pipeline.options import Option, check_options, read_options
@@ -123,7 +123,7 @@ def load_pipeline(
     findings += check_placeholders(parset, builder.blocks, bad_values)
     plugin_path = _plugin_path(parset, settings, composition.files)
     suspect_keys = _users(composition.parset, bad_options) | {key for key in parset if parset.placeholders(key)}
-    findings += _unless_of([*_check_own_values(parset), *builder.findings], suspect_keys - {STEPS})
+    findings += _exclude_keys([*_check_own_values(parset), *builder.findings], suspect_keys - {STEPS})
     return Pipeline(
         path=path,
         parset=parset,
@@ -169,7 +169,7 @@ def _misspelt_own_keys(parset: Parset) -> Iterator[Finding]:
             yield Finding(parset.entry(key).where, f"{key}: has no effect{hint}")
 
 
-def _unless_of(findings: Iterable[Finding], keys: Collection[str]) -> Iterator[Finding]:
+def _exclude_keys(findings: Iterable[Finding], keys: Collection[str]) -> Iterator[Finding]:
     """Return the findings except those on these keys, which follow from a wrong option."""
     return (finding for finding in findings if re.split(r"[: ]", finding.what, maxsplit=1)[0] not in keys)
 
@@ -221,7 +221,7 @@ class StepBuilder:
             if self._keys_built > len(self._parset) + MOST_REPEATED_KEYS:
                 problem = f"steps that are listed again have more than {MOST_REPEATED_KEYS} keys in all; list fewer"
                 raise PipelineError(f"{list_place}: {problem}")
-            return self._with_body(step)
+            return self._add_body(step)
         except PipelineError as err:
             where, _, problem = str(err).partition(": ")
             return self._broken(name, block, Finding(where, problem))
@@ -231,7 +231,7 @@ class StepBuilder:
             self.findings.append(finding)
         return Step(name, block, BROKEN, "", {}, {}, problem=str(finding))
 
-    def _with_body(self, step: Step) -> Step:
+    def _add_body(self, step: Step) -> Step:
         """Add the inner steps to a loop or a sub-pipeline; return any other step unchanged."""
         if step.kind not in ("loop", "pipeline"):
             return step
@@ -241,7 +241,7 @@ class StepBuilder:
             raise PipelineError(f"{step.where('control.kind')}: more than {DEEPEST} steps within each other")
         self._within.append(step.name)
         try:
-            return self._looped(step) if step.kind == "loop" else self._put_in(step)
+            return self._looped(step) if step.kind == "loop" else self._build_sub_pipeline(step)
         finally:
             self._within.pop()
 
@@ -256,7 +256,7 @@ class StepBuilder:
         longer = [f"{within}-{name}" for within in reversed(self._within)]
         return next((block for block in (name, *longer) if block in self._blocks), name)
 
-    def _put_in(self, step: Step) -> Step:
+    def _build_sub_pipeline(self, step: Step) -> Step:
         """Build a sub-pipeline; if it needs values of other steps, with a function to rebuild it with them.
 
         Source: doc/spec/lofarpipe.md, section 4.7.
@@ -264,12 +264,12 @@ class StepBuilder:
         known_results = {"input": self._settings.inputs, **self._settings.sections}
         overrides = {key: resolve_known(text, known_results) for key, text in step.arguments.items()}
         if not any(references(text) for text in overrides.values()):
-            return self._put_in_with(step, overrides)
+            return self._rebuild_sub_pipeline(step, overrides)
         parset = Parset()
         parset.adopt(self._parset)
         again = partial(self._resolved, parset, tuple(self._within), tuple(self._files))
         edged_overrides = {key: edged(text) for key, text in overrides.items()}
-        return replace(self._put_in_with(step, edged_overrides), resolved=again)
+        return replace(self._rebuild_sub_pipeline(step, edged_overrides), resolved=again)
 
     def _resolved(
         self, parset: Parset, within: Sequence[str], files: Sequence[Path], step: Step, results: Results
@@ -279,9 +279,9 @@ class StepBuilder:
         builder._parset.adopt(parset)
         builder._within, builder._files = [*within], [*files]
         values = {key: resolve(text, results, step.where(f"argument.{key}")) for key, text in step.arguments.items()}
-        return builder._put_in_with(step, values)
+        return builder._rebuild_sub_pipeline(step, values)
 
-    def _put_in_with(self, step: Step, overrides: dict[str, str]) -> Step:
+    def _rebuild_sub_pipeline(self, step: Step, overrides: dict[str, str]) -> Step:
         where = step.where("control.type")
         if not step.type:
             raise PipelineError(f"{where}: a sub-pipeline needs the path of its parset")
@@ -292,7 +292,7 @@ class StepBuilder:
         path = find_file(typed, folders, "sub-pipeline")
         if path.resolve() in self._files:
             raise PipelineError(f"{where}: the sub-pipeline {path} contains itself")
-        sub = put_in(self._parset, step.name, path, overrides)
+        sub = merge_sub_parset(self._parset, step.name, path, overrides)
         self._blocks = _blocks(self._parset)
         control = {"mapfile_in": sub.mapfile, **step.control} if sub.mapfile else step.control
         self._files.append(path.resolve())

@@ -255,7 +255,7 @@ SIP_REQUIRED = {
 SIP_IDENTIFIERS = ("sip_product_identifiers", "sip_process_identifier", "sip_observation_id", "sip_source_identifiers")
 
 
-def sip_is_wanted(values: Mapping[str, object]) -> bool:
+def is_sip_requested(values: Mapping[str, object]) -> bool:
     """Whether a SIP is requested."""
     return str(values.get("sip_file", "")) not in ("", NONE)
 
@@ -265,7 +265,7 @@ def sip_problems(values: Mapping[str, object]) -> list[str]:
 
     ``values`` are control values, texts or lists; a reference to the output of a step counts as given.
     """
-    if not sip_is_wanted(values):
+    if not is_sip_requested(values):
         return []
     version = str(values.get("sip_schema_version", SIP_SCHEMA_VERSIONS[0]))
     problems = []

@@ -262,7 +262,7 @@ def pipeline_checks(
     site = {
         "working_directory": str(settings.job_workdir),
         "job_directory": str(settings.job_directory),
-        "told": " ".join(_told_directories(settings)),
+        "told": " ".join(_reported_directories(settings)),
         "files": "\n".join(
             map(str, [*files, settings.config_file, *split_list(settings.inputs.get("task_files", "[]"))])
         ),
@@ -282,7 +282,7 @@ def pipeline_checks(
     return findings
 
 
-def _told_directories(settings: Settings) -> list[str]:
+def _reported_directories(settings: Settings) -> list[str]:
     """Return the run's directories below a missing one, already reported with the settings."""
     below = {
         "working_directory": (settings.working_directory, settings.job_workdir),

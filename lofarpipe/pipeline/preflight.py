@@ -14,7 +14,7 @@ from lofarpipe.executors.local.resources import usable_cores
 from lofarpipe.jobs import Executor, Resources
 from lofarpipe.pipeline.load import Pipeline, check_pipeline, find_parset, load_pipeline
 from lofarpipe.pipeline.steps import Step, flattened, references
-from lofarpipe.report.html.writer import wants_page
+from lofarpipe.report.html.writer import is_page_enabled
 from lofarpipe.report.notify import notify_options
 from lofarpipe.report.pipeline_log import logs_to_keep
 from lofarpipe.support.data_directories import leap_second_warning, missing_directories, set_data_directories
@@ -35,7 +35,7 @@ class Reading:
     pipeline: Pipeline
     wrong: tuple[Finding, ...]  # of the settings; fatal even in a lenient run
 
-    def sound(self) -> tuple[Settings, Pipeline]:
+    def require_valid(self) -> tuple[Settings, Pipeline]:
         """Return settings and pipeline.
 
         Raises
@@ -75,7 +75,7 @@ class Survey:
         if self.executor is not None and not self.is_lent:
             self.executor.close()
 
-    def usable(self) -> Executor:
+    def require_executor(self) -> Executor:
         """Return the executor.
 
         Raises
@@ -130,11 +130,11 @@ def read(parset: str | Translation, overrides: Overrides, assignments: Sequence[
         settings, wrong = read_settings(path, replace(overrides, sections=parset.sections))
         wrong = [*parset.findings, *wrong]
     wrong += _report_findings(settings)
-    pipeline = together(wrong, lambda: load_pipeline(path, settings, assignments, field_parset))
+    pipeline = report_together(wrong, lambda: load_pipeline(path, settings, assignments, field_parset))
     return Reading(settings, replace(pipeline, warnings=(*warnings, *pipeline.warnings)), tuple(wrong))
 
 
-def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
+def report_together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
     """Return the result of ``work``.
 
     Raises
@@ -155,7 +155,7 @@ def together(wrong: Sequence[Finding], work: Callable[[], T]) -> T:
 def _report_findings(settings: Settings) -> list[Finding]:
     """Return the problems of [report], [notify] and [logging], otherwise only read during the run."""
     findings = []
-    for value in (wants_page, checksum_limit_bytes, logs_to_keep):
+    for value in (is_page_enabled, checksum_limit_bytes, logs_to_keep):
         try:
             value(settings)
         except PipelineError as err:

@@ -32,12 +32,12 @@ def references(text: str) -> list[tuple[str, str]]:
     return REFERENCE.findall(text)
 
 
-def edged(text: str) -> str:
+def mark_references(text: str) -> str:
     """Return ``text`` with edge marks around its references, to separate them from neighbouring text."""
     return REFERENCE.sub(lambda match: f"{EDGE}{match[0]}{EDGE}", text)
 
 
-def without_edged(text: str) -> str:
+def drop_marked_references(text: str) -> str:
     """Return ``text`` without its marked references, which are reported at their origin."""
     return re.sub(f"{EDGE}[^{EDGE}]*{EDGE}", EDGE, text)
 
@@ -115,7 +115,7 @@ class Step:
         """Whether the run continues without the step if it fails."""
         return self.kind == "recipe" and self.given.get("optional") == "True"
 
-    def asked_program(self, lenient: bool) -> str:
+    def checking_program(self, lenient: bool) -> str:
         """Return the known program that checks and completes the arguments; "" for none.
 
         In a lenient run only from the step itself, not its task: the executable may be a wrapper.
@@ -256,7 +256,7 @@ def complete_arguments(arguments: dict[str, str], control: dict[str, str], task:
             arguments.setdefault(key, parset.string(key))
 
 
-def refreshed(step: Step) -> Step:
+def refresh_arguments(step: Step) -> Step:
     """Complete the arguments of a step again, now that earlier steps have written their files."""
     if not step.arguments:
         return step
@@ -265,7 +265,7 @@ def refreshed(step: Step) -> Step:
     return replace(step, arguments=arguments, control=control)
 
 
-def with_counters(step: Step, counters: Results) -> Step:
+def replace_counters(step: Step, counters: Results) -> Step:
     """Replace loop counters in a step's arguments by their last values."""
     return replace(step, arguments={key: resolve_known(text, counters) for key, text in step.arguments.items()})
 

@@ -88,7 +88,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or f"{home_directory()}/.cache") / "genericpipeline" / "containers"
 
 
-def pulled(reference: str) -> str:
+def pull_image(reference: str) -> str:
     """Return the engine's name of an image reference, pulled once even for concurrent requests.
 
     Raises
@@ -212,7 +212,7 @@ def launcher(image: str, program: str, mpi: str = "") -> Path:
     elif problem := image_problem(image):
         raise PipelineError(problem)
     elif is_reference(image):
-        image = pulled(image)
+        image = pull_image(image)
     else:
         if Path(engine := find_engine()).name == DOCKER:
             raise PipelineError(

@@ -9,7 +9,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lofarpipe.errors import PipelineError, Suggestions, named, nearest
+from lofarpipe.errors import PipelineError, Suggestions, list_names, nearest
 from lofarpipe.jobs import Resources
 from lofarpipe.programs.argv import OutputArgument
 from lofarpipe.programs.base import Detector, Keywords, Limit, LineReader, Program, Progress, decimal_count
@@ -229,7 +229,7 @@ def _unplaced(keywords: Mapping[str, str], steps: list[str]) -> list[tuple[str, 
     inner = [name for key in keywords if key.endswith(".steps") for name in split_list(keywords[key])]
     prefixes, suggested = {*GLOBAL_KEYS, *steps, *inner}, Suggestions()
     unplaced = [key for key in keywords if key.split(".")[0] not in prefixes]
-    problem = f"DP3 would not use it, for its steps are [{named(steps)}]; correct or remove it"
+    problem = f"DP3 would not use it, for its steps are [{list_names(steps)}]; correct or remove it"
     return [(key, problem + suggested.nearest(key.split(".")[0], prefixes)) for key in unplaced]
 
 
@@ -288,7 +288,7 @@ def find_strategy(name: str) -> str:
         return str(Path(name).absolute())
     strategies = {path.name: path for place in _strategy_places() for path in sorted(place.glob("*.lua"), reverse=True)}
     if name not in strategies:
-        names = named(sorted(strategies)) or "none"
+        names = list_names(sorted(strategies)) or "none"
         raise PipelineError(f"strategy: there is no {name} with DP3, which has: {names}{nearest(name, strategies)}")
     return str(strategies[name])
 
@@ -364,7 +364,7 @@ class Solutions:
         # DDECal counts one iteration more than the maximum without convergence.
         limit = self.max_iterations.pop(0)
         iterations = [int(number) for number in re.findall(COUNT, match[1])]
-        return self._too_few(sum(number <= limit for number in iterations), len(iterations))
+        return self._convergence_problem(sum(number <= limit for number in iterations), len(iterations))
 
     def _counted(self, converged: int, stalled: int, not_converged: int, failed: int) -> str | None:
         if self.max_iterations:
@@ -375,9 +375,9 @@ class Solutions:
                 f"of {total} solutions of DP3 {stalled} stalled and {failed} failed: max_stalled = "
                 f"{self.max_stalled:g} of them; look at the visibilities and the model"
             )
-        return self._too_few(converged, total)
+        return self._convergence_problem(converged, total)
 
-    def _too_few(self, converged: int, total: int) -> str | None:
+    def _convergence_problem(self, converged: int, total: int) -> str | None:
         if not total or converged / total >= self.min_converged:
             return None
         return (

@@ -114,7 +114,7 @@ def find(name: str) -> Path:
         If the program is missing or not executable; with the package to install.
     """
     if "/" in name:
-        return _as_given(Path(name))
+        return _check_path(Path(name))
     if executable := shutil.which(name, path=_searched()):
         return Path(executable).absolute()
     known_program = program_of(name)  # imports the known programs
@@ -126,7 +126,7 @@ def find(name: str) -> Path:
     raise PipelineError(f"{name}: no such program on PATH or in {_own_programs()}; {advice}")
 
 
-def _as_given(path: Path) -> Path:
+def _check_path(path: Path) -> Path:
     if not is_file(path):
         raise PipelineError(f"{path}: no such program; correct the path, or give {path.name} alone to search PATH")
     if not os.access(path, os.X_OK):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lofarpipe.imaging.ms.messages import LIBRARY_MESSAGES, Messages, advice_for, advised
+from lofarpipe.imaging.ms.messages import LIBRARY_MESSAGES, Messages, add_advice, advice_for
 from lofarpipe.jobs import Job
 from lofarpipe.programs.base import KNOWN_PROGRAMS, Detector, Program, Progress
 from lofarpipe.support.patterns import lazy_pattern
@@ -47,7 +47,7 @@ class ProgressReader:
         self.progress = Progress("")
         self._unfinished = ""
         readers = (program.line_reader() for program in KNOWN_PROGRAMS.values())
-        self._readers = [*filter(None, readers), _percent, _other]
+        self._readers = [*filter(None, readers), _percent, _show_line]
 
     def feed(self, text: str) -> Progress:
         """Read the lines written since the last time, and return the progress of the program.
@@ -78,7 +78,7 @@ def _percent(line: str, progress: Progress) -> Progress | None:
     return replace(progress, text=text, fraction=done, is_final=False)
 
 
-def _other(line: str, progress: Progress) -> Progress | None:
+def _show_line(line: str, progress: Progress) -> Progress | None:
     """Show the line itself, but keep the last progress during a deconvolution, or at the end."""
     if progress.major_iteration or progress.is_final:
         return None
@@ -165,7 +165,7 @@ def explained(program: str, log_text: str, messages: Messages = ()) -> str:
     ``messages`` are the messages of this program alone.
     """
     error = last_error(log_text)
-    return f"{program} says: {advised(error, KNOWN_MESSAGES + messages)}" if error else ""
+    return f"{program} says: {add_advice(error, KNOWN_MESSAGES + messages)}" if error else ""
 
 
 def hint_for(last_lines: Sequence[str]) -> str:
@@ -176,7 +176,7 @@ def hint_for(last_lines: Sequence[str]) -> str:
     raised = _RAISED.fullmatch(last_lines[-1]) if last_lines else None
     error = raised["message"] if raised else last_error("\n".join(last_lines))
     messages = KNOWN_MESSAGES + tuple(row for program in KNOWN_PROGRAMS.values() for row in program.messages)
-    return advised(error, messages) if advice_for(error, messages) else ""
+    return add_advice(error, messages) if advice_for(error, messages) else ""
 
 
 CHUNK_BYTES = 1 << 20

@@ -108,7 +108,7 @@ def _band_facts(
 
 
 def _beam_differences(path: Path, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    beams = [Beam.of_header(header) for header in (one, other)]
+    beams = [Beam.from_header(header) for header in (one, other)]
     if beams[0] is None or beams[1] is None:
         raise PipelineError(f"{path}: an image of the band has no beam; look at the flags of the set")
     if abs(beams[0].area_arcsec2 / beams[1].area_arcsec2 - 1) > BEAM_TOLERANCE:
@@ -191,7 +191,7 @@ def write_cube_product(plan: Mapping[str, Any], work: Path, robust: float, kind:
     path = cube_file(products, base, robust, plan["options"]["imsize"], is_smoothed)
     target = target_of(plan, robust)
     native = list(_cube_channels(plan, work, robust))
-    smoothed = [_at_target(plan, channel, robust, target) for channel in native]
+    smoothed = [_smoothed_channel(plan, channel, robust, target) for channel in native]
     former_recipe = recipe_in(path)
     chosen = smoothed if is_smoothed else native
     is_tiled = plan["options"]["cube_format"] == TILED
@@ -215,15 +215,15 @@ def _cube_channels(plan: Mapping[str, Any], work: Path, robust: float) -> Iterat
         yield CubeChannel(entry, image, record or blank_record(entry["reason"]))
 
 
-def _at_target(plan: Mapping[str, Any], channel: CubeChannel, robust: float, target: Beam | None) -> CubeChannel:
+def _smoothed_channel(plan: Mapping[str, Any], channel: CubeChannel, robust: float, target: Beam | None) -> CubeChannel:
     """Return a channel with its smoothed image, or the reason for its absence."""
     if channel.image is None:
         return channel
     path = channel_image(*_place(plan), channel.entry["label"], robust, plan["options"]["imsize"], True)
     if target is None or not path.is_file():
-        from lofarpipe.imaging.cubes.stokes_cube import unreached
+        from lofarpipe.imaging.cubes.stokes_cube import smoothing_obstacle
 
-        reason = unreached(header_of(channel.image), target) if target else "common_beam_arcsec is none"
+        reason = smoothing_obstacle(header_of(channel.image), target) if target else "common_beam_arcsec is none"
         if not reason:
             raise PipelineError(f"{path}: is not there; run the step that smooths again")
         return CubeChannel(channel.entry, None, {**channel.record, "smoothed_reason": reason})
@@ -255,7 +255,7 @@ def image_numbers(path: Path) -> dict[str, Any]:
 
     with fits.open(path, memmap=True) as hdus:
         header, peak_jy = hdus[0].header, float(np.nanmax(hdus[0].section[0, 0]))
-    noise, beam = noise_by_stokes(header), Beam.of_header(header)
+    noise, beam = noise_by_stokes(header), Beam.from_header(header)
     return {
         "rms_jy": noise,
         "peak_jy": peak_jy,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from lofarpipe.programs.base import Progress
 from lofarpipe.programs.logs import ProgressReader
-from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, timed
+from lofarpipe.report.terminal import NORMAL, VERBOSE, Terminal, add_time
 from lofarpipe.state.events import RunEnded, RunStarted, read_events
 from lofarpipe.state.run_state import JobState, RunState
 from lofarpipe.support.processes import BACKGROUND, boot_id, resident_bytes
@@ -46,7 +46,7 @@ class JournalTail:
         self._offset = 0
         self._file = 0
 
-    def look(self) -> RunState:
+    def read_state(self) -> RunState:
         """Read the appended lines, and return the picture; an incomplete line waits for the next time.
 
         Raises
@@ -77,7 +77,7 @@ class LogTails:
     def progress(self, jobs: list[JobState]) -> dict[str, Progress]:
         """Return the progress of each of these jobs by name; the others are forgotten."""
         self._tails = {job.name: self._tails.get(job.name) or _LogTail(Path(job.log)) for job in jobs if job.log}
-        return {name: tail.look() for name, tail in self._tails.items()}
+        return {name: tail.read_state() for name, tail in self._tails.items()}
 
 
 class _LogTail:
@@ -88,7 +88,7 @@ class _LogTail:
         self._reader = ProgressReader()
         self._offset: int | None = None
 
-    def look(self) -> Progress:
+    def read_progress(self) -> Progress:
         try:
             with self._log.open("rb") as stream:
                 status = os.fstat(stream.fileno())
@@ -159,7 +159,7 @@ class Screen:
             self._is_open = True
         self._live.update(Group(*map(_text, lines)), refresh=True)
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         """Write a line above, as long as it is."""
         from rich.text import Text
 
@@ -247,7 +247,7 @@ class LiveTerminal(Terminal):
 
     def _refresh(self) -> None:
         """Update the display until the run ends or the terminal is closed."""
-        if self._ends_soon():
+        if self._wait_until_due():
             return
         # Imported now, to spare short runs.
 
@@ -259,7 +259,7 @@ class LiveTerminal(Terminal):
             while not self._over.wait(max(REFRESH_S, PATIENCE * took_s)):
                 took_s = self._show(screen)
 
-    def _ends_soon(self) -> bool:
+    def _wait_until_due(self) -> bool:
         """Wait until the display is due; return whether the run ended before."""
         until = time.monotonic() + LATEST_S
         is_over = self._over.wait(START_S)
@@ -287,22 +287,22 @@ class LiveTerminal(Terminal):
         moment = Moment(time.time(), progress, height, has_marks, memory_in_use_gb(running, facts))
         return self._state.read_locked(lambda state: board(state, moment))
 
-    def _tell(self, text: str, level: int = NORMAL) -> None:
+    def _print_progress(self, text: str, level: int = NORMAL) -> None:
         """Steps have their lines in the picture, once there is one."""
         if self._screen is None or self._level >= VERBOSE:
-            self._say(text, level)
+            self._print(text, level)
 
-    def _say(self, text: str, level: int = NORMAL) -> None:
+    def _print(self, text: str, level: int = NORMAL) -> None:
         if self._screen is None or self._level < level:
-            super()._say(text, level)
+            super()._print(text, level)
         else:
-            self._screen.say(printable(timed(text)))
+            self._screen.print_line(printable(add_time(text)))
 
-    def _complain(self, text: str) -> None:
+    def _print_error(self, text: str) -> None:
         if self._screen is None or not sys.stderr.isatty():
-            super()._complain(text)
+            super()._print_error(text)
         else:
-            self._screen.say(printable(timed(text)), "warning")
+            self._screen.print_line(printable(add_time(text)), "warning")
 
 
 def _running(state: RunState) -> list[JobState]:

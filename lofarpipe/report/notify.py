@@ -149,25 +149,25 @@ class Notifier:
         """Send this warning, with the warnings held back since the last message."""
         self._waiting.append(event.text)
         if time.monotonic() - self._told_s >= WARNING_INTERVAL_S:
-            self._tell_warnings()
+            self._send_warnings()
 
     def step_done(self, event: Event) -> None:
         """Send the warnings that wait."""
         del event
         if self._waiting and time.monotonic() - self._told_s >= WARNING_INTERVAL_S:
-            self._tell_warnings()
+            self._send_warnings()
 
     def run_ended(self, event: RunEnded) -> None:
         """Send the end of the run, unless everything was done before, and wait for the commands."""
         if self._waiting:
-            self._tell_warnings()
+            self._send_warnings()
         facts = self._facts()
         if not (self._is_of_table or (event.ok and facts.get("is_repeat"))):
             text = f"{event.job}: done" if event.ok else f"{event.job}: {event.reason or 'failed'}"
             self._messenger.send(END if event.ok else FAILURE, {"text": text, **facts})
         self._messenger.wait()
 
-    def _tell_warnings(self) -> None:
+    def _send_warnings(self) -> None:
         new, self._waiting, self._told_s = self._waiting, [], time.monotonic()
         facts = self._facts()
         text = f"{facts.get('job') or 'run'}: {'; '.join(new)}"

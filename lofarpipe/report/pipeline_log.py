@@ -65,13 +65,13 @@ class LogFile:
             while content:
                 content = content[os.write(self._file, content) :]
 
-    def look_again(self) -> None:
+    def recheck(self) -> None:
         """Check that the file exists before the next line."""
         self._seen_at = ""
 
-    def leave_if_moved(self) -> None:
+    def close_if_moved(self) -> None:
         """Close the file if it was moved or removed, as by log rotation."""
-        self.look_again()
+        self.recheck()
         if self._file is not None:
             try:
                 is_there = os.path.samestat(os.fstat(self._file), os.stat(self.path))  # noqa: PTH116
@@ -137,7 +137,7 @@ class ClassicLog:
 
     def _begin(self, step: str, step_type: str) -> None:
         self._step_type = step_type
-        self._file.leave_if_moved()
+        self._file.close_if_moved()
         self._write("INFO", PROGRAM, f"Beginning step {step}")
 
     def step_skipped(self, event: StepSkipped) -> None:
@@ -199,9 +199,9 @@ class ClassicLog:
 
     def _prefix(self, level: str, name: str, time_s: float | None = None) -> str:
         """Return how a line begins; by default it is of now."""
-        return f"{self._moment(time.time() if time_s is None else time_s)} {level:7} {name}: "
+        return f"{self._time_text(time.time() if time_s is None else time_s)} {level:7} {name}: "
 
-    def _moment(self, time_s: float) -> str:
+    def _time_text(self, time_s: float) -> str:
         """Return the date and the time of day as text, made once a second."""
         second = int(time_s)
         if second != self._second:
@@ -213,7 +213,7 @@ class ClassicLog:
         if not self._started:
             self._before_start.append(line)
             return
-        self._file.look_again()
+        self._file.recheck()
         self._append([line])
 
     def _output(self, level: str, name: str, result: JobResult) -> Iterator[str]:
@@ -224,7 +224,7 @@ class ClassicLog:
 
     def _append(self, lines: Iterable[str]) -> None:
         try:
-            self._file.append(lines, self._moment(time.time()))
+            self._file.append(lines, self._time_text(time.time()))
         except OSError as err:
             problem = io_problem(OSError(err.errno, err.strerror, err.filename or str(self._file.path)))
             raise PipelineError(f"the log cannot be written: {problem}") from err
@@ -255,14 +255,14 @@ class _Step:
     def add(self, result: JobResult) -> None:
         self.results.append(result)
         if len(self.results) >= MOST_RESULTS:
-            self._note()
+            self._collect_jobs()
 
-    def _note(self) -> None:
+    def _collect_jobs(self) -> None:
         self.jobs += map(_job, self.results)
         self.results = []
 
     def text(self, duration_s: float | None) -> str:
-        self._note()
+        self._collect_jobs()
         duration = "" if duration_s is None else f' duration="{duration_s:.3f}"'
         nodes = "" if self.job_count is None else _element("nodes", f' job_count="{self.job_count}"', self.jobs)
         return _element(self.element, duration, [nodes] if nodes else [])

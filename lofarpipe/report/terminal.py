@@ -169,24 +169,26 @@ class Terminal:
         """Show the number of steps, and the directories of logs and maps."""
         self._began_s = event.time_s
         self._job_directory = event.job_directory
-        self._say(f"{event.job}: {_count(event.step_count, 'step')}; logs and maps in {event.job_directory}")
+        self._print(f"{event.job}: {_count(event.step_count, 'step')}; logs and maps in {event.job_directory}")
 
     def step_started(self, event: StepStarted) -> None:
         """Show a step, and how many of its jobs are not run again."""
         self._jobs, self._done = event.jobs, event.done_before
         self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
         content = _count(event.jobs, "job") if event.jobs else event.type
-        self._tell(f"{event.name}: {content}", NORMAL if event.jobs else VERBOSE)
+        self._print_progress(f"{event.name}: {content}", NORMAL if event.jobs else VERBOSE)
         if event.done_before:
-            self._tell(f"{event.name}: {event.done_before} of them done before, with the same inputs; not run again")
+            self._print_progress(
+                f"{event.name}: {event.done_before} of them done before, with the same inputs; not run again"
+            )
 
     def step_skipped(self, event: StepSkipped) -> None:
         """Show a step that is not run again."""
-        self._tell(f"{event.name}: done before, with the same inputs; not run again")
+        self._print_progress(f"{event.name}: done before, with the same inputs; not run again")
 
     def plugin_started(self, event: PluginStarted) -> None:
         """Show a plugin from VERBOSE on: it is over before it could be read."""
-        self._tell(f"{event.name}: plugin", VERBOSE)
+        self._print_progress(f"{event.name}: plugin", VERBOSE)
 
     def job_done(self, event: JobDone) -> None:
         """Show a failed job always, any job from VERBOSE on, and else every ten seconds how many are done."""
@@ -194,32 +196,32 @@ class Terminal:
         if (result := event.result) is not None:
             product = f" ({few_files(result.label)})" if result.label else ""
             if event.problem is not None:
-                self._complain(f"{result.name}{product} {event.problem}; log: {result.log}")
+                self._print_error(f"{result.name}{product} {event.problem}; log: {result.log}")
             if self._level >= VERBOSE:
-                self._say(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
+                self._print(f"{result.name}{product} {result.reason()}, {self._done} of {self._jobs}", VERBOSE)
             if self._level >= DEBUG:
                 (self._out or sys.stdout).writelines(result.output())
         if self._level == NORMAL:
-            self._tell_progress(event.name)
+            self._print_job_count(event.name)
 
     def jobs_done(self, events: Sequence[JobDone]) -> None:
         """Show each, or how many are done."""
         if self._level == NORMAL and events:
             self._done += len(events)
-            self._tell_progress(events[-1].name)
+            self._print_job_count(events[-1].name)
         else:
             for event in events:
                 self.job_done(event)
 
-    def _tell_progress(self, step: str) -> None:
+    def _print_job_count(self, step: str) -> None:
         if self._done < self._jobs and time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_INTERVAL_S
-            self._tell(f"{step}: {self._done} of {self._jobs} jobs done")
+            self._print_progress(f"{step}: {self._done} of {self._jobs} jobs done")
 
     def step_done(self, event: StepDone) -> None:
         """Show how long a step took."""
         duration_s = event.duration_s or 0.0
-        self._tell(f"{event.name}: done in {duration_text(duration_s)}", NORMAL if event.jobs else VERBOSE)
+        self._print_progress(f"{event.name}: done in {duration_text(duration_s)}", NORMAL if event.jobs else VERBOSE)
         if event.jobs:
             self._took.append((event.name, duration_s))
         if event.failed:
@@ -227,11 +229,11 @@ class Terminal:
 
     def plugin_done(self, event: PluginDone) -> None:
         """Show how long a plugin took from VERBOSE on."""
-        self._tell(f"{event.name}: done in {duration_text(event.duration_s or 0.0)}", VERBOSE)
+        self._print_progress(f"{event.name}: done in {duration_text(event.duration_s or 0.0)}", VERBOSE)
 
     def notice(self, event: Notice) -> None:
         """Show a decision."""
-        self._say(event.text)
+        self._print(event.text)
 
     def warning(self, event: Warned) -> None:
         """Show a warning."""
@@ -239,31 +241,31 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Show a warning without an event."""
-        self._complain(f"warning: {text}")
+        self._print_error(f"warning: {text}")
 
     def run_ended(self, event: RunEnded) -> None:
         """Show the outcome and the duration of the run; the caller shows the problem, at the end."""
         if self._job_directory is not None and self._level >= NORMAL:
             for line in summary(self._job_directory, self._took, event.ok, self._record()):
-                self._say(line)
+                self._print(line)
         how = "finished" if event.ok else "interrupted" if event.reason.startswith("interrupted") else "failed"
         # By the same times as status and report.html have.
         took_s = event.time_s - self._began_s if event.time_s is not None and self._began_s is not None else 0.0
-        self._say(f"{event.job}: {how} after {duration_text(max(0.0, took_s))}")
+        self._print(f"{event.job}: {how} after {duration_text(max(0.0, took_s))}")
 
-    def _tell(self, text: str, level: int = NORMAL) -> None:
+    def _print_progress(self, text: str, level: int = NORMAL) -> None:
         """Print the progress of the run; the live display overrides it."""
-        self._say(text, level)
+        self._print(text, level)
 
-    def _say(self, text: str, level: int = NORMAL) -> None:
+    def _print(self, text: str, level: int = NORMAL) -> None:
         if self._level >= level:
-            print(timed(text), file=self._out or sys.stdout, flush=True)
+            print(add_time(text), file=self._out or sys.stdout, flush=True)
 
-    def _complain(self, text: str) -> None:
-        print(timed(text), file=self._err or sys.stderr, flush=True)
+    def _print_error(self, text: str) -> None:
+        print(add_time(text), file=self._err or sys.stderr, flush=True)
 
 
-def timed(text: str) -> str:
+def add_time(text: str) -> str:
     """Return a line that begins with the time of day."""
     return f"{time.strftime('%H:%M:%S')} {text}"
 

@@ -175,7 +175,7 @@ def _make_tables(data: Path, target: Path) -> Path:
         else:
             (target / GEODETIC / entry.name).symlink_to(entry)
     table = target / GEODETIC / LEAP_SECONDS
-    is_complete, warning = _judged(table_date(table))
+    is_complete, warning = _check_leap_seconds(table_date(table))
     if is_complete:
         _set_date(table / "table.dat")
     (target / MARK).write_text(warning, encoding="utf-8")
@@ -194,7 +194,7 @@ def _set_date(table: Path) -> None:
     table.write_bytes(DATE.sub(f"{_today():%Y/%m/%d}/00:00".encode(), table.read_bytes()))
 
 
-def _judged(day: datetime.date) -> tuple[bool, str]:
+def _check_leap_seconds(day: datetime.date) -> tuple[bool, str]:
     """Return whether a table of some day has all leap seconds, as far as is known, and a notice.
 
     Known are the announcements of the IERS when astropy's copy of its list was made.

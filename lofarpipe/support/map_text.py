@@ -183,34 +183,34 @@ class _Reader:
         self._skip(_BLANKS)
         entries: list[Any] = []
         while not _END.match(self.text, self.position):
-            if usual := self._usual():
+            if usual := self._read_usual_form():
                 entries += usual
             else:
                 entries.append(self._entry())
                 self._skip(_SEPARATOR)
         return entries
 
-    def _usual(self) -> list[Any]:
+    def _read_usual_form(self) -> list[Any]:
         """Return the entries of a usual form from here; empty for another form."""
         for form in FORMS:
             rows, end = form.rows(self.text, self.position)
             if rows:
                 self.position = end
-                entries, values = form.make(rows, self._same)
+                entries, values = form.make(rows, self._interned)
                 self._count(values)
                 return entries
         return []
 
-    def _same(self, host: str) -> str:
+    def _interned(self, host: str) -> str:
         return self.hosts.setdefault(host, host)
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self.text, self.position)
         if match is None:
-            raise self._unusual()
+            raise self._syntax_error()
         self.position = match.end()
 
-    def _unusual(self) -> _UnusualError:
+    def _syntax_error(self) -> _UnusualError:
         excerpt = self.text[self.position : self.position + 20]
         return _UnusualError(f"found {excerpt!r} at character {self.position + 1}")
 
@@ -224,7 +224,7 @@ class _Reader:
         start, entry = self.position, self._value(self._token(), 1)
         if not isinstance(entry, dict | tuple):
             self.position = start
-            raise self._unusual()
+            raise self._syntax_error()
         return entry
 
     def _value(self, token: re.Match[str], depth: int) -> Any:
@@ -244,7 +244,7 @@ class _Reader:
     def _token(self) -> re.Match[str]:
         token = _TOKEN.match(self.text, self.position)
         if token is None:
-            raise self._unusual()
+            raise self._syntax_error()
         self.position = token.end()
         return token
 
@@ -257,7 +257,7 @@ class _Reader:
             items, has_comma = self._items(")", depth)
             if len(items) != 1 or has_comma:  # otherwise they are brackets around a value
                 return tuple(items)
-        raise self._unusual()
+        raise self._syntax_error()
 
     def _texts(self, start: int) -> list[str]:
         """Return the list of texts at this bracket; empty for any other list."""
@@ -275,7 +275,7 @@ class _Reader:
         items: list[Any] = []
         while (token := self._token())["mark"] != closing:
             items.append(self._value(token, depth + 1))
-            if not self._goes_on(closing):
+            if not self._skip_comma(closing):
                 return items, False
         return items, bool(items)
 
@@ -283,17 +283,17 @@ class _Reader:
         pairs: dict[str, Any] = {}
         while (key := self._token())["mark"] != "}":
             if key.lastgroup != "quote" or self._token()["mark"] != ":":
-                raise self._unusual()
+                raise self._syntax_error()
             pairs[_text(key)] = self._value(self._token(), depth + 1)
-            if not self._goes_on("}"):
+            if not self._skip_comma("}"):
                 break
         return pairs
 
-    def _goes_on(self, closing: str) -> bool:
+    def _skip_comma(self, closing: str) -> bool:
         """Go past a comma, or past the closing bracket; return whether it was a comma."""
         mark = self._token()["mark"]
         if mark not in (",", closing):
-            raise self._unusual()
+            raise self._syntax_error()
         return mark == ","
 
 

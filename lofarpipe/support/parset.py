@@ -182,10 +182,10 @@ class Entries:
         """Set a raw value. An existing key keeps its position, and its comment unless a new one is given."""
         key = canonical(key)
         _refuse_line_breaks(key, value)
-        if self._put((key, value, file, line, comment)):
+        if self._set_entry((key, value, file, line, comment)):
             self.keys.append(key)
 
-    def _put(self, record: Record) -> bool:
+    def _set_entry(self, record: Record) -> bool:
         """Set an entry with a normalised key; return whether the key is new."""
         existing = self._entries.get(record[0])
         if existing is None:
@@ -215,7 +215,7 @@ class Entries:
         for record in other._entries.values():
             name = _defined_name(record[0])
             key = keys_by_name.get(name, record[0])
-            is_new = self._put(record if key == record[0] else (key, *record[1:]))
+            is_new = self._set_entry(record if key == record[0] else (key, *record[1:]))
             if is_new:
                 self.keys.append(key)
             if name and is_new:
@@ -241,13 +241,13 @@ class Entries:
     def _renamed(self, prefix: str, new_prefix: str) -> Self:
         """Return the entries with a key prefix, replaced by another one."""
         result = type(self)()
-        for record in self._below(prefix):
+        for record in self._candidates(prefix):
             key = new_prefix + record[0].removeprefix(prefix)
             if record[0].startswith(prefix) and key:
                 result.set(key, *record[1:])
         return result
 
-    def _below(self, prefix: str) -> Iterable[Record]:
+    def _candidates(self, prefix: str) -> Iterable[Record]:
         """Return the candidate entries for a prefix, from the index of its first part."""
         block, dot, _ = prefix.partition(".")
         if not dot:
@@ -325,14 +325,14 @@ class Entries:
             if is_first and len(entries) == len(records):  # no key occurs twice
                 self._entries, self._blocks = entries, {}
             else:
-                self._put_all(records, prefix)
+                self._set_entries(records, prefix)
                 self.repeated += _repeated(records)
 
-    def _put_all(self, batch: list[Record], prefix: str) -> None:
+    def _set_entries(self, batch: list[Record], prefix: str) -> None:
         for record in batch:
             key = canonical(prefix + record[0])
             _refuse_line_breaks(key, record[1])
-            self._put((key, *record[1:]))
+            self._set_entry((key, *record[1:]))
 
 
 def _repeated(records: Iterable[Record]) -> Iterator[Finding]:

@@ -192,7 +192,7 @@ def _ascii_but(characters: str) -> str:
     return "[" + "".join(re.escape(character) for character in _ASCII if character not in characters) + "]"
 
 
-def _all_but(characters: str) -> str:
+def _any_except(characters: str) -> str:
     return f"[^{re.escape(characters)}{_ODD}]"
 
 
@@ -218,7 +218,7 @@ def _line_pattern(but: Callable[[str], str]) -> re.Pattern[str]:
 
 
 # A set of allowed characters is faster than a set of excluded ones.
-_LINE, _ASCII_LINE = _line_pattern(_all_but), _line_pattern(_ascii_but)
+_LINE, _ASCII_LINE = _line_pattern(_any_except), _line_pattern(_ascii_but)
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +401,7 @@ class _Line:
         return [(key, value, self.file, self.number, self.comment) for key, value in pairs]
 
 
-def _of_other_kind(text: str) -> str:
+def _probable_format(text: str) -> str:
     """Return the probable other format of a file with this first line; "" if none is likely."""
     kinds = (("{", "JSON"), ("[", "TOML or a configuration"), ("<", "XML"), ("#!", "a script"), ("import ", "Python"))
     kind = next((kind for start, kind in kinds if text.startswith(start)), "")
@@ -419,7 +419,7 @@ class _Continuation:
         """Add a line to the value of the last entry, and return a notice about it."""
         text = line.parts[0]
         if not batch or text.startswith("!"):
-            raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'{_of_other_kind(text)}")
+            raise ParsetError(f"{line.where}: no '=' in {quoted(text)}; expected 'key = value'{_probable_format(text)}")
         key, value, *_ = batch[-1]
         if not self.pieces:
             self.pieces, self.length = [value], len(value)

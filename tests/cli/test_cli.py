@@ -70,7 +70,7 @@ def test_vanished_terminal_gives_sighup_status(monkeypatch: pytest.MonkeyPatch) 
         raise Interrupted(signal.SIGHUP)
 
     monkeypatch.setattr(sys, "stderr", Path("/dev/full").open("w"))  # noqa: SIM115
-    assert cli.guarded(interrupt, False) == 128 + signal.SIGHUP
+    assert cli.run_guarded(interrupt, False) == 128 + signal.SIGHUP
 
 
 # ---- the command line itself
@@ -354,7 +354,7 @@ def test_removed_current_directory_is_reported(words: list[str], tmp_path: Path)
 
 
 def test_error_without_traceback_has_no_place() -> None:
-    assert cli.unexpected(ValueError("x")) == "unknown place: unexpected ValueError: x"
+    assert cli.format_unexpected(ValueError("x")) == "unknown place: unexpected ValueError: x"
 
 
 def test_internal_error_during_run_is_recorded(

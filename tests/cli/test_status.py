@@ -97,7 +97,7 @@ def test_run_ending_during_look_is_done(running: Journal, monkeypatch: pytest.Mo
         return False
 
     monkeypatch.setattr(status, "is_alive", ends)
-    assert Watched(running.path.parent).look().state == "done"
+    assert Watched(running.path.parent).read_state().state == "done"
 
 
 def test_json_describes_run(running: Journal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,7 @@ def test_json_shows_progress_of_jobs(running: Journal, tmp_path: Path, capsys: p
 def test_journal_without_times_is_shown(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text('{"event": "run_started"}\n')
     watched = Watched(tmp_path)
-    watched.look()
+    watched.read_state()
     assert watched.lines()[1].text == "  began at a time unknown, last heard of at a time unknown"
 
 
@@ -200,7 +200,7 @@ def test_interrupted_follow_ends_quietly(running: Journal) -> None:
         terminal.close()
     assert "interrupted" not in terminal.raw
     assert "\x1b[?25h" in terminal.raw, "the cursor is shown again"
-    assert Watched(running.path.parent).look().state == "running"
+    assert Watched(running.path.parent).read_state().state == "running"
 
 
 @pytest.mark.parametrize(("name", "directory"), [("", ""), ("run.parset", "run")])

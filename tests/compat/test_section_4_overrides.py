@@ -21,7 +21,7 @@ show.argument.flags = [{flags}]
 
 
 @pytest.fixture
-def put_in(site):
+def merge_sub_parset(site):
     """Return a function that runs a sub-pipeline; the plugin before it gives a text, a map and a list."""
     site.mapfile("one.mapfile", "/d/a.MS")
     site.mapfile("two.mapfile", "/d/b.MS", "/d/c.MS")
@@ -44,8 +44,8 @@ def put_in(site):
         ("input.output.job_name/{{ v }}", "p/word"),
     ],
 )
-def test_late_value_joins_surrounding_text(site, put_in, text, seen, lenient):
-    assert put_in(PART.format(flags=text), "part.argument.v = ask.output.text\n", lenient=lenient) == 0
+def test_late_value_joins_surrounding_text(site, merge_sub_parset, text, seen, lenient):
+    assert merge_sub_parset(PART.format(flags=text), "part.argument.v = ask.output.text\n", lenient=lenient) == 0
     assert site.args("show") == [[seen]]
 
 
@@ -53,28 +53,30 @@ def test_late_value_joins_surrounding_text(site, put_in, text, seen, lenient):
     ("override", "seen"),
     [("genericpipeline.output.job_name", "p!"), ("remote.output.method", "local!"), ("{{ w }}", "p!"), ("a b", "a b!")],
 )
-def test_early_references_are_resolved(site, put_in, override, seen):
+def test_early_references_are_resolved(site, merge_sub_parset, override, seen):
     master = f"! w = input.output.job_name\npart.argument.v = {override}\n"
-    assert put_in(PART.format(flags="{{ v }}!"), master) == 0
+    assert merge_sub_parset(PART.format(flags="{{ v }}!"), master) == 0
     assert site.args("show") == [[seen]]
 
 
-def test_sub_pipeline_decides_map_inputs(site, put_in):
+def test_sub_pipeline_decides_map_inputs(site, merge_sub_parset):
     part = PART.format(flags="ms, {{ v }}").replace("@/data/one.mapfile", "{{ v }}")
-    assert put_in(part, "part.argument.v = ask.output.map\n") == 0
+    assert merge_sub_parset(part, "part.argument.v = ask.output.map\n") == 0
     assert sorted(site.args("show")) == [[f"/d/{name}.MS", "@/data/two.mapfile"] for name in "bc"]
 
 
-def test_map_argument_is_map_name(site, put_in):
+def test_map_argument_is_map_name(site, merge_sub_parset):
     """The path stands there before the step is built: it is no reference any more, which would make it an input."""
     assert (
-        put_in(f"{PART.format(flags='ms')}show.argument.table = {{{{ v }}}}\n", "part.argument.v = ask.output.map\n")
+        merge_sub_parset(
+            f"{PART.format(flags='ms')}show.argument.table = {{{{ v }}}}\n", "part.argument.v = ask.output.map\n"
+        )
         == 0
     )
     assert site.args("show") == [["/d/a.MS", "--table=@/data/two.mapfile"]]
 
 
-def test_step_output_chooses_steps_and_types(site, put_in):
+def test_step_output_chooses_steps_and_types(site, merge_sub_parset):
     part = (
         PART.format(flags="{{ v }}").replace("[show]", "[{{ v }}]").replace("show.control.type = executable_args\n", "")
     )
@@ -82,51 +84,54 @@ def test_step_output_chooses_steps_and_types(site, put_in):
     master = "part.argument.v = ask.output.steps\npart.argument.kind = layout.output.kind\n"
     with (site.here / "pipeline.cfg").open("a") as config:
         config.write("[layout]\nkind = executable_args\n")
-    assert put_in(part, master) == 0
+    assert merge_sub_parset(part, master) == 0
     assert len(site.args("show")) == 2
 
 
-def test_each_iteration_has_own_value(site, put_in):
+def test_each_iteration_has_own_value(site, merge_sub_parset):
     master = "again.control.kind = loop\nagain.control.loopsteps = [part]\nagain.control.loopcount = 3\n"
     master += "part.argument.v = again.output.counter\n"
     master += "pipeline.steps = [ask, again]\n"
-    assert put_in(PART.format(flags="n{{ v }}.fits"), master) == 0
+    assert merge_sub_parset(PART.format(flags="n{{ v }}.fits"), master) == 0
     assert site.args("show") == [["n0.fits"], ["n1.fits"], ["n2.fits"]]
 
 
-def test_nested_sub_pipeline_passes_override(site, put_in):
+def test_nested_sub_pipeline_passes_override(site, merge_sub_parset):
     (site.here / "outer.parset").write_text(
         f"! u = none\npipeline.steps = [inner]\ninner.control.type = {site.here}/part.parset\n"
         "inner.control.kind = pipeline\n"
         "inner.argument.v = {{ u }}.more\n"
     )
     master = "part.control.type = @/outer.parset\npart.argument.u = ask.output.text\n"
-    assert put_in(PART.format(flags="{{ v }}.fits"), master) == 0
+    assert merge_sub_parset(PART.format(flags="{{ v }}.fits"), master) == 0
     assert site.args("show") == [["word.more.fits"]]
     assert [call["name"] for call in site.calls()] == ["asks", "show"]
 
 
-def test_step_output_chooses_nested_parset(site, put_in):
+def test_step_output_chooses_nested_parset(site, merge_sub_parset):
     (site.here / "outer.parset").write_text(
         "! u = none\npipeline.steps = [inner]\ninner.control.type = {{ u }}\ninner.control.kind = pipeline\n"
     )
     site.plugin("asks", f"return {{'text': '{site.here}/part.parset'}}")
     master = "part.control.type = @/outer.parset\npart.argument.u = ask.output.text\n"
-    assert put_in(PART.format(flags="ms"), master) == 0
+    assert merge_sub_parset(PART.format(flags="ms"), master) == 0
     assert site.args("show") == [["/d/a.MS"]]
 
 
-def test_impossible_reference_is_found_before_run(site, put_in, error):
+def test_impossible_reference_is_found_before_run(site, merge_sub_parset, error):
     assert (
-        put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\nask.control.type = none\n") == 1
+        merge_sub_parset(
+            PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\nask.control.type = none\n"
+        )
+        == 1
     )
-    assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = aks.output.text\n") == 1
+    assert merge_sub_parset(PART.format(flags="{{ v }}.fits"), "part.argument.v = aks.output.text\n") == 1
     told = error()
     assert "p.parset:6: part.argument.v: 'aks.output.text': no step 'aks' runs before" in told
     assert told.count("aks.output.text") == 1
     assert site.calls() == []
 
 
-def test_dry_run_names_required_step(site, put_in, capsys):
-    assert put_in(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\n", "-n") == 0
+def test_dry_run_names_required_step(site, merge_sub_parset, capsys):
+    assert merge_sub_parset(PART.format(flags="{{ v }}.fits"), "part.argument.v = ask.output.text\n", "-n") == 0
     assert "# part: not predictable without the outputs of steps that did not run: ask" in capsys.readouterr().out

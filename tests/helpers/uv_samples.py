@@ -81,4 +81,4 @@ def make_channels(field: Field, sources: Sequence[Source]) -> list[Channel]:
 
 
 def make_gridder(field: Field, channels: list[Channel], threads: int = 1) -> Gridder:
-    return Gridder.of_channels(channels, (field.nx, field.ny), field.cell_rad, threads)
+    return Gridder.for_channels(channels, (field.nx, field.ny), field.cell_rad, threads)

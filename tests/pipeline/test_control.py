@@ -11,7 +11,7 @@ from lofarpipe.pipeline.control import (
     CONTROL_KEYS,
     control_keys,
     defaults,
-    impossible,
+    expected_range,
     input_maps,
     list_items,
     read_environment,
@@ -83,7 +83,7 @@ def test_values_are_strict(text, kind):
     ],
 )
 def test_impossible_values_are_refused(key, value, needed):
-    assert impossible(key, control_keys([key], "")[key], value) == needed
+    assert expected_range(key, control_keys([key], "")[key], value) == needed
 
 
 @given(st.lists(st.text("abc/._-", min_size=1)))

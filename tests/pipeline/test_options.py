@@ -11,9 +11,9 @@ from lofarpipe.pipeline.options import (
     SIP_REQUIRED,
     check_options,
     check_value,
+    is_sip_requested,
     options_table,
     read_options,
-    sip_is_wanted,
     sip_items,
     sip_problems,
 )
@@ -167,8 +167,8 @@ GIVEN = dict.fromkeys(SIP_REQUIRED, "7")
 
 @pytest.mark.parametrize("sip_file", ["", "none"])
 def test_run_without_sip_needs_no_values(sip_file):
-    assert not sip_is_wanted({"sip_file": sip_file})
-    assert not sip_is_wanted({})
+    assert not is_sip_requested({"sip_file": sip_file})
+    assert not is_sip_requested({})
     assert sip_problems({"sip_file": sip_file, "sip_process_identifier": "x"}) == []
 
 

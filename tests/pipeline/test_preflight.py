@@ -90,7 +90,7 @@ def test_impossible_executor_is_finding(here: Path, monkeypatch: pytest.MonkeyPa
     assert (found.executor, found.findings) == (None, ())
     assert [str(one) for one in found.wrong] == ["Dask is not installed; run: pip install 'genericpipeline[dask]'"]
     with pytest.raises(CheckFailed):
-        found.usable()
+        found.require_executor()
     found.close()
 
 
@@ -125,7 +125,7 @@ def test_valid_run_shows_warnings(here: Path, capsys: pytest.CaptureFixture[str]
     found = survey(read("run.parset", Overrides(), []))
     assert (found.wrong, found.findings) == ((), ())
     assert [warning.what.partition(";")[0] for warning in found.warnings] == ["walltime is '12h'"]
-    found.usable().close()
+    found.require_executor().close()
     assert main(["run.parset", "--check"]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{here}/run.parset: 1 step, nothing wrong\n"
@@ -186,7 +186,7 @@ def test_front_end_site_precedes_configuration(here: Path) -> None:
     reading = read(
         translated({}, {"remote": {"max_per_node": ("2", 1)}, "report": {"html": ("False", 2)}}), Overrides(), []
     )
-    settings, pipeline = reading.sound()
+    settings, pipeline = reading.require_valid()
     assert (settings.max_per_node, settings.cores, settings.job_name) == (2, 1, "img")
     assert settings.sections["report"]["html"] == "False"
     assert pipeline.files == (here / "img.toml",)

@@ -18,7 +18,7 @@ from lofarpipe.programs.container import (
     engine_command,
     is_launcher,
     launcher,
-    pulled,
+    pull_image,
 )
 
 ENGINE = """#!/bin/sh
@@ -100,13 +100,13 @@ def test_plain_program_needs_no_launcher(site: Path) -> None:
 
 
 def test_concurrent_pulls_fetch_once(site: Path) -> None:
-    threads = [threading.Thread(target=pulled, args=["docker://a/b:1"]) for _ in range(2)]
+    threads = [threading.Thread(target=pull_image, args=["docker://a/b:1"]) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(calls(site)) == 1
-    image = pulled("docker://a/b:1")
+    image = pull_image("docker://a/b:1")
     assert image == f"{site}/cache/genericpipeline/containers/docker_a_b_1.sif"
     assert len(calls(site)) == 1
     assert sorted(path.suffix for path in Path(image).parent.iterdir()) == [".lock", ".sif"]
@@ -114,11 +114,11 @@ def test_concurrent_pulls_fetch_once(site: Path) -> None:
 
 def test_pull_failure_leaves_nothing(site: Path) -> None:
     with pytest.raises(PipelineError, match=r"docker://broken: .* exited with 255: 'no such image'"):
-        pulled("docker://broken")
+        pull_image("docker://broken")
     assert not list((site / "cache").rglob("*.part"))
 
 
-@pytest.mark.parametrize("writes", [pulled, lambda name: launcher("none", "scribble", "scribble-mp")])
+@pytest.mark.parametrize("writes", [pull_image, lambda name: launcher("none", "scribble", "scribble-mp")])
 def test_unwritable_cache_is_reported(site: Path, writes) -> None:
     (site / "cache").write_text("a file")
     with pytest.raises(PipelineError, match=r"cannot be (kept|written)"):
@@ -127,10 +127,10 @@ def test_unwritable_cache_is_reported(site: Path, writes) -> None:
 
 def test_docker_runs_as_user(site: Path) -> None:
     (site / "bin/apptainer").rename(site / "bin/docker")
-    assert pulled("docker://a/b") == "a/b"
+    assert pull_image("docker://a/b") == "a/b"
     assert [call for call in calls(site) if call != "version"] == ["image inspect a/b", "pull a/b"]
     with pytest.raises(PipelineError, match="docker takes docker:// only"):
-        pulled("oras://a/b")
+        pull_image("oras://a/b")
     command = engine_command("/bin/docker", "a/b", ["scribble"], [f"{site}/x"], {"OMP_NUM_THREADS": "4"})
     assert command[:5] == ["/bin/docker", "run", "--rm", "-u", f"{os.getuid()}:{os.getgid()}"]
     assert command[-3:] == ["a/b", "scribble", f"{site}/x"]
@@ -172,7 +172,7 @@ def test_docker_without_its_daemon_is_no_engine(site: Path) -> None:
     make_program(site / "bin/docker", "#!/bin/sh\nexit 1\n")
     assert container_for("none", DEFAULT_IMAGE, "scribble")[0] == "none"
     with pytest.raises(PipelineError, match="docker has no daemon that answers; start it, or install one of apptainer"):
-        pulled("docker://a/b")
+        pull_image("docker://a/b")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_impossible_image_is_refused(site: Path, image: str, problem: str) -> No
 def test_unstartable_engine_is_reported(site: Path) -> None:
     (site / "bin/apptainer").write_text("#!/no/such/interpreter\n")
     with pytest.raises(PipelineError, match="apptainer: cannot be started"):
-        pulled("docker://a/b")
+        pull_image("docker://a/b")
 
 
 def test_main_executes_program(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

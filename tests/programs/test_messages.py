@@ -23,8 +23,8 @@ from lofarpipe.imaging.ms.tables import MeasurementSetError, opened
 from lofarpipe.programs.base import KNOWN_PROGRAMS
 from lofarpipe.programs.logs import (
     KNOWN_MESSAGES,
+    add_advice,
     advice_for,
-    advised,
     explained,
     hint_for,
     last_error,
@@ -535,7 +535,7 @@ def test_plain_text_gives_no_hint() -> None:
 
 def test_unknown_message_has_no_hint() -> None:
     assert explained("DP3", "RuntimeError: the moon is full\n") == "DP3 says: the moon is full"
-    assert advised("the moon is full") == "the moon is full"
+    assert add_advice("the moon is full") == "the moon is full"
 
 
 def test_separate_cause_lines_are_joined() -> None:

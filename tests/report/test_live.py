@@ -187,7 +187,7 @@ class FakeScreen:
     def show(self, lines: list[Line]) -> None:
         self.shown.append([line.text for line in lines])
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         self.said.append(text)
 
     def close(self) -> None:
@@ -292,7 +292,7 @@ def first_picture_s(monkeypatch: pytest.MonkeyPatch, end_s: float, job_start_s: 
         state.apply(JobStarted("a", "a/000", start_s=job_start_s))
     terminal = LiveTerminal(state)
     terminal._over = clock  # type: ignore[assignment]
-    return None if terminal._ends_soon() else clock.now_s
+    return None if terminal._wait_until_due() else clock.now_s
 
 
 def test_long_wait_starts_the_board(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,40 +311,40 @@ def test_appended_lines_are_read(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a", "b"])))
     tail = JournalTail(journal)
-    assert list(tail.look().steps) == ["a", "b"]
+    assert list(tail.read_state().steps) == ["a", "b"]
     whole = written(began("a", 2.0, 1), job_began("a/000", 2.0))
     with journal.open("a") as stream:
         stream.write(whole[:-20])  # the last line is not complete yet
         stream.flush()
-        assert tail.look().steps["a"].state == "running"
-        assert tail.look().steps["a"].jobs == {}
+        assert tail.read_state().steps["a"].state == "running"
+        assert tail.read_state().steps["a"].jobs == {}
         stream.write(whole[-20:])
         stream.flush()
-        assert list(tail.look().steps["a"].jobs) == ["a/000"]
+        assert list(tail.read_state().steps["a"].jobs) == ["a/000"]
 
 
 def test_damaged_line_is_skipped(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a"])) + "{damaged\n" + written(began("a", 2.0, 1)))
-    assert JournalTail(journal).look().steps["a"].state == "running"
+    assert JournalTail(journal).read_state().steps["a"].state == "running"
 
 
 def test_replaced_journal_is_read_again(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     journal.write_text(written(run_began(1.0, ["a"]), began("a", 2.0, 1)))
     tail = JournalTail(journal)
-    tail.look()
+    tail.read_state()
     other = tmp_path / "other"
     other.write_text(written(run_began(1.0, ["b"]), began("b", 2.0, 1), began("b", 2.0, 1)))
     other.replace(journal)
-    assert list(tail.look().steps) == ["b"]
+    assert list(tail.read_state().steps) == ["b"]
     journal.write_text(written(run_began(1.0, ["c"])))  # shorter
-    assert list(tail.look().steps) == ["c"]
+    assert list(tail.read_state().steps) == ["c"]
 
 
 def test_missing_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        JournalTail(tmp_path / "journal.jsonl").look()
+        JournalTail(tmp_path / "journal.jsonl").read_state()
 
 
 def test_log_tails_show_job_progress(tmp_path: Path) -> None:

@@ -10,13 +10,20 @@ from pathlib import Path
 
 from lofarpipe.cli.arguments import arguments_of_fields
 from lofarpipe.cli.fields.index import FieldsIndex
-from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, in_order, share
+from lofarpipe.cli.fields.runs import FieldRun, FieldRuns, check_fields, check_runs, field_jobs, share, sort_findings
 from lofarpipe.cli.fields.table import FieldRow, read_fields
 from lofarpipe.config import Settings
-from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, listed
+from lofarpipe.errors import CheckFailed, Finding, PipelineError, counted, findings_of, list_findings
 from lofarpipe.jobs import JobResult
 from lofarpipe.pipeline.load import Pipeline
-from lofarpipe.pipeline.preflight import Reading, all_warnings, core_warnings, pipeline_findings, place_of, together
+from lofarpipe.pipeline.preflight import (
+    Reading,
+    all_warnings,
+    core_warnings,
+    pipeline_findings,
+    place_of,
+    report_together,
+)
 from lofarpipe.report.notify import END, FAILURE, Messenger, notify_options
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.disk import make_directory
@@ -71,10 +78,10 @@ def read_table(read: Read, options: argparse.Namespace) -> Table:
         rows, in_table = read_fields(Path(options.fields))
     except PipelineError as err:
         rows, in_table = [], findings_of(err)
-    common = together(in_order(in_table), lambda: read(options))
+    common = report_together(sort_findings(in_table), lambda: read(options))
     row_findings, sound = check_fields(rows, common.pipeline)
-    wrong = [*common.wrong, *in_order([*in_table, *row_findings])]
-    readings = [together(wrong, functools.partial(read, options_of_field(options, field))) for field in sound]
+    wrong = [*common.wrong, *sort_findings([*in_table, *row_findings])]
+    readings = [report_together(wrong, functools.partial(read, options_of_field(options, field))) for field in sound]
     runs = [FieldRun(field, one.settings, one.pipeline) for field, one in zip(sound, readings, strict=True)]
     return Table(common, runs, wrong)
 
@@ -115,7 +122,7 @@ def check_all(read: Read, options: argparse.Namespace) -> int:
     common = table.common
     too_many = core_warnings(common.pipeline.steps, common.settings, place.machine)
     of_fields = [finding for finding in findings if finding.is_warning]
-    for warning in listed([*table.warnings(), *too_many, *of_fields]):
+    for warning in list_findings([*table.warnings(), *too_many, *of_fields]):
         print(f"warning: {warning}", file=sys.stderr)
     if table.wrong or place.wrong or len(findings) > len(of_fields):
         raise CheckFailed([*place.wrong, *table.wrong, *(one for one in findings if not one.is_warning)])
@@ -146,13 +153,13 @@ def run_all(read: Read, options: argparse.Namespace) -> int:
         running.work(field_jobs(runs, arguments_of_fields(options), field_share), field_share.at_once)
     finally:
         index.update(running.facts(), at_once=True)
-        tell_end(messenger, options.fields, running)
+        notify_end(messenger, options.fields, running)
         if not options.quiet:
             print(running.table(), flush=True)
     return 0 if running.ok else 1
 
 
-def tell_end(messenger: Messenger, table: str, running: FieldRuns) -> None:
+def notify_end(messenger: Messenger, table: str, running: FieldRuns) -> None:
     """Run the [notify] command for a finished table, and wait for all commands started."""
     facts = running.facts()
     states = [one["state"] for one in facts]

@@ -73,8 +73,8 @@ def share(
     capacity = capacity or engine_resources(settings.cores, settings.memory_gb)[0]
     machine = Resources(settings.cores or capacity.cores, settings.memory_gb or capacity.memory_gb, capacity.gpus)
     need = Resources(*(max(kind) for kind in zip(*map(_need, pipelines), strict=True)))
-    at_once = _most(machine, need) if at_once is None else min(at_once, len(pipelines))
-    if 1 < at_once > (most := _most(machine, need, Resources(1, 0.0))):
+    at_once = _max_fields(machine, need) if at_once is None else min(at_once, len(pipelines))
+    if 1 < at_once > (most := _max_fields(machine, need, Resources(1, 0.0))):
         raise PipelineError(
             f"--at-once {at_once}: a step of a field needs {need.cores} cores and {need.memory_gb:g} GB, and there are "
             f"{machine.cores} cores and {machine.memory_gb:.1f} GB; at most {most} at the same time is possible"
@@ -85,7 +85,7 @@ def share(
     return Share(at_once, max(1, machine.cores // at_once), machine.memory_gb / at_once, min(need.gpus, machine.gpus))
 
 
-def _most(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
+def _max_fields(machine: Resources, need: Resources, least: Resources = FIELD) -> int:
     """Return the number of fields that fit into a machine with their full request; at least 1."""
     memory_gb = max(need.memory_gb, least.memory_gb)
     by_memory = int(machine.memory_gb / memory_gb) if memory_gb else sys.maxsize
@@ -165,7 +165,7 @@ def _check_cell(name: str, cell: Cell, options: Mapping[str, Option], parset: Pa
     return None
 
 
-def in_order(findings: Sequence[Finding]) -> list[Finding]:
+def sort_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Return findings as a reader meets them in the table: by their lines."""
 
     def line(finding: Finding) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lofarpipe.cli.imgpipe.observations import SetAt
 from lofarpipe.cli.imgpipe.settings import WSCLEAN, ImgpipeSettings, Setting, as_toml
 from lofarpipe.cli.imgpipe.values import Environment, channels_out, expanded, option_words
-from lofarpipe.errors import Finding, named
+from lofarpipe.errors import Finding, list_names
 from lofarpipe.support.dataclass import dataclass
 
 CHANNELS_OUT = "channels-out"
@@ -189,7 +189,7 @@ class Translator:
             if not set_channels & set(in_range)
         ]
         if empty and count > 1:
-            raise _WrongValue(entry, f"the options select no channel of {named(empty)}; leave it out", group)
+            raise _WrongValue(entry, f"the options select no channel of {list_names(empty)}; leave it out", group)
         self.notices += [f"{entry.where}: {notice}"] if notice else []
         return {CHANNELS_OUT: [str(count)]}
 
@@ -227,13 +227,15 @@ def name_findings(jobs: Sequence[ImageJob], settings: ImgpipeSettings) -> list[F
         of_name.setdefault(job.name, []).append(job)
     where = settings.where(OUT_DIR, "wsclean")
     return [
-        Finding(where, f"{name} would be the images of {named(job.group.label for job in few)}{_apart(few)}")
+        Finding(
+            where, f"{name} would be the images of {list_names(job.group.label for job in few)}{_distinct_token(few)}"
+        )
         for name, few in of_name.items()
         if len(few) > 1
     ]
 
 
-def _apart(jobs: Sequence[ImageJob]) -> str:
+def _distinct_token(jobs: Sequence[ImageJob]) -> str:
     """Return a token with different values in the jobs, if any."""
     values: Mapping[str, Iterable[object]] = {
         "$obs_id$": [job.group.obs_id for job in jobs],

@@ -103,7 +103,7 @@ class SetChecks:
         for path in missing if hosts else ():
             paths_by_host.setdefault(self._host_of(path, hosts), []).append(path)
         for host, few in paths_by_host.items():
-            problems |= self._look_there(host, few)
+            problems |= self._search_host(host, few)
         return {path: problem for path, problem in problems.items() if problem}
 
     def _other_hosts(self) -> Sequence[str]:
@@ -116,7 +116,7 @@ class SetChecks:
         match = re.search(pattern, str(path)) if pattern and self.settings["run_on_file_host"] is True else None
         return match[1] if match and match[1] in hosts else hosts[0]
 
-    def _look_there(self, host: str, paths: Sequence[Path]) -> Mapping[Path, str]:
+    def _search_host(self, host: str, paths: Sequence[Path]) -> Mapping[Path, str]:
         names = "".join(f"{path.absolute()}\n" for path in paths)
         try:
             done = subprocess.run(

@@ -175,9 +175,9 @@ def read_imaging_settings(path: Path, assignments: Sequence[str] = ()) -> tuple[
             elif not isinstance(table, dict):
                 findings.append(Finding(where, f"{section} is {as_toml(table)}; it must be a section, [{section}]"))
             else:
-                entries[section] = _merged(entries.get(section, {}), _with_places(toml, section, table))
+                entries[section] = _merged(entries.get(section, {}), _settings_of(toml, section, table))
     for text in assignments:
-        section, table = assigned(text)
+        section, table = parse_assignment(text)
         over = {key: Setting(value, "-s", 0, f"{section}.{key}") for key, value in table.items()}
         entries[section] = _merged(entries.get(section, {}), over)
     wrong: set[tuple[str, str]] = set()
@@ -197,7 +197,7 @@ def is_assignment(text: str) -> bool:
     return bool(dot) and "=" in text and section in SECTIONS
 
 
-def assigned(text: str) -> tuple[str, dict[str, object]]:
+def parse_assignment(text: str) -> tuple[str, dict[str, object]]:
     """Return the section of ``section.key=value``, and its table; a value that is not TOML is text."""
     name, _, shown_value = text.partition("=")
     section, *keys = name.strip().split(".")
@@ -229,7 +229,7 @@ def _layers(path: Path) -> Iterator[TomlFile]:
             raise PipelineError(f"{where}: there is no file {path}")
 
 
-def _with_places(toml: TomlFile, section: str, table: Mapping[str, object]) -> dict[str, Setting]:
+def _settings_of(toml: TomlFile, section: str, table: Mapping[str, object]) -> dict[str, Setting]:
     return {
         key: Setting(value, str(toml.path), toml.line(section, key), f"{section}.{key}") for key, value in table.items()
     }

@@ -41,12 +41,12 @@ def main(words: Sequence[str]) -> int:
         if options.follow and not options.json:
             follow(runs)
         else:
-            states = [run.look() for run in runs]
+            states = [run.read_state() for run in runs]
             facts = [as_facts(state, run.progress()) for state, run in zip(states, runs, strict=True)]
             print(json.dumps(facts) if options.json else "\n".join(line for run in runs for line in status_lines(run)))
     except KeyboardInterrupt:  # the watcher ends, not the run
         return EXIT_INTERRUPTED
-    return EXIT_OK if all(is_well(run.state) for run in runs) else EXIT_NOT_WELL
+    return EXIT_OK if all(is_successful(run.state) for run in runs) else EXIT_NOT_WELL
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,7 +92,7 @@ def places_of(path: Path) -> list[Path]:
     return [journal.parent for journal in journals]
 
 
-def is_well(state: RunState) -> bool:
+def is_successful(state: RunState) -> bool:
     """Return whether a run goes on, or has made all its images."""
     step = state.steps.get(IMAGE)
     return state.state == RUNNING or (state.ok and step is not None and step.done == step.total)
@@ -133,7 +133,7 @@ def follow(runs: Sequence[Watched]) -> None:
     screen = Screen(sys.stdout) if shows_live(sys.stdout) else None
     previous_counts: list[str] = []
     try:
-        while RUNNING in [run.look().state for run in runs]:
+        while RUNNING in [run.read_state().state for run in runs]:
             if screen is not None:
                 screen.show([Line(text) for run in runs for text in status_lines(run)])
             else:

@@ -247,7 +247,7 @@ def record_sections(
     others = "" if options.force else f"{glob.escape(str(Path.cwd()))}/*{RECORDS}/*"
     layout = {"job_directory": job_directory, "job_workdir": Path.cwd(), "other_runs": others}
     logging = {"log_file": logs / "pipeline.log", "xml_stat_file": logs / "statistics.xml"}
-    return placed(settings, layout=layout, logging=logging)
+    return place_settings(settings, layout=layout, logging=logging)
 
 
 def records_of_groups(options: argparse.Namespace, groups: Sequence[Group]) -> Path:
@@ -309,7 +309,7 @@ def site_sections(settings: ImgpipeSettings) -> dict[str, dict[str, Entry]]:
             "max_submitted": queue_limit(settings),
             "prologue": f". {home}{shlex.quote(path)}" if file else "",
         }
-    return placed(settings, **sections)
+    return place_settings(settings, **sections)
 
 
 def queue_limit(settings: ImgpipeSettings) -> int:
@@ -322,7 +322,7 @@ PLACES = {"method": "nodes", "max_per_node": "max_concurrent", "hosts": "nodes",
 PLACES |= {"max_submitted": "max_concurrent", "extra": "slurm_options", "prologue": "env_file"}
 
 
-def placed(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+def place_settings(settings: ImgpipeSettings, **sections: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
     """Return the non-empty sections, with the positions of their values in the file."""
     return {
         section: {key: _entry(settings, key, PLACES.get(key, key), value) for key, value in keys.items() if value}

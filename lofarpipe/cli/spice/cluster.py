@@ -200,7 +200,7 @@ class _Reader:
         document = self.file.document
         for key in document:
             if key not in (CLASS, KWARGS, ADAPT):
-                self._wrong((key,), f"there is no key '{key}'{nearest(key, (CLASS, KWARGS, ADAPT))}")
+                self._add_problem((key,), f"there is no key '{key}'{nearest(key, (CLASS, KWARGS, ADAPT))}")
         name = document.get(CLASS)
         method = _method(name)
         kwargs, adapt = (self._block(block) for block in (KWARGS, ADAPT))
@@ -231,7 +231,7 @@ class _Reader:
         value = self.file.document.get(key)
         if value is None or isinstance(value, dict):
             return value or {}
-        self._wrong((key,), f"{key} is {as_yaml(value)}; keys below it are needed")
+        self._add_problem((key,), f"{key} is {as_yaml(value)}; keys below it are needed")
         return {}
 
     def _values(
@@ -248,20 +248,20 @@ class _Reader:
                 self.unused += [key] if is_checked else []
             elif key not in readers:
                 if is_checked:
-                    self._wrong((block, key), f"{block} has no key '{key}'{nearest(key, readers)}")
+                    self._add_problem((block, key), f"{block} has no key '{key}'{nearest(key, readers)}")
             elif value is not None:
                 read, ours = readers[key]
                 try:
                     settings[ours] = self._setting(read(value), (block, key))
                 except ValueError as err:
-                    self._wrong((block, key), f"{key} is {as_yaml(value)}; {err}")
+                    self._add_problem((block, key), f"{key} is {as_yaml(value)}; {err}")
         return settings
 
     def _add_class(self, cluster: Cluster, name: str, kwargs: Mapping[str, object], jobs: OptionSetting | None) -> None:
         """Use a cluster class, imported by its name, for the Dask workers."""
         module = name.rpartition(".")[0]
-        if not module or not _is_there(module):
-            self._wrong(
+        if not module or not _is_installed(module):
+            self._add_problem(
                 (CLASS,), f"cluster_class is '{name}'; there is no module '{module}'; install it, or correct it"
             )
         is_of_queue = module.partition(".")[0] == "dask_jobqueue"
@@ -277,7 +277,7 @@ class _Reader:
     def _setting(self, text: str, keys: tuple[str, ...]) -> OptionSetting:
         return OptionSetting(text, str(self.file.path), self.file.line(*keys))
 
-    def _wrong(self, keys: tuple[str, ...], problem: str) -> None:
+    def _add_problem(self, keys: tuple[str, ...], problem: str) -> None:
         self.problems.append(f"{self.file.where(*keys)}: {problem}")
 
 
@@ -291,7 +291,7 @@ def _method(name: object) -> str:
     return SLURM if last == "SLURMCluster" and module.startswith("dask_jobqueue") else DASK
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

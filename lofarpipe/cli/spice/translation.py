@@ -56,7 +56,7 @@ def typed_settings(options: argparse.Namespace, prefix: str) -> dict[str, Option
     return {name: OptionSetting(text, COMMAND_LINE) for name, text in values.items() if text is not None}
 
 
-def merged(typed: Mapping[str, OptionSetting], config: Config | None) -> dict[str, OptionSetting]:
+def merge_options(typed: Mapping[str, OptionSetting], config: Config | None) -> dict[str, OptionSetting]:
     """Merge the command line's options over a file's; one kind of WSClean replaces the other."""
     table = spice_options()
     below = {name: setting for name, setting in config.settings.items() if name in table} if config else {}
@@ -73,7 +73,7 @@ def spice_translation(request: ImagingRequest, options: argparse.Namespace) -> T
     UsageError
         If a name cannot be written into a parset.
     """
-    settings = {name: _with_whole_path(name, setting) for name, setting in request.settings.items()}
+    settings = {name: _absolute_value(name, setting) for name, setting in request.settings.items()}
     job_directory = records_of_beams(request, settings)
     options.job_name = options.job_name or job_directory.name
     options.start_time = options.start_time or time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
@@ -100,7 +100,7 @@ def polarisations(options: argparse.Namespace) -> str:
 # ---- names
 
 
-def _with_whole_path(name: str, setting: OptionSetting) -> OptionSetting:
+def _absolute_value(name: str, setting: OptionSetting) -> OptionSetting:
     """Return the value of an option; paths become absolute, unless they start with a variable of the job."""
     text = setting.text
     if name in FOLDERS and text.startswith("$"):  # as a definition it would be replaced on this machine
@@ -150,7 +150,7 @@ def spice_parset(settings: Mapping[str, OptionSetting], request: ImagingRequest)
     if cluster:
         all_settings.setdefault("beams_at_once", cluster.beams_at_once)
     if cluster and cluster.scratch:
-        all_settings.setdefault("temp_dir_wsclean", _with_whole_path("temp_dir_wsclean", cluster.scratch))
+        all_settings.setdefault("temp_dir_wsclean", _absolute_value("temp_dir_wsclean", cluster.scratch))
     parset = Parset()
     parset.set("pipeline.base", PIPELINE)
     for name in [name for name in spice_options() if name in all_settings]:

@@ -39,14 +39,14 @@ def add_options(parser: argparse.ArgumentParser, more: Iterable[SpiceOption] = (
     group = parser.add_argument_group("images")
     either = group.add_mutually_exclusive_group()
     for option in [option for name, option in table.items() if name not in POSITIONALS] + [*more]:
-        _add(either if option.name in EXCLUSIVE else group, option)
+        _add_option(either if option.name in EXCLUSIVE else group, option)
     group.add_argument(
         "--job-dir", metavar="DIR", help="where the records are kept; default: <datadir>/spice.runs/<sets>"
     )
     add_spellings(parser)
 
 
-def _add(group: argparse._ActionsContainer, option: SpiceOption) -> None:
+def _add_option(group: argparse._ActionsContainer, option: SpiceOption) -> None:
     name, dest = f"--{option.name}", f"{PREFIX}{option.name}"
     if option.is_flag:
         group.add_argument(name, dest=dest, action="store_const", const="True", help=_help(option))

@@ -13,7 +13,7 @@ import casacore.tables
 import numpy as np
 
 from lofarpipe.errors import PipelineError
-from lofarpipe.imaging.ata.session import with_tuples
+from lofarpipe.imaging.ata.session import lists_to_tuples
 from lofarpipe.imaging.ata.uvh5 import ReadingNotes
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
@@ -52,7 +52,7 @@ def facts_path(ms: str | Path) -> Path:
 
 def load_facts(ms: str | Path) -> SetFacts:
     """Load the facts written by `verify_averaged`."""
-    entry = with_tuples(json.loads(facts_path(ms).read_text()))
+    entry = lists_to_tuples(json.loads(facts_path(ms).read_text()))
     return SetFacts(**entry | {"positions_m": tuple(tuple(place) for place in entry["positions_m"])})
 
 

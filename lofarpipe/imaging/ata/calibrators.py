@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import PipelineError, named
+from lofarpipe.errors import PipelineError, list_names
 from lofarpipe.imaging.ata.averaged import SetFacts, facts_path, load_facts
 from lofarpipe.imaging.ata.session import FLUXCAL, PHASECAL, Scan, Session, parallactic_rad
 from lofarpipe.imaging.ata.uvh5 import load_notes
@@ -146,7 +146,7 @@ def _require_data(session: Session, facts: Mapping[tuple[str, str], SetFacts], k
     for tuning in session.tunings:
         of_tuning = {scan.name: facts[scan.name, tuning] for scan in scans if (scan.name, tuning) in facts}
         if not any(one.is_usable for one in of_tuning.values()):
-            flags = named(f"{folder}: {one.flagged:.0%} flagged" for folder, one in of_tuning.items())
+            flags = list_names(f"{folder}: {one.flagged:.0%} flagged" for folder, one in of_tuning.items())
             raise CalibrationError(
                 f"{option}: {name} has no unflagged data in Lo{tuning.upper()} ({flags or 'no set'}), so "
                 "nothing can be solved; use another scan (fluxcal_scans) or tuning, or inspect the raw data"

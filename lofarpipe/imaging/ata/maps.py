@@ -59,7 +59,7 @@ def reading_maps(
         columns["sessions"].append(str(path))
         for scan in session.scans:
             for tuning in session.tunings:
-                if scan.of_tuning(tuning):
+                if scan.tuning_files(tuning):
                     full, averaged = session.set_path(scan, tuning), session.set_path(scan, tuning, AVERAGED)
                     for key, value in zip(READING[1:], (scan.folder, tuning, full, averaged), strict=True):
                         columns[key].append(value)

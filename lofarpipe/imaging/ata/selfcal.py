@@ -247,7 +247,7 @@ def _measured(
     return Round(number, mode, interval, peak_jy, rms_jy, peak_jy / rms_jy, share, images.image, solutions)
 
 
-def have_ended(session: Session, number: int, most: int) -> bool:
+def all_targets_stopped(session: Session, number: int, most: int) -> bool:
     """Whether all targets have stopped at this round or earlier."""
     records = [
         record_path(session, field, band.suffix) for field in session.roles.targets for band in bands_of(session, field)

@@ -9,7 +9,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-from lofarpipe.errors import PipelineError, counted, named, nearest
+from lofarpipe.errors import PipelineError, counted, list_names, nearest
 from lofarpipe.imaging.calibration.flux_scale import is_position_name, is_primary, primary_calibrator
 from lofarpipe.support.data_map import DataMap
 from lofarpipe.support.dataclass import dataclass
@@ -62,7 +62,7 @@ class Scan:
         """The name of the folder."""
         return Path(self.folder).name
 
-    def of_tuning(self, tuning: str) -> list[NodeFile]:
+    def tuning_files(self, tuning: str) -> list[NodeFile]:
         """Return the files of a tuning, by node number."""
         return sorted((node for node in self.nodes if node.tuning == tuning), key=lambda node: node.node)
 
@@ -116,11 +116,11 @@ def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str =
 
     The mapfiles list its averaged sets and calibrator solutions, one or more per entry; skipped entries are absent.
     """
-    entry = with_tuples(json.loads(Path(path).read_text()))
-    scans = [with_tuples(scan) for scan in entry["scans"]]
+    entry = lists_to_tuples(json.loads(Path(path).read_text()))
+    scans = [lists_to_tuples(scan) for scan in entry["scans"]]
     for scan in scans:
         scan["nodes"] = tuple(NodeFile(**node) for node in scan["nodes"])
-    entry |= {"roles": Roles(**with_tuples(entry["roles"])), "scans": tuple(Scan(**scan) for scan in scans)}
+    entry |= {"roles": Roles(**lists_to_tuples(entry["roles"])), "scans": tuple(Scan(**scan) for scan in scans)}
     for key, mapfile in (("present", sets_mapfile), ("solved", solved_mapfile)):
         if mapfile:
             products = (product.file for product in DataMap.load(mapfile).data if not product.skip)
@@ -128,7 +128,7 @@ def load_session(path: str | Path, sets_mapfile: str = "", solved_mapfile: str =
     return Session(**entry | {"left_out": tuple((folder, reason) for folder, reason in entry["left_out"])})
 
 
-def with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+def lists_to_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON object with its lists converted to tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
@@ -250,7 +250,9 @@ def find_roles(fields: Sequence[str], fluxcal: str, phasecal: str, targets: Sequ
     for name in target_names:
         _require(TARGET, name, others)
     if not target_names:
-        raise SessionError(f"target: there is no field but the calibrators {named(fields)}; name the right session")
+        raise SessionError(
+            f"target: there is no field but the calibrators {list_names(fields)}; name the right session"
+        )
     primary_calibrator(flux)
     return Roles(flux, phase, tuple(target_names))
 
@@ -260,14 +262,16 @@ def _chosen(option: str, choice: str, fields: Sequence[str], matches: Sequence[s
         _require(option, choice, fields)
         return choice
     if len(matches) != 1:
-        number = f"{counted(len(matches), 'field')} ({named(matches)})" if matches else "no field"
-        raise SessionError(f"{option}: {number} of {named(fields)} {rule}; set {option} to one of them")
+        number = f"{counted(len(matches), 'field')} ({list_names(matches)})" if matches else "no field"
+        raise SessionError(f"{option}: {number} of {list_names(fields)} {rule}; set {option} to one of them")
     return matches[0]
 
 
 def _require(option: str, name: str, fields: Sequence[str]) -> None:
     if name not in fields:
-        raise SessionError(f"{option}: there is no field '{name}'; there are: {named(fields)}{nearest(name, fields)}")
+        raise SessionError(
+            f"{option}: there is no field '{name}'; there are: {list_names(fields)}{nearest(name, fields)}"
+        )
 
 
 def choose_scans(
@@ -305,7 +309,7 @@ def choose_scans(
 def _require_folder(name: str, folders: Sequence[str]) -> None:
     if name not in folders:
         raise SessionError(
-            f"fluxcal_scans: there is no scan '{name}' of the flux calibrator; there are: {named(folders)}"
+            f"fluxcal_scans: there is no scan '{name}' of the flux calibrator; there are: {list_names(folders)}"
             f"{nearest(name, folders)}"
         )
 
@@ -314,10 +318,10 @@ def scan_problems(scans: Sequence[Scan], roles: Roles, tunings: Sequence[str]) -
     """Return problems of scans: missing or unreadable files, and gains without a phase calibrator on both sides."""
     lines = []
     for tuning in tunings:
-        nodes = {node.node for scan in scans for node in scan.of_tuning(tuning)}
+        nodes = {node.node for scan in scans for node in scan.tuning_files(tuning)}
         for scan in scans:
-            if missing := sorted(nodes - {node.node for node in scan.of_tuning(tuning)}):
-                names = named(f"Lo{tuning.upper()}.C{node:04d}" for node in missing)
+            if missing := sorted(nodes - {node.node for node in scan.tuning_files(tuning)}):
+                names = list_names(f"Lo{tuning.upper()}.C{node:04d}" for node in missing)
                 lines.append(f"{scan.name}: the file of {names} is missing; its channels are flagged")
     lines += [f"{node.path}: cannot be read: {node.fault}" for scan in scans for node in scan.nodes if node.fault]
     phase = [scan.start_jd for scan in scans if scan.field == roles.phasecal]
@@ -350,11 +354,11 @@ def read_session(directory: Path, outdir: Path, options: SessionOptions) -> Sess
     headers = [read_scan_header(folder, options.tunings) for folder in scan_folders(directory)]
     scans = [scan for scan in headers if scan is not None]
     if not scans:
-        tunings = named(f"Lo{tuning.upper()}" for tuning in options.tunings)
+        tunings = list_names(f"Lo{tuning.upper()}" for tuning in options.tunings)
         raise SessionError(
             f"{directory}: holds no scans uvh5_*/{{{tunings}}}.C*/*.uvh5; correct project, runs or tunings"
         )
-    present = tuple(t for t in options.tunings if any(scan.of_tuning(t) for scan in scans))
+    present = tuple(t for t in options.tunings if any(scan.tuning_files(t) for scan in scans))
     try:
         fields = [*dict.fromkeys(scan.field for scan in scans)]
         roles = find_roles(fields, options.fluxcal, options.phasecal, options.targets)
@@ -382,7 +386,9 @@ def find_sessions(project: str, runs: Sequence[str]) -> list[Path]:
         matches = {path for path in root.glob(pattern) if path.is_dir()}
         if not matches:
             names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-            raise SessionError(f"runs: '{pattern}' matches no session in {root}, which has: {named(names) or 'none'}")
+            raise SessionError(
+                f"runs: '{pattern}' matches no session in {root}, which has: {list_names(names) or 'none'}"
+            )
         directories |= matches
     return sorted(Path(os.path.abspath(path)) for path in directories)  # noqa: PTH100 - links stay
 

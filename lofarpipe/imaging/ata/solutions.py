@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import named
+from lofarpipe.errors import list_names
 from lofarpipe.imaging.ata.averaged import SetFacts
 from lofarpipe.imaging.ata.calibrators import (
     CalibrationError,
@@ -120,7 +120,7 @@ def make_bandpass(session: Session, references: Sequence[str]) -> dict[str, Any]
     )
     if not reference:
         raise CalibrationError(
-            f"reference_antenna: no antenna is solved in most channels of all tunings ({reason or named(names)}); "
+            f"reference_antenna: no antenna is solved in most channels of all tunings ({reason or list_names(names)}); "
             "look at the flags of the flux calibrator"
         )
     for one in solutions:
@@ -296,7 +296,7 @@ def _described(
         )
     outliers = [name for name, pair in zip(names, deviation, strict=True) if (pair > CLEAR_STRUCTURE).any()]
     if outliers:
-        problems.append(f"{place}: the bandpass deviates by more than 10 % at {named(outliers)}")
+        problems.append(f"{place}: the bandpass deviates by more than 10 % at {list_names(outliers)}")
     described = {
         "centre_hz": centre_hz,
         "channels": len(frequencies_hz),

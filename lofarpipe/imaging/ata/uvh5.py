@@ -18,8 +18,8 @@ import casacore.tables
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import named
-from lofarpipe.imaging.ata.session import NodeFile, SessionError, node_files, scan_folders, with_tuples
+from lofarpipe.errors import list_names
+from lofarpipe.imaging.ata.session import NodeFile, SessionError, lists_to_tuples, node_files, scan_folders
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import write_atomically
 
@@ -53,7 +53,7 @@ class ReadingNotes:
 
 def load_notes(path: Path) -> ReadingNotes:
     """Load the notes written by `read_scan`."""
-    return ReadingNotes(**with_tuples(json.loads(path.read_text())))
+    return ReadingNotes(**lists_to_tuples(json.loads(path.read_text())))
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def read_scan(folder: Path, tuning: str, ms: Path, notes_file: Path, siblings: P
     uv = _read(files)
     missing = missing_nodes(siblings or folder.parent, tuning, files)
     for node in missing:
-        uv = _with_flagged_node(uv, node)
+        uv = _add_flagged_node(uv, node)
     notes = _clean(uv, files, missing, folder, tuning)
     _renumber(uv)
     unfinished = ms.with_name(f".{ms.name}.incomplete")
@@ -150,7 +150,7 @@ def _read(files: Sequence[NodeFile]) -> Any:
             uv.read([file.path for file in ordered], fix_old_proj=False, run_check=False)
         except (OSError, ValueError, KeyError) as err:
             reason = " ".join(str(err).split())
-            raise SessionError(f"{named(file.path for file in ordered)}: cannot be joined: {reason}") from err
+            raise SessionError(f"{list_names(file.path for file in ordered)}: cannot be joined: {reason}") from err
     if uv.Nphase != 1:
         raise SessionError(f"{ordered[0].path}: has {uv.Nphase} phase centres; one is needed")
     return uv
@@ -175,7 +175,7 @@ def missing_nodes(session: Path, tuning: str, files: Sequence[NodeFile]) -> list
     return list(missing.values())
 
 
-def _with_flagged_node(uv: Any, node: NodeFile) -> Any:
+def _add_flagged_node(uv: Any, node: NodeFile) -> Any:
     """Return the data with a node's channels added and flagged."""
     part = uv.select(freq_chans=[0], inplace=False, run_check=False)
     part.freq_array = node.first_hz + np.arange(node.channels) * node.width_hz

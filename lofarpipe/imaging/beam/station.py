@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lofarpipe.errors import PipelineError
 from lofarpipe.imaging.beam.applied import NONE, UNSTATED, read_applied_beam
-from lofarpipe.imaging.ms.messages import advised
+from lofarpipe.imaging.ms.messages import add_advice
 from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
@@ -111,7 +111,7 @@ def _load(ms_path: str, column: str, mode: str) -> Any:
     try:
         return everybeam.load_telescope(ms_path, data_column=column, beam_normalisation_mode=normalisation)
     except (RuntimeError, ValueError) as err:
-        raise BeamError(f"{ms_path}: EveryBeam cannot load its station beams: {advised(str(err))}") from err
+        raise BeamError(f"{ms_path}: EveryBeam cannot load its station beams: {add_advice(str(err))}") from err
 
 
 class StationBeams:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import PipelineError, named, nearest
+from lofarpipe.errors import PipelineError, list_names, nearest
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.patterns import lazy_pattern
 
@@ -137,7 +137,7 @@ def primary_calibrator(name: str) -> PrimaryCalibrator:
         source_names = list(dict.fromkeys(source.name for source in sources.values()))
         raise FluxScaleError(
             f"flux calibrator '{name}': is not in the scale {standard}, which has "
-            f"{named(source_names)}{nearest(name, source_names)}"
+            f"{list_names(source_names)}{nearest(name, source_names)}"
         )
     return source
 

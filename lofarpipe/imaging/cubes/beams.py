@@ -41,7 +41,7 @@ class Beam:
     angle_deg: float = 0.0
 
     @classmethod
-    def of_header(cls, header: Mapping[str, Any]) -> Beam | None:
+    def from_header(cls, header: Mapping[str, Any]) -> Beam | None:
         """Return the beam of a FITS header; None if BMAJ or BMIN is missing, 0 or not a number."""
         axes_deg: list[Any] = [header.get(key) for key in ("BMAJ", "BMIN")]
         if not all(isinstance(axis, int | float) and math.isfinite(axis) and axis > 0 for axis in axes_deg):
@@ -101,7 +101,7 @@ def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None
     beams = list(beams)
     usable = list(dict.fromkeys(beam for beam in beams if beam is not None and is_usable(beam, cutoff_arcsec)))
     if not usable:
-        raise CommonBeamError(_why_none(beams, cutoff_arcsec))
+        raise CommonBeamError(_missing_beam_reason(beams, cutoff_arcsec))
     smallest = _enclosing(usable)
     common = Beam(
         _rounded_up(smallest.major_arcsec, STEPS_PER_ARCSEC),
@@ -113,7 +113,7 @@ def common_beam(beams: Iterable[Beam | None], cutoff_arcsec: float | None = None
     return common
 
 
-def _why_none(beams: Sequence[Beam | None], cutoff_arcsec: float | None) -> str:
+def _missing_beam_reason(beams: Sequence[Beam | None], cutoff_arcsec: float | None) -> str:
     """Return the reason of a missing common beam."""
     sizes_arcsec = [beam.major_arcsec for beam in beams if beam is not None]
     if not sizes_arcsec:
@@ -173,7 +173,7 @@ def smallest_round_beam(beams: Iterable[Beam | None]) -> Beam:
     beams = list(beams)
     sizes_arcsec = np.array([beam.major_arcsec for beam in beams if beam is not None])
     if not sizes_arcsec.size:
-        raise CommonBeamError(_why_none(beams, None))
+        raise CommonBeamError(_missing_beam_reason(beams, None))
     reached = sizes_arcsec[sizes_arcsec <= LARGEST_OF_MEDIAN * np.median(sizes_arcsec)]
     diameter_arcsec = _rounded_up(float(reached.max()), STEPS_PER_ARCSEC)
     return Beam(diameter_arcsec, diameter_arcsec, 0.0)

@@ -71,7 +71,7 @@ def write_channel_cube(
     CubeError, CommonBeamError
         If the images do not fit together, an image is not part of the common beam, or a file cannot be written.
     """
-    images = [_with_beam(read_channel(path), common) for path in paths]
+    images = [_set_native_beam(read_channel(path), common) for path in paths]
     if len(names := {image.stokes for image in images}) > 1:
         raise CubeError(
             f"{cube}: images of {', '.join(sorted(names))} cannot be in one cube; one polarisation is needed"
@@ -99,7 +99,7 @@ def write_channel_cube(
     return CubeFacts(cube, first.stokes, *numbers, thumbnail.png(), tuple(_warnings(cube, grid)))
 
 
-def _with_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
+def _set_native_beam(image: ChannelImage, common: CommonBeam) -> ChannelImage:
     """Return an image with its native beam from the common beam's record."""
     beams_by_key = {one.key: one.beam for one in common.images}
     if image.key not in beams_by_key:

@@ -47,7 +47,7 @@ class CommonBeam:
         """Whether an image counts for the common beam and is convolved; else its plane is blank."""
         return is_usable(image.beam, self.cutoff_arcsec)
 
-    def by_stokes(self, paths: Iterable[str]) -> dict[str, list[str]]:
+    def group_by_stokes(self, paths: Iterable[str]) -> dict[str, list[str]]:
         """Group images by polarisation, in the order of this beam's images."""
         order = list(dict.fromkeys(image.stokes for image in self.images))
         groups: dict[str, list[str]] = {}
@@ -78,7 +78,7 @@ def read_channel(path: str) -> ChannelImage:
         reason = err.strerror if isinstance(err, OSError) else str(err)
         raise CommonBeamError(f"{path}: is no image of a channel: {reason}; make it again") from err
     name = STOKES_NAMES.get(round(stokes[0]), "?")
-    return ChannelImage(path, name, *frequency, Beam.of_header(beam))
+    return ChannelImage(path, name, *frequency, Beam.from_header(beam))
 
 
 def _axis(header: FitsHeader, axes: Mapping[str, int], kind: str) -> tuple[float, float]:

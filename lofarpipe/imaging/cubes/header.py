@@ -127,7 +127,7 @@ def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTab
     Source: CASA's exportfits of an image with several beams; doc/spec/cubes.md, section 2.
     """
     rows = [
-        (channel, number, beam if beam or name != BEAMS else _nearest(beams, channel, number))
+        (channel, number, beam if beam or name != BEAMS else _nearest_beam(beams, channel, number))
         for channel, of_channel in enumerate(beams)
         for number, beam in enumerate(of_channel)
     ]
@@ -143,7 +143,7 @@ def beam_table(beams: Sequence[Sequence[Beam | None]], name: str) -> fits.BinTab
     return table
 
 
-def _nearest(beams: Sequence[Sequence[Beam | None]], channel: int, number: int) -> Beam | None:
+def _nearest_beam(beams: Sequence[Sequence[Beam | None]], channel: int, number: int) -> Beam | None:
     """Return the nearest channel's beam of a polarisation, or of any if there is none."""
     for same in (True, False):
         candidates = [

@@ -22,9 +22,9 @@ from lofarpipe.imaging.cubes.stokes_images import (
     header_of,
     image_record,
     manifest_entry,
-    put_noise,
     recipe_in,
     recipe_of,
+    write_noise,
 )
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.utilities import unfinished_name
@@ -50,12 +50,12 @@ def common_target(option: str, images: Iterable[Path]) -> Beam | None:
     if option != AUTO:
         return Beam(float(option), float(option), 0.0)
     headers = (header_of(path) for path in images)
-    return smallest_round_beam([Beam.of_header(header) for header in headers if header is not None])
+    return smallest_round_beam([Beam.from_header(header) for header in headers if header is not None])
 
 
-def unreached(header: Mapping[str, Any], target: Beam) -> str:
+def smoothing_obstacle(header: Mapping[str, Any], target: Beam) -> str:
     """Return the reason an image cannot be smoothed to a beam; "" if it can."""
-    beam = Beam.of_header(header)
+    beam = Beam.from_header(header)
     if beam is None:
         return "no beam"
     if beam.fits_into(target):
@@ -73,7 +73,7 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
     if header is None:
         raise PipelineError(f"{native}: cannot be read; make the image again")
     recipe = recipe_of(header.get(RECIPE), str(target))
-    if reason := unreached(header, target):
+    if reason := smoothing_obstacle(header, target):
         smoothed.unlink(missing_ok=True)
         return reason
     if recipe_in(smoothed) == recipe:
@@ -82,13 +82,13 @@ def write_smoothed(native: Path, smoothed: Path, target: Beam) -> str:
 
     with fits.open(native, memmap=False) as hdus:
         planes = np.array(hdus[0].data, np.float32)
-    beam, cell = Beam.of_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
+    beam, cell = Beam.from_header(header), (3600 * header["CDELT1"], 3600 * header["CDELT2"])
     assert beam is not None  # noqa: S101 - checked by `unreached`
     for place in np.ndindex(planes.shape[:2]):
         convolve(planes[place], beam, target, cell, is_padded=True)
     header.update(target.cards)
     header[RECIPE] = recipe
-    put_noise(header, planes[0])
+    write_noise(header, planes[0])
     part = unfinished_name(smoothed)
     try:
         fits.PrimaryHDU(planes, header).writeto(part, overwrite=True, checksum=True)
@@ -142,7 +142,7 @@ def write_stokes_cube(
     grid = FrequencyGrid(frequencies_hz[0], width_hz, len(channels), tuple(range(len(channels))), 0.0)
     cards = {RECIPE: (recipe, "fingerprint of the images"), "RESTFRQ": (frequencies_hz[0], "Hz")}
     header = cube_header(first, grid, STOKES, target, cards)
-    beams = [[Beam.of_header(one) if one is not None else None] * len(STOKES) for one in headers]
+    beams = [[Beam.from_header(one) if one is not None else None] * len(STOKES) for one in headers]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_cube(path, header, _planes(channels), [] if target else [beam_table(beams, BEAMS)], is_tiled)
     print(f"{path}: {len(channels)} channels, {sum(one is None for one in headers)} of them blank")

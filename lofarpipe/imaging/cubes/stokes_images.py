@@ -60,13 +60,13 @@ def write_stokes_image(path: Path, planes: Mapping[str, str | Path], facts: Stok
     if not pixels[0].any():
         raise PipelineError(f"{path}: the image of Stokes I is 0 everywhere; look for zeros in the data")
     header = stokes_header(headers[0], facts)
-    put_noise(header, pixels)
+    write_noise(header, pixels)
     for line in facts.history:
         header.add_history(line)
     fits.PrimaryHDU(np.stack(pixels)[None], header).writeto(path, overwrite=True, checksum=True)
 
 
-def put_noise(header: Any, planes: Iterable[Floats32]) -> None:
+def write_noise(header: Any, planes: Iterable[Floats32]) -> None:
     """Write the noise of the I, Q, U and V planes into a header."""
     for name, plane in zip(STOKES, planes, strict=True):
         with contextlib.suppress(ValueError):  # a plane without noise

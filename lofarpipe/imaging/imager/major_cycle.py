@@ -171,7 +171,7 @@ class MajorCycles:
             self.update_residual()
             self.state.majors += 1
             self.measure_residual()
-            self.state.reason = self.reason_to_end(found_nothing=self.state.iterations == iterations)
+            self.state.reason = self.reason_to_stop(found_nothing=self.state.iterations == iterations)
             self.hooks.save(self.pols, self.state)
         if self.state.reason == AT_THRESHOLD:
             self.clean_turns()  # so faint a residual that the patches' errors are below the noise
@@ -364,7 +364,7 @@ class MajorCycles:
             f"model {flux_jy:.6g} Jy in {self.state.iterations} components"
         )
 
-    def reason_to_end(self, found_nothing: bool) -> str:
+    def reason_to_stop(self, found_nothing: bool) -> str:
         """Return the reason to stop after this major cycle; "" to go on."""
         state, settings = self.state, self.settings
         peaks = state.residual_peaks_jy

@@ -68,7 +68,7 @@ def write_model_data(
 def _gridder(settings: ImagerSettings, source: RowSource, uvw_m: NDArray[np.float64]) -> Gridder:
     """Return a gridder for all baselines within the resolution of the image's pixels."""
     everything = _rows_as_channel(source.frequencies_hz, uvw_m, settings.cell_rad)
-    return Gridder.of_channels([everything], settings.size, settings.cell_rad, settings.threads)
+    return Gridder.for_channels([everything], settings.size, settings.cell_rad, settings.threads)
 
 
 def _rows_as_channel(frequencies_hz: NDArray[np.float64], uvw_m: NDArray[np.float64], cell_rad: float) -> Channel:

@@ -28,7 +28,7 @@ class Gridder:
         self.cell_rad, self.resampler, self.threads = cell_rad, resampler, threads
 
     @classmethod
-    def of_channels(cls, channels: list[Channel], size: tuple[int, int], cell_rad: float, threads: int) -> Gridder:
+    def for_channels(cls, channels: list[Channel], size: tuple[int, int], cell_rad: float, threads: int) -> Gridder:
         """Return a gridder with a coarse grid for all visibilities of some output channels."""
         reach = max(channel.reach(max(size) / 2 * cell_rad) for channel in channels)
         return cls(size, cell_rad, Resampler(size, cell_rad, reach, threads), threads)

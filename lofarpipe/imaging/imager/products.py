@@ -145,7 +145,7 @@ class ProductWriter:
         """Write the planes of all channels, and their weighted mean as the plane of the band."""
         mean = self._empty()
         for channel, plane in enumerate(planes):
-            self._add(mean, plane, channel)
+            self._add_to_mean(mean, plane, channel)
             self._write_channel(kind, plane, channel, stokes, None)
         if len(self._bands) > 1:
             self._write(kind, mean, None, stokes, None)
@@ -160,8 +160,8 @@ class ProductWriter:
         """Write residuals, models and restored images of all channels and of the band."""
         mean_residual, mean_model = self._empty(), self._empty()
         for channel, (residual, model) in enumerate(zip(residuals, models, strict=True)):
-            self._add(mean_residual, residual, channel)
-            self._add(mean_model, model, channel)
+            self._add_to_mean(mean_residual, residual, channel)
+            self._add_to_mean(mean_model, model, channel)
             if self._has_channel_products:
                 self._write_three(residual, model, channel, stokes, cleaning)
         if len(self._bands) > 1:
@@ -188,7 +188,7 @@ class ProductWriter:
         width, height = self._settings.size
         return np.zeros((height, width), np.float32)
 
-    def _add(self, mean: NDArray[np.float32], plane: NDArray[np.float32], channel: int) -> None:
+    def _add_to_mean(self, mean: NDArray[np.float32], plane: NDArray[np.float32], channel: int) -> None:
         """Add a channel's plane to the mean; a channel without visibilities has no weight, whatever its values."""
         weight = self._bands[channel].weight_sum
         if weight and self._total_band.weight_sum:

@@ -90,10 +90,12 @@ def restore(
     model: NDArray[np.float32], residual: NDArray[np.float32], beam: RestoringBeam, threads: int, cell_rad: float
 ) -> NDArray[np.float32]:
     """Return the residual with the model, Jy per pixel, convolved with the beam of peak 1."""
-    return residual + convolved(model, beam, cell_rad, threads)
+    return residual + convolve_model(model, beam, cell_rad, threads)
 
 
-def convolved(model: NDArray[np.float32], beam: RestoringBeam, cell_rad: float, threads: int) -> NDArray[np.float32]:
+def convolve_model(
+    model: NDArray[np.float32], beam: RestoringBeam, cell_rad: float, threads: int
+) -> NDArray[np.float32]:
     """Return a model convolved with a beam of peak 1, padded against wrap-around."""
     from scipy import fft
 

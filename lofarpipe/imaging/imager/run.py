@@ -85,7 +85,7 @@ def image_sets(
         channels = read_channels(settings, scratch)
     visibilities = sum(channel.count for channel in channels)
     hooks.notice(f"{visibilities} visibilities in {counted(len(channels), 'output channel')}")
-    gridder = Gridder.of_channels(channels, settings.size, settings.cell_rad, settings.threads)
+    gridder = Gridder.for_channels(channels, settings.size, settings.cell_rad, settings.threads)
     with clock.part("psf"):
         central = central_psfs(channels, gridder, patch_radius(settings))
     bands, total_band = describe_bands(channels, central, settings.cell_rad)

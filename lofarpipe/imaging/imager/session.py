@@ -36,12 +36,12 @@ def make_images(settings: ImagerSettings, notice: Notice, history: Sequence[str]
     states = StateFile(settings)
     with working_files(settings, notice) as scratch:
         hooks = Hooks(notice=notice, save=states.save, load=states.load, mask=mask)
-        facts = image_sets(with_beams(settings, notice), hooks, history, scratch)
+        facts = image_sets(add_channel_beams(settings, notice), hooks, history, scratch)
     states.remove()
     return facts
 
 
-def with_beams(settings: ImagerSettings, notice: Notice) -> ImagerSettings:
+def add_channel_beams(settings: ImagerSettings, notice: Notice) -> ImagerSettings:
     """Return settings with the channels' power beams, if spectra are fitted and the sets have beams."""
     if not 0 < settings.fit_spectral_terms < settings.channels_out or settings.beams is not None:
         return settings

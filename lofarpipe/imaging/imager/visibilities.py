@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import named
+from lofarpipe.errors import list_names
 from lofarpipe.imaging.imager.averaging import Averager, Chunk, Rows, averaged_steps
 from lofarpipe.imaging.imager.bands import band_ranges
 from lofarpipe.imaging.imager.channels import Channel, ChannelCollector
@@ -54,7 +54,7 @@ def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list
     ]
     if not any(one.count for one in channels):
         raise ImagerError(
-            f"{named(settings.sets)}: no visibility can be used: all are flagged, without weight, not finite, "
+            f"{list_names(settings.sets)}: no visibility can be used: all are flagged, without weight, not finite, "
             "or outside of the uv range"
         )
     return channels

@@ -277,7 +277,7 @@ def flag_unweighted(path: str) -> None:
             table.putcol("FLAG", flags, start, number)
 
 
-def why_empty(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> str:
+def empty_reason(band: BandSet, low_hz: float = 0.0, high_hz: float = math.inf) -> str:
     """Return why no visibility of a frequency range can be imaged; "" as soon as one is found that can."""
     has_unflagged = False
     with opened_set(band.path) as table:

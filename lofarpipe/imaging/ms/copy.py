@@ -41,7 +41,7 @@ FLAG_CATEGORY = "FLAG_CATEGORY"
 WINDOW_COLUMNS = ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION")
 
 
-def why_copied(survey: SetSurvey) -> list[str]:
+def copy_reasons(survey: SetSurvey) -> list[str]:
     """Return the changes that DP3 needs in a copy of a set; empty if DP3 can read the original."""
     metadata, times, layout = survey.metadata, survey.times, survey.layout
     reasons = []
@@ -61,10 +61,10 @@ def why_copied(survey: SetSurvey) -> list[str]:
             f"INTERVAL of the first row is {times.first_interval_s:g} s, and slots are {times.step_s:g} s apart: set "
             "to that in all rows"
         )
-    return reasons + _why_values_change(survey)
+    return reasons + _value_changes(survey)
 
 
-def _why_values_change(survey: SetSurvey) -> list[str]:
+def _value_changes(survey: SetSurvey) -> list[str]:
     """Return the changes in the columns of visibilities."""
     reasons, usability = [], survey.usability
     if not survey.rising:
@@ -118,12 +118,12 @@ def copy_set(source: str, target: str, field: str = AUTO) -> list[str]:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         places = _copy_rows(survey, str(unfinished))
         with closing(casacore.tables.table(str(unfinished), readonly=False, ack=False)) as table:
-            _mend(survey, table, places)
+            _apply_corrections(survey, table, places)
     except (RuntimeError, OSError) as err:
         raise MeasurementSetError(f"{source}: cannot be copied to {target}: {str(err).splitlines()[0]}") from err
     shutil.rmtree(target, ignore_errors=True)
     os.rename(unfinished, target)  # noqa: PTH104 - of a text
-    return why_copied(survey)
+    return copy_reasons(survey)
 
 
 def copy_first_slots(metadata: SetMetadata, target: str) -> None:
@@ -167,7 +167,7 @@ def complete_rows(times_s: NDArray[np.float64], baselines: Numbers) -> tuple[Num
     return rows[number, np.arange(len(pairs))].ravel(), filling.ravel()
 
 
-def _mend(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
+def _apply_corrections(survey: SetSurvey, table: Any, filling: NDArray[np.bool_]) -> None:
     """Apply the corrections for DP3 to a copy."""
     metadata = survey.metadata
     if metadata.nfields != 1:

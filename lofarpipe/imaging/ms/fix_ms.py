@@ -20,7 +20,7 @@ import numpy as np
 from casacore.tables import makearrcoldesc, maketabdesc
 from numpy.typing import NDArray
 
-from lofarpipe.errors import Finding, PipelineError, findings_of, named
+from lofarpipe.errors import Finding, PipelineError, findings_of, list_names
 from lofarpipe.imaging.ms.measurement_set import CORRELATION_NAMES
 from lofarpipe.imaging.ms.tables import MeasurementSetError, opened, opened_set
 from lofarpipe.support.dataclass import dataclass
@@ -150,7 +150,7 @@ def _feed_numbers(table: Any) -> list[int]:
 
 
 def _many_feeds(feeds: list[int]) -> str:
-    return f"FEED1 has {len(feeds)} numbers ({named(map(str, feeds))}); one beam per set is needed; split it first"
+    return f"FEED1 has {len(feeds)} numbers ({list_names(map(str, feeds))}); one beam per set is needed; split it first"
 
 
 def _feed_number(path: str, table: Any) -> int:

@@ -29,7 +29,7 @@ def frequency_groups(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def by_frequency(sets: Sequence[SetMetadata]) -> list[SetMetadata]:
+def sort_by_frequency(sets: Sequence[SetMetadata]) -> list[SetMetadata]:
     """Return the sets by rising frequency, and within a subband in the order given."""
     return [metadata for group in frequency_groups(sets) for metadata in group]
 
@@ -55,7 +55,7 @@ def time_blocks(sets: Sequence[SetMetadata]) -> list[list[SetMetadata]]:
     for block in blocks:
         _check_subbands_differ(block)
         _check_bands_are_apart(block)
-    return [by_frequency(block) for block in blocks]
+    return [sort_by_frequency(block) for block in blocks]
 
 
 def concat_groups(blocks: Sequence[Sequence[SetMetadata]], copied: Collection[str] = ()) -> list[list[SetMetadata]]:
@@ -126,7 +126,7 @@ def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
     """
     if not sets:
         return []
-    telescope = _usual(sets, lambda one: one.telescope)
+    telescope = _most_common(sets, lambda one: one.telescope)
     lines = [
         f"{one.path}: is of {one.telescope or 'no telescope'}, {telescope.name} of "
         f"{telescope.telescope or 'no telescope'}; image them in runs of their own"
@@ -135,12 +135,12 @@ def set_disagreements(sets: Sequence[SetMetadata]) -> list[str]:
     ]
     alike = [one for one in sets if one.telescope == telescope.telescope]
     for compare, key in _COMPARISONS:
-        usual = _usual(alike, key)
+        usual = _most_common(alike, key)
         lines += [f"{one.path}: {line}" for one in alike if (line := compare(one, usual))]
     return lines
 
 
-def _usual(sets: Sequence[SetMetadata], key: Callable[[SetMetadata], Any]) -> SetMetadata:
+def _most_common(sets: Sequence[SetMetadata], key: Callable[[SetMetadata], Any]) -> SetMetadata:
     """Return the first set that has the most common properties."""
     counts = Counter(key(one) for one in sets)
     most = max(counts.values())

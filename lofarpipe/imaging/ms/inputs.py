@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lofarpipe.errors import counted, named, nearest
+from lofarpipe.errors import counted, list_names, nearest
 from lofarpipe.imaging.ms.copy import repeats_differ
 from lofarpipe.imaging.ms.grouping import set_disagreements, time_blocks
 from lofarpipe.imaging.ms.measurement_set import LARGEST_WEIGHT, SMALLEST_WEIGHT, SetMetadata, elevation_rad
 from lofarpipe.imaging.ms.names import AUTO, other_case_hint
 from lofarpipe.imaging.ms.rows import MOST_CELLS
-from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, why_unusable
+from lofarpipe.imaging.ms.survey import SetSurvey, survey_set, unusable_reason
 from lofarpipe.imaging.ms.tables import SUBTABLES, MeasurementSetError, opened
 from lofarpipe.support.dataclass import dataclass
 
@@ -41,19 +41,19 @@ class SetFinding:
         return f"{self.path}: {self.what.replace(PLACEHOLDER, self.path)}"
 
 
-def told_once(findings: Iterable[SetFinding]) -> list[str]:
+def summarise_findings(findings: Iterable[SetFinding]) -> list[str]:
     """Return one line per kind of finding: the first affected set, and the number of others."""
     kinds: dict[str, list[SetFinding]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind or finding.what, []).append(finding)
-    return [_of_kind(same) for same in kinds.values()]
+    return [_merged_line(same) for same in kinds.values()]
 
 
-def _of_kind(same: Sequence[SetFinding]) -> str:
+def _merged_line(same: Sequence[SetFinding]) -> str:
     first, paths = same[0], list(dict.fromkeys(finding.path for finding in same))
     if len(paths) == 1:
         return str(first)
-    others, names = f"and {counted(len(paths) - 1, 'other')}", named((Path(path).name for path in paths[1:]), 3)
+    others, names = f"and {counted(len(paths) - 1, 'other')}", list_names((Path(path).name for path in paths[1:]), 3)
     others += f": {names}" if len(names) < LONGEST_NAMES else ""
     return f"{first.path} ({others}): {first.what.replace(PLACEHOLDER, first.path)}"
 
@@ -76,10 +76,8 @@ def check_sets(
     """
     if "HOME" not in os.environ:
         return [], ["HOME is not set, and casacore, DP3 and WSClean need it; export HOME=<a directory of yours>"]
-    unique, repeated = _without_repetitions(paths)
-    findings = [
-        SetFinding(path, f"{reason}; rename it", reason) for path in unique if (reason := _why_unreadable(path))
-    ]
+    unique, repeated = _remove_duplicates(paths)
+    findings = [SetFinding(path, f"{reason}; rename it", reason) for path in unique if (reason := _path_problem(path))]
     surveys: list[SetSurvey] = []
     for path in unique:
         if set("*?") & set(path) and not Path(path).exists():
@@ -93,10 +91,10 @@ def check_sets(
             findings.append(SetFinding(path, str(err).removeprefix(f"{path}: ").replace(path, PLACEHOLDER)))
     sets = [survey.metadata for survey in surveys]
     together = [*_joint_findings(sets), *_beam_findings(surveys), *_horizon_findings(surveys)]
-    return surveys, repeated + told_once([*findings, *together])
+    return surveys, repeated + summarise_findings([*findings, *together])
 
 
-def _why_unreadable(path: str) -> str:
+def _path_problem(path: str) -> str:
     """Return why DP3 cannot parse a path; "" if it can.
 
     Source: tests with DP3 6.6, which parses paths as parset values: a comma separates two; quotes are removed; brackets
@@ -110,7 +108,7 @@ def _why_unreadable(path: str) -> str:
     return f"DP3 cannot read a name with {' or '.join(signs)} in it" if signs else ""
 
 
-def _without_repetitions(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+def _remove_duplicates(paths: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the distinct sets, however their paths are written, and a finding per duplicate."""
     first: dict[str, str] = {}
     findings = []
@@ -145,7 +143,7 @@ def _set_findings(survey: SetSurvey, data_column: str, station_diameter_m: float
         )
     elif survey.usability.usable == 0:
         column = data_column if data_column in columns else ""
-        reason = why_unusable(path, column, survey.metadata.field_id)
+        reason = unusable_reason(path, column, survey.metadata.field_id)
         if reason:
             yield SetFinding(path, f"{reason}, so there is nothing to image; leave it out")
 
@@ -204,8 +202,8 @@ def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
     if survey.phased_up and len(survey.phased_up) == len(survey.metadata.antenna_names):
         yield SetFinding(
             path,
-            f"{named(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none of "
-            "these is one; correct ANTENNA.NAME",
+            f"{list_names(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none "
+            "of these is one; correct ANTENNA.NAME",
             "names of stations",
         )
     elif "" in survey.phased_up:
@@ -220,8 +218,8 @@ def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
         exclude = ";".join(f"!{name}" for name in survey.phased_up)
         yield SetFinding(
             path,
-            f"{named(survey.phased_up, 3)}: made from several stations, for which EveryBeam has no beam; leave such "
-            f"stations out: DP3 msin={PLACEHOLDER} msout=<new> steps=[filter] filter.baseline='{exclude}' "
+            f"{list_names(survey.phased_up, 3)}: made from several stations, for which EveryBeam has no beam; leave "
+            f"such stations out: DP3 msin={PLACEHOLDER} msout=<new> steps=[filter] filter.baseline='{exclude}' "
             "filter.remove=true",
         )
 
@@ -234,8 +232,8 @@ def _missing_columns(survey: SetSurvey) -> Iterator[SetFinding]:
         if missing:
             yield SetFinding(
                 survey.path,
-                f"its {name} subtable has no {named(sorted(missing))}, and casacore does not open it without; copy it "
-                "from another set of the observation",
+                f"its {name} subtable has no {list_names(sorted(missing))}, and casacore does not open it without; "
+                "copy it from another set of the observation",
                 f"columns of {name}",
             )
 

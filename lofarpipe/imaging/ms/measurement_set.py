@@ -19,11 +19,11 @@ from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis, choose_field, read_field_rows, read_rows
 from lofarpipe.imaging.ms.tables import (
     MeasurementSetError,
+    dangling_keywords,
     opened,
     opened_field,
     opened_set,
     selected_field,
-    without_table,
 )
 from lofarpipe.support.dataclass import dataclass
 
@@ -438,7 +438,7 @@ def usable_exposure_s(metadata: SetMetadata, sample: Sample) -> float:
 def dangling_subtables(path: str) -> list[str]:
     """Return the keywords of a set that refer to missing subtables; DP3 cannot copy such a set."""
     with opened_set(path) as table:
-        return without_table(table)
+        return dangling_keywords(table)
 
 
 def elevation_rad(metadata: SetMetadata, times_s: Sequence[float] | Floats) -> Floats:

@@ -74,7 +74,7 @@ def advice_for(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
     return next((advice for pattern, advice in messages if re.search(pattern, message)), "")
 
 
-def advised(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
+def add_advice(message: str, messages: Messages = LIBRARY_MESSAGES) -> str:
     """Return an error message with its cause and remedy, if known."""
     advice = advice_for(message, messages)
     return f"{message}; {advice}" if advice else message

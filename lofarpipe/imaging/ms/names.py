@@ -77,7 +77,7 @@ def abridge(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 
-def without_comma(paths: Sequence[str]) -> list[str]:
+def missing_comma_findings(paths: Sequence[str]) -> list[str]:
     """Return findings about several sets separated by blanks instead of commas."""
     return [
         f"data_input_filenames: '{abridge(path)}' has no comma between the names; "
@@ -87,7 +87,7 @@ def without_comma(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def no_names(paths: Sequence[str]) -> list[str]:
+def invalid_name_findings(paths: Sequence[str]) -> list[str]:
     """Return findings about texts that cannot be file names."""
     return [
         f"data_input_filenames: '{abridge(path)}' is too long for a name; several sets are a list: [a.MS, b.MS]"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lofarpipe.errors import named
+from lofarpipe.errors import list_names
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.support.dataclass import dataclass
@@ -113,7 +113,7 @@ def choose_field(path: str, names: Sequence[str], rows: Mapping[int, int], choic
             "0; correct the column"
         )
     counts = {number: f" ({rows[number]} rows)" if len(rows) > 1 else "" for number in sorted(rows)}
-    field_list = named(f"{number} '{names[number]}'{count}" for number, count in counts.items())
+    field_list = list_names(f"{number} '{names[number]}'{count}" for number, count in counts.items())
     if choice == AUTO:
         if len(rows) == 1:
             return next(iter(rows))

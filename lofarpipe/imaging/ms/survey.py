@@ -255,17 +255,17 @@ def survey_set(path: str, data_column: str = "", field: str = AUTO, every_row: b
 def _restored(entry: Mapping[str, Any]) -> SetSurvey | None:
     """Rebuild a survey from a cache entry; None if the entry is invalid."""
     try:
-        metadata, applied_beam = _with_tuples(entry["metadata"]), _with_tuples(entry["applied_beam"])
+        metadata, applied_beam = _lists_to_tuples(entry["metadata"]), _lists_to_tuples(entry["applied_beam"])
         for name in ("frequencies_hz", "antenna_positions_m", "dish_diameters_m"):
             metadata[name] = np.array(metadata[name], float)
         metadata["columns"] = frozenset(metadata["columns"])
         metadata["times"] = TimeAxis(**metadata["times"])
-        metadata["layout"] = RowLayout(**_with_tuples(metadata["layout"]))
+        metadata["layout"] = RowLayout(**_lists_to_tuples(metadata["layout"]))
         return SetSurvey(
             **{
-                **_with_tuples(entry),
+                **_lists_to_tuples(entry),
                 "metadata": SetMetadata(**metadata),
-                "usability": Usability(**_with_tuples(entry["usability"])),
+                "usability": Usability(**_lists_to_tuples(entry["usability"])),
                 "applied_beam": AppliedBeam(**applied_beam),
             }
         )
@@ -273,7 +273,7 @@ def _restored(entry: Mapping[str, Any]) -> SetSurvey | None:
         return None
 
 
-def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+def _lists_to_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
@@ -294,7 +294,7 @@ def _survey(path: str, data_column: str, field: str, every_row: bool) -> SetSurv
             weight_column=weight_column(table),
             missing_columns=tuple(name for name in NEEDED_COLUMNS if name not in metadata.columns),
             missing_subtables=tuple(name for name in NEEDED_SUBTABLES if name not in keywords),
-            dangling_subtables=tuple(without_table(table)),
+            dangling_subtables=tuple(dangling_keywords(table)),
             applied_beam=applied_beam_in(path, table, column),
             phased_up=_phased_up(metadata),
             uvw_problem=uvw_problem,
@@ -464,7 +464,7 @@ def _read_part(table: Any, first: int, rows: int, data_column: str) -> _Part:
     )  # fmt: skip
 
 
-def why_unusable(path: str, data_column: str = "", field_id: int = 0) -> str:
+def unusable_reason(path: str, data_column: str = "", field_id: int = 0) -> str:
     """Return why there is nothing to image; "" as soon as a usable visibility is found.
 
     Only cross-correlations and ``data_column`` are read, first few rows, then more.

@@ -15,7 +15,7 @@ from typing import Any
 import casacore.tables
 
 from lofarpipe.errors import PipelineError, counted
-from lofarpipe.imaging.ms.messages import DAMAGED, NO_PERMISSION, advised
+from lofarpipe.imaging.ms.messages import DAMAGED, NO_PERMISSION, add_advice
 from lofarpipe.imaging.ms.names import other_case_hint
 from lofarpipe.support.utilities import exists
 
@@ -91,7 +91,7 @@ def opened(path: str, readonly: bool = True) -> Iterator[Any]:
     action = "opened as a table"
     _refuse_locked(path)
     try:
-        table_path = _without_link(path)
+        table_path = _subtable_path(path)
         locking = NO_LOCK if readonly else LOCK
         with closing(casacore.tables.table(table_path, lockoptions=locking, ack=False, readonly=readonly)) as table:
             action = "read" if readonly else "changed"
@@ -106,7 +106,7 @@ def opened(path: str, readonly: bool = True) -> Iterator[Any]:
         ) from err
 
 
-def _without_link(path: str) -> str:
+def _subtable_path(path: str) -> str:
     """Return the path of a subtable ``set::NAME``: that of the first part for a multi-MS without links."""
     main, _, name = path.rpartition("::")
     if not main or (Path(main) / name).is_dir():
@@ -120,7 +120,7 @@ def _reason(text: str) -> str:
     if text.endswith("does not exist"):
         return f"{text}; {DAMAGED}"
     # casacore tries to extend a truncated file; changing its permissions would not help.
-    return advised(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
+    return add_advice(re.sub(r"FiledesIO::write - (.*) is not writable", r"\1 is shorter than the table says", text))
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def opened_set(path: str) -> Iterator[Any]:
     MeasurementSetError
         If the path is not a measurement set, has no rows, or cannot be read.
     """
-    if reason := _why_no_set(Path(path)):
+    if reason := _set_problem(Path(path)):
         raise MeasurementSetError(f"{path}: {reason}")
     path_itself = Path(path).resolve()
     with opened(path) as table:
@@ -186,7 +186,7 @@ def selected_field(path: str, table: Any, field_id: int, nfields: int) -> Iterat
         yield selected
 
 
-def without_table(table: Any) -> list[str]:
+def dangling_keywords(table: Any) -> list[str]:
     """Return the keywords of an open main table that refer to missing subtables."""
     names = {key: str(value) for key, value in table.getkeywords().items() if str(value).startswith("Table: ")}
     return [key for key, value in names.items() if not (Path(value.removeprefix("Table: ")) / "table.dat").is_file()]
@@ -197,18 +197,18 @@ def visibility_columns(table: Any) -> list[str]:
     return sorted(name for name in table.colnames() if "complex" in table.coldatatype(name))
 
 
-def _why_no_set(path: Path) -> str:
+def _set_problem(path: Path) -> str:
     """Return why a path is not a measurement set; "" if it may be one."""
     try:
         if not exists(path):
             quotes = "; it has typographic quotes in it" if set("“”‘’") & set(str(path)) else ""
             return f"no such measurement set{quotes or other_case_hint(str(path))}"
-        return "" if (path / "table.dat").is_file() else f"not a measurement set: {_what_else(path)}"
+        return "" if (path / "table.dat").is_file() else f"not a measurement set: {_describe_other_path(path)}"
     except PermissionError as err:
         return f"cannot be looked at: {err.strerror}; {NO_PERMISSION}"
 
 
-def _what_else(path: Path) -> str:
+def _describe_other_path(path: Path) -> str:
     """Describe a path that is not a measurement set, with the remedy."""
     if path.is_file():
         remedy = "unpack it first" if path.suffix in ARCHIVES else "a directory written by casacore is needed"

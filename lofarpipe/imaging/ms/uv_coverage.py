@@ -120,7 +120,7 @@ def _thinned(coverage: UVCoverage) -> tuple[Floats, Floats, Floats]:
     return np.concatenate([u, -u]), np.concatenate([v, -v]), np.concatenate([flagged, flagged])
 
 
-def _within(coverage: UVCoverage, nearest_klambda: float, farthest_klambda: float) -> UVCoverage:
+def _select_range(coverage: UVCoverage, nearest_klambda: float, farthest_klambda: float) -> UVCoverage:
     """Return the samples between two uv distances."""
     distance = coverage.distance_klambda
     chosen = (nearest_klambda <= distance) & (distance <= farthest_klambda)
@@ -146,7 +146,7 @@ def draw_uv_coverage(coverage: UVCoverage, minuv_klambda: float = 0.0, maxuv_kla
         cells = _draw_plane(plane, coverage, span, CELLS_ACROSS)
         _mark_limits(plane, circles)
         figure.colorbar(cells, ax=plane, label="flagged fraction", pad=0.02, aspect=30)
-        imaged = _within(coverage, minuv_klambda, maxuv_klambda or reach)
+        imaged = _select_range(coverage, minuv_klambda, maxuv_klambda or reach)
         plane.set_title(_title(coverage, imaged), loc="left", fontsize=9, linespacing=1.5)
         below = rows[1]
         if is_cut and reach > MUCH_FURTHER * maxuv_klambda:
@@ -172,7 +172,7 @@ def _title(coverage: UVCoverage, imaged: UVCoverage) -> str:
 
 def _draw_plane(axes: Axes, coverage: UVCoverage, span_klambda: float, across: int) -> PolyCollection:
     """Draw the flagged fraction in cells of the uv plane out to a distance; return the cells."""
-    u, v, flagged = _thinned(_within(coverage, 0, span_klambda * 2**0.5))  # to the corners
+    u, v, flagged = _thinned(_select_range(coverage, 0, span_klambda * 2**0.5))  # to the corners
     extent = (-span_klambda, span_klambda, -span_klambda, span_klambda)
     colours = LinearSegmentedColormap.from_list("flagged", [USABLE_COLOUR, "#a05195", FLAGGED_COLOUR])
     in_view = (np.abs(u) <= span_klambda) & (np.abs(v) <= span_klambda)

@@ -68,7 +68,7 @@ class BeamOptions:
         """Whether the band is divided by frequency."""
         return self.nchan > 1 and self.given.get("channel_grid") == "True"
 
-    def of_second_run(self) -> dict[str, str]:
+    def second_run_options(self) -> dict[str, str]:
         """Return the options of WSClean's second run; both runs have ``taper``, ``channels_out``
         and ``join_channels``.
 

@@ -98,7 +98,9 @@ def _members(
     return members
 
 
-def with_flags(channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[np.int64]]) -> list[OutputChannel]:
+def mark_blank_channels(
+    channels: Iterable[OutputChannel], counts: Mapping[int, NDArray[np.int64]]
+) -> list[OutputChannel]:
     """Mark channels without unflagged visibilities as blank; ``counts`` cover all rows."""
     return [
         replace(channel, reason="flagged")

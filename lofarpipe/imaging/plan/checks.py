@@ -184,8 +184,8 @@ def overwritten_findings(options: Mapping[str, str], run: ProtectedFiles) -> lis
         conflict = (
             protected.get(real)
             or outputs.get(place)
-            or _of_the_run(real, options.get(ROOT, ""), run)
-            or _other(name, path)
+            or _role_in_run(real, options.get(ROOT, ""), run)
+            or _overwrite_finding(name, path)
         )
         outputs.setdefault(place, f"is named by {name} already")
         findings += [f"{name}: {path} {conflict}; name another"] if conflict else []
@@ -205,7 +205,7 @@ def _outputs(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
                 yield name, path
 
 
-def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
+def _role_in_run(real: str, root: str, run: ProtectedFiles) -> str:
     """Return the role of a path in the run: a set, a file inside one, a product; otherwise ""."""
     for path in map(os.path.realpath, run.sets):
         if real == path or real.startswith(path + os.sep):
@@ -219,7 +219,7 @@ def _of_the_run(real: str, root: str, run: ProtectedFiles) -> str:
     return ""
 
 
-def _other(name: str, path: str) -> str:
+def _overwrite_finding(name: str, path: str) -> str:
     """Return a finding about an existing file not written by the pipeline; directories are reported elsewhere."""
     if not exists(path) or Path(path).is_dir():
         return ""

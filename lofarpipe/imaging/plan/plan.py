@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lofarpipe.errors import counted, named
+from lofarpipe.errors import counted, list_names
 from lofarpipe.imaging.beam.width import FieldBeam, block_times_s, field_beam
 from lofarpipe.imaging.ms.copy import FLAG_CATEGORY, copy_first_slots, why_copied
 from lofarpipe.imaging.ms.grouping import concat_groups, frequency_groups, set_disagreements, time_blocks
@@ -89,7 +89,7 @@ def plan_field(paths: Sequence[str], options: PlanOptions, copies_dir: str = "co
         raise PlanError(f"{repeated[0]}: given twice; give each measurement set once")
     surveys = [survey_set(path, options.data_column, options.field, every_row=True) for path in paths]
     weights = {one.path: (one.usability.low_weight, one.usability.highest_weight) for one in surveys}
-    observation = observe([one.metadata for one in surveys], plan_copies(surveys, copies_dir), weights)
+    observation = group_observation([one.metadata for one in surveys], plan_copies(surveys, copies_dir), weights)
     mean_elevation_rad = _mean_elevation_rad(observation)
     try:
         return make_plan(observation, _beam(observation, options), options, mean_elevation_rad)
@@ -101,7 +101,7 @@ def plan_copies(surveys: Sequence[SetSurvey], copies_dir: str) -> dict[str, Plan
     """Return the copies for DP3, by path of the original set, with unique names."""
     copies: dict[str, PlannedCopy] = {}
     for survey in surveys:
-        reasons = why_copied(survey)
+        reasons = copy_reasons(survey)
         if reasons:
             names_in_use = {copy.path for copy in copies.values()}
             table = table_name(survey.metadata.name)
@@ -234,7 +234,7 @@ class ImagingPlan:
         return plan_warnings(self)
 
 
-def observe(
+def group_observation(
     sets: Sequence[SetMetadata],
     copies: Mapping[str, PlannedCopy] = MappingProxyType({}),
     weights: Mapping[str, tuple[float, float]] = MappingProxyType({}),
@@ -425,7 +425,7 @@ def _set_warnings(observation: Observation) -> list[str]:
         reason = "; ".join(copy.reasons)
         alike.setdefault(re.sub(r"[\d.]+", "", reason), []).append((Path(path).name, reason))
     warnings = [
-        f"{named((name for name, _ in sets), 3)}: a copy is averaged in place of the set: {sets[0][1]}"
+        f"{list_names((name for name, _ in sets), 3)}: a copy is averaged in place of the set: {sets[0][1]}"
         for sets in alike.values()
     ]
     averaged, blocks = len(observation.concat_groups), len(observation.blocks)

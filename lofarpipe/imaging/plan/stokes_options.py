@@ -190,7 +190,7 @@ def _number_or(*words: str) -> Callable[[str], str]:
     return read
 
 
-def _by_plan_or(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def _parse_auto_or(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: BY_PLAN if text == AUTO else read(text)
 
 
@@ -225,8 +225,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "channel_width_mhz": _width,
     "mfs_minuv_lambda": _number(0),
     "channel_minuv_lambda": _number(0),
-    "imsize": _by_plan_or(_integer(32)),
-    "cell_arcsec": _by_plan_or(_number(0, 3600, above=True)),
+    "imsize": _parse_auto_or(_integer(32)),
+    "cell_arcsec": _parse_auto_or(_number(0, 3600, above=True)),
     "niter": _integer(0),
     "mgain": _number(0, 1, above=True),
     "threshold_mfs_jy": _threshold,

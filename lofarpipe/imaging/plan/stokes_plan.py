@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.ms.band import BandSet, count_visibilities, sampled_uv, why_empty
+from lofarpipe.imaging.ms.band import BandSet, count_visibilities, sampled_uv, empty_reason
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
     OutputBatch,
@@ -81,7 +81,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     frequencies, counts = frequencies_by_window(band), count_visibilities(band)
     sampled = {window.number: count.usable for window, count in zip(band.windows, counts, strict=True)}
     unweighted = {window.number: count.unweighted for window, count in zip(band.windows, counts, strict=True)}
-    if not any(count.usable.any() for count in counts) and (reason := why_empty(band)):
+    if not any(count.usable.any() for count in counts) and (reason := empty_reason(band)):
         return None, [f"vis: {band.path}: {reason}, so there is nothing to image; look at its flags and calibration"]
     if not (np.hypot(*sampled_uv(band)) > 0).any():
         return None, [
@@ -89,7 +89,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
         ]
     wish = options
     try:
-        options = _with_width(options, band)
+        options = _convert_width(options, band)
     except ValueError as err:
         return None, [f"channel_width_mhz: {band.path}: {err}"]
     every = divide_band(frequencies, *options.frequency_range_mhz, options.channel_width_mhz)
@@ -121,7 +121,7 @@ def plan_images(options: StokesOptions, band: BandSet) -> tuple[StokesPlan | Non
     return plan, []
 
 
-def _with_width(options: StokesOptions, band: BandSet) -> StokesOptions:
+def _convert_width(options: StokesOptions, band: BandSet) -> StokesOptions:
     """Convert a channel width given in channels of the set to MHz.
 
     Raises
@@ -176,7 +176,7 @@ def _empty_findings(
             sampled[window.number][(window.frequencies_hz >= low_hz) & (window.frequencies_hz < high_hz)].any()
             for window in band.windows
         )
-        and (reason := why_empty(band, low_hz, high_hz))
+        and (reason := empty_reason(band, low_hz, high_hz))
     ]
 
 

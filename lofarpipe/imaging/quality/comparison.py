@@ -81,7 +81,7 @@ class FluxCheck:
     rms_jy: float
     sources: tuple[SourceCheck, ...]
 
-    def within(self, radius_deg: float, signal_to_noise: float = 20.0) -> list[SourceCheck]:
+    def select_sources(self, radius_deg: float, signal_to_noise: float = 20.0) -> list[SourceCheck]:
         """Return the sources within a distance of the pointing and above a signal-to-noise limit."""
         return [
             check

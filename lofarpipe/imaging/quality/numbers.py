@@ -123,7 +123,7 @@ def _covers(imaged_set: SetMetadata, part: SetMetadata) -> bool:
     return imaged_set.start_s <= middle_s <= imaged_set.end_s and away_hz <= imaged_set.channel_width_hz / 2
 
 
-def left_out(recorded: Sequence[str], imaged: Sequence[str]) -> Fact:
+def missing_sets(recorded: Sequence[str], imaged: Sequence[str]) -> Fact:
     """Return number and names of recorded sets missing in the image."""
     lacking = [path for path in recorded if path not in imaged]
     return fact(len(lacking), "", f"recorded sets that are not in the image: {', '.join(lacking) or 'none'}")

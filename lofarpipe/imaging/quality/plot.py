@@ -45,7 +45,7 @@ def plot_rms(image: SkyImage) -> tuple[float, str]:
         raise SkyImageError(f"{image.path}: {err}; there is nothing to draw") from err
 
 
-def with_prefix(flux_jy: float) -> str:
+def format_flux(flux_jy: float) -> str:
     """Format a flux per beam with SI prefix and three digits: ``1.39 mJy/beam``."""
     prefixes = ((1.0, ""), (1e-3, "m"), (1e-6, "\N{GREEK SMALL LETTER MU}"))
     scale, prefix = next((choice for choice in prefixes if abs(flux_jy) >= choice[0]), prefixes[-1])
@@ -63,9 +63,9 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
         exposure = f"   {image.number(INTEGRATION_TIME_KEY) / 3600:.2f} h unflagged"
     if DYNAMIC_RANGE_KEY in image.header:
         dynamic_range = f"   dynamic range {image.number(DYNAMIC_RANGE_KEY):.0f}"
-    peak = f"highest pixel {with_prefix(float(np.nanmax(image.plane)))}"
+    peak = f"highest pixel {format_flux(float(np.nanmax(image.plane)))}"
     if RMS_KEY in image.header:  # it was measured
-        peak = f"peak {with_prefix(image.number(PEAK_KEY))}" if PEAK_KEY in image.header else "no source above 5 rms"
+        peak = f"peak {format_flux(image.number(PEAK_KEY))}" if PEAK_KEY in image.header else "no source above 5 rms"
     beam = "not known: no PSF was made"
     if image.has_beam:
         size = f"{image.beam_major_arcsec:.1f}\N{DOUBLE PRIME} x {image.beam_minor_arcsec:.1f}\N{DOUBLE PRIME}"
@@ -76,7 +76,7 @@ def image_title(image: SkyImage, rms: float, origin: str) -> str:
     return "\n".join(
         [
             f"{name}   Stokes {image.stokes[0]}   {band}{exposure}",
-            f"rms {with_prefix(rms)} ({origin})   {peak}{dynamic_range}",
+            f"rms {format_flux(rms)} ({origin})   {peak}{dynamic_range}",
             f"beam {beam}",
         ]
     )

@@ -99,7 +99,7 @@ def write_rows(table: Any, times_s: NDArray[np.float64], timestep_s: float, nsta
     for column, value in CONSTANT_IDS.items():
         table.putcell(column, 0, value)
     unit = np.ones(NCORRELATIONS, np.float32)
-    put_row(table, 0, EXPOSURE=timestep_s, INTERVAL=timestep_s, FLAG_ROW=False, WEIGHT=unit, SIGMA=unit)
+    fill_row(table, 0, EXPOSURE=timestep_s, INTERVAL=timestep_s, FLAG_ROW=False, WEIGHT=unit, SIGMA=unit)
     for column in ("TIME", "TIME_CENTROID"):
         for slot, time_s in enumerate(times_s):
             table.putcell(column, slot * len(first), time_s)

@@ -40,7 +40,7 @@ def array(name: str, example: Any, shape: Sequence[int] | int, keywords: Keyword
     return casacore.tables.makearrcoldesc(name, example, ndim=ndim, shape=fixed, keywords=dict(keywords or {}))
 
 
-def put_row(table: Any, row: int, **values: Any) -> None:
+def fill_row(table: Any, row: int, **values: Any) -> None:
     """Fill one row of an open table, one keyword per column."""
     for column, value in values.items():
         table.putcell(column, row, value)
@@ -111,10 +111,12 @@ def write_subtables(path: str, layout: SetLayout) -> None:
     # ANTENNA.LOFAR_STATION_ID is a row number of this table. The core shares a clock.
     clocks = [0 if family.startswith("CS") else number + 1 for number, family in enumerate(families)]
     rows = [{"NAME": family, "CLOCK_ID": clock} for family, clock in zip(families, clocks, strict=True)]
-    _add(path, "LOFAR_STATION", [scalar("NAME", ""), scalar("CLOCK_ID", 0), scalar("FLAG_ROW", False)], rows)
-    _add(path, "LOFAR_ANTENNA_FIELD", ANTENNA_FIELD_COLUMNS, [_antenna_field(*item) for item in enumerate(stations)])
+    _add_subtable(path, "LOFAR_STATION", [scalar("NAME", ""), scalar("CLOCK_ID", 0), scalar("FLAG_ROW", False)], rows)
+    _add_subtable(
+        path, "LOFAR_ANTENNA_FIELD", ANTENNA_FIELD_COLUMNS, [_antenna_field(*item) for item in enumerate(stations)]
+    )
     failures = [scalar("ANTENNA_FIELD_ID", 0), scalar("ELEMENT_INDEX", 0), scalar("TIME", 0.0, EPOCH)]
-    _add(path, "LOFAR_ELEMENT_FAILURE", failures, [])  # nothing is broken
+    _add_subtable(path, "LOFAR_ELEMENT_FAILURE", failures, [])  # nothing is broken
 
 
 def _fill(path: str, name: str, rows: Sequence[Row], columns: Sequence[Any] = ()) -> None:
@@ -124,10 +126,10 @@ def _fill(path: str, name: str, rows: Sequence[Row], columns: Sequence[Any] = ()
             table.addcols(casacore.tables.maketabdesc(list(columns)))
         table.addrows(len(rows))
         for number, row in enumerate(rows):
-            put_row(table, number, **row)
+            fill_row(table, number, **row)
 
 
-def _add(path: str, name: str, columns: Sequence[Any], rows: Sequence[Row]) -> None:
+def _add_subtable(path: str, name: str, columns: Sequence[Any], rows: Sequence[Row]) -> None:
     """Create a non-standard subtable, and attach it to the set."""
     casacore.tables.table(f"{path}/{name}", casacore.tables.maketabdesc(list(columns)), ack=False).close()
     _fill(path, name, rows)

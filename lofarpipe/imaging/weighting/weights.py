@@ -159,7 +159,7 @@ class SampledTracks:
     slots_each: float
     timestep_s: float
 
-    def turned(self, uvw_m: Floats, seconds: float, dec_rad: float) -> tuple[Floats, Floats]:
+    def rotate(self, uvw_m: Floats, seconds: float, dec_rad: float) -> tuple[Floats, Floats]:
         """Return u and v, m, of rows, rotated to some seconds later.
 
         Source: rotation of the baseline about the pole.
@@ -206,7 +206,7 @@ def fill_grid(grid: UvGrid, tracks: SampledTracks, copies: int, dec_rad: float) 
     span_s = tracks.slots_each * tracks.timestep_s
     for seconds in (span_s * ((copy + 0.5) / copies - 0.5) for copy in range(copies)):
         for rows in _chunks(tracks):
-            u_m, v_m = tracks.turned(tracks.uvw_m[rows], seconds, dec_rad)
+            u_m, v_m = tracks.rotate(tracks.uvw_m[rows], seconds, dec_rad)
             weights = tracks.natural[rows] * (tracks.slots_each / copies)
             u, v = (np.asarray(np.outer(axis_m, tracks.per_m), float) for axis_m in (u_m, v_m))
             grid.add(u.ravel(), v.ravel(), weights.ravel())

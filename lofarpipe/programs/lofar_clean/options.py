@@ -335,7 +335,7 @@ def option_findings(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
     return findings + (
         []
         if findings
-        else _together({OTHER_SPELLINGS.get(name, name): words for name, words in words_by_option.items()})
+        else _combination_findings({OTHER_SPELLINGS.get(name, name): words for name, words in words_by_option.items()})
     )
 
 
@@ -395,7 +395,7 @@ def _expectation(option: ImagerOption) -> str:
     return f"{noun} {'>' if option.is_above else '>='} {option.lowest:g}{high}"
 
 
-def _together(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
+def _combination_findings(words_by_option: Mapping[str, Sequence[str]]) -> list[str]:
     """Return findings for options that need or contradict others."""
     findings = [
         f"-{name} is missing; give {OPTIONS[name].metavar}" for name in ("size", "scale") if name not in words_by_option

@@ -10,7 +10,7 @@ from lofarpipe.jobs import Resources
 from lofarpipe.programs.base import Keywords
 from lofarpipe.programs.lofar_clean import options as table
 from lofarpipe.programs.logs import explained
-from lofarpipe.programs.wsclean.options import given_options, settle_flags, value_findings, without_flags
+from lofarpipe.programs.wsclean.options import option_words, remove_flags, settle_flags, value_findings
 from lofarpipe.programs.wsclean.outputs import input_sets
 from lofarpipe.programs.wsclean.program import SMALLEST_MEMORY_GB, WSClean
 
@@ -70,7 +70,7 @@ class LofarClean(WSClean):
             single += ["join-channels"]
             used_keywords.pop("fit-spectral-pol", None)
         remarks = [text for text in table.notices(options) if text[1:].split()[0] not in SILENT]
-        flags = without_flags(rest, set(aside) - set(single), single)
+        flags = remove_flags(rest, set(aside) - set(single), single)
         return used_keywords | self._share_of(options, share), flags, remarks
 
     def allotted(
@@ -78,11 +78,11 @@ class LofarClean(WSClean):
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments as they are, with ``-j`` and ``-abs-mem``."""
         valued, rest = settle_flags(keywords, flags, table.value_counts())
-        return {**valued, **self._share_of(given_options(valued, rest), share)}, rest, []
+        return {**valued, **self._share_of(option_words(valued, rest), share)}, rest, []
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets to receive model data, on request only."""
-        return input_sets(flags, workdir) if "update-model-required" in given_options(keywords, flags) else []
+        return input_sets(flags, workdir) if "update-model-required" in option_words(keywords, flags) else []
 
     def retry_arguments(self, argv: Sequence[str], problem: str, limits: Mapping[str, float]) -> list[str] | None:
         """Return None: sources outside the image cause no divergence here."""
@@ -101,7 +101,7 @@ class LofarClean(WSClean):
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
     ) -> tuple[int, int]:
         """Return ``-j``; it uses no graphics processor."""
-        return int(table.option_number(given_options(keywords, flags), "j")), 0
+        return int(table.option_number(option_words(keywords, flags), "j")), 0
 
     def most_gpus(self, keywords: Mapping[str, str]) -> int:
         """Return 0: it uses no graphics processor."""
@@ -111,7 +111,7 @@ class LofarClean(WSClean):
     def _set_options(keywords: Mapping[str, str], flags: Sequence[str]) -> dict[str, list[str]]:
         """Return option -> words, without options of IDG and choices left to the imager."""
         options = {
-            table.OTHER_SPELLINGS.get(name, name): words for name, words in given_options(keywords, flags).items()
+            table.OTHER_SPELLINGS.get(name, name): words for name, words in option_words(keywords, flags).items()
         }
         return {name: words for name, words in options.items() if name not in OF_IDG}
 

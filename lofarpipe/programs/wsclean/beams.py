@@ -22,7 +22,7 @@ from lofarpipe.imaging.ms.measurement_set import SetMetadata
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
 from lofarpipe.imaging.weighting.pairs import ChannelRange
 from lofarpipe.imaging.weighting.weights import ImageWeighting
-from lofarpipe.programs.wsclean.options import given_options
+from lofarpipe.programs.wsclean.options import option_words
 from lofarpipe.programs.wsclean.outputs import Product, option_products, select
 from lofarpipe.support.dataclass import dataclass
 from lofarpipe.support.fits_header import HISTORY_BEGIN
@@ -120,7 +120,7 @@ def products_by_header(root: str) -> list[Product]:
             f"{root}: no {Path(names[0]).name} or {Path(names[2]).name} there; has WSClean run with this name?"
         )
     newest = max(images, key=lambda name: Path(name).stat().st_mtime_ns)
-    options = given_options({}, wsclean_command(read_sky_image(newest).header).split())
+    options = option_words({}, wsclean_command(read_sky_image(newest).header).split())
     products = option_products(options | {"name": [root]})
     return [one for one in products if Path(one.path).is_file()]
 

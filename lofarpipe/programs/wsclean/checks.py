@@ -15,13 +15,13 @@ from lofarpipe.programs.wsclean.options import (
     Options,
     combination_findings,
     flag_name,
-    given_options,
     number,
+    option_words,
     polarization_names,
+    remove_flags,
     settle_flags,
     unknown_polarizations,
     value_findings,
-    without_flags,
     words,
 )
 from lofarpipe.support.dataclass import dataclass
@@ -85,7 +85,7 @@ def check_arguments(
     booleans = {name for name, text in keywords.items() if text in BOOLEANS}
     keywords, positionals = settle_flags(keywords, positionals, build.value_counts)
     wrong_values = value_findings(keywords, positionals, build.value_counts)
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     unknown = _unknown_options(options, build)
     suggested = Suggestions()
     findings = [f"-{name}: {build.name} has no such option{suggested.nearest(name, build.options)}" for name in unknown]
@@ -170,7 +170,7 @@ def _dry_run_findings(
     if "dry-run" not in build.options:
         return []
     remaining = {key: value for key, value in keywords.items() if key not in {*settled, *GRIDDER_FLAGS}}
-    flags = without_flags(positionals, settled - set(BEAM_FLAGS), {*GRIDDER_FLAGS, *BEAM_FLAGS})
+    flags = remove_flags(positionals, settled - set(BEAM_FLAGS), {*GRIDDER_FLAGS, *BEAM_FLAGS})
     findings: list[str] = []
     for _ in range(MOST_REFUSALS):
         refusal = _refusal(remaining, flags, build)
@@ -293,7 +293,7 @@ def imaging_arguments(options: Mapping[str, str]) -> dict[str, list[str]]:
     """Return option -> words of the step of the delivered image; empty without one."""
     root, ending = options.get("image_rootname", ""), f".argument.{NAME}"
     steps = [key.removesuffix(ending) for key, text in options.items() if key.endswith(ending) and text == root]
-    return given_options(*_arguments(steps[0], options)) if steps else {}
+    return option_words(*_arguments(steps[0], options)) if steps else {}
 
 
 def _located(step: str, line: str) -> str:
@@ -310,8 +310,8 @@ def _arguments(step: str, options: Mapping[str, str]) -> tuple[dict[str, str], l
 
 def _problems(step: str, options: Mapping[str, str]) -> Iterator[str]:
     keywords, flags = _arguments(step, options)
-    set_options = given_options(keywords, flags)
-    yield from _contradictions(set_options, given_options({}, flags), options)
+    set_options = option_words(keywords, flags)
+    yield from _contradictions(set_options, option_words({}, flags), options)
     names = polarization_names(set_options)
     if "I" not in names or not set(names) <= set("IQUV"):
         remedy = "the primary beam, the numbers and the metadata are of Stokes I; set I, or add others to it as in IQUV"

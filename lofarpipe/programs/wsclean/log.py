@@ -160,11 +160,12 @@ class Deconvolution:
         if not self.max_rise or self.first_jy >= KILO_JY or peak_jy < far_jy or not _ITERATION.match(line):
             return None
         first = f"far above the first peak, {flux_text(self.first_jy)}"
-        return f"the peak of a minor iteration is {flux_text(peak_jy)}{self._when()}, {first}: {DIVERGED}; lower mgain"
+        peak = f"the peak of a minor iteration is {flux_text(peak_jy)}{self._iteration_text()}"
+        return f"{peak}, {first}: {DIVERGED}; lower mgain"
 
     def _noise(self, noise_jy: float) -> str | None:
         if not math.isfinite(noise_jy) or (noise_jy == 0 and self.major == 1):
-            return f"the noise of the residual image is {noise_jy:g} Jy{self._when()}"  # advice: from the log
+            return f"the noise of the residual image is {noise_jy:g} Jy{self._iteration_text()}"  # advice: from the log
         if self.is_dirty and self._is_beyond(noise_jy):
             return self._dirty("noise", noise_jy)
         self.noises.setdefault(self.major, noise_jy)
@@ -182,10 +183,10 @@ class Deconvolution:
         if is_dirty and self._is_beyond(peak_jy):
             return self._dirty("peak", peak_jy)
         if not math.isfinite(peak_jy):
-            return f"the peak of the residual image is {peak_jy} Jy{self._when()}: {DIVERGED}; lower mgain"
+            return f"the peak of the residual image is {peak_jy} Jy{self._iteration_text()}: {DIVERGED}; lower mgain"
         if self._is_beyond(peak_jy):
             limit = f"beyond max_peak_jy = {self.max_peak_jy:g} Jy; lower mgain, or allow more"
-            return f"the peak of the residual image is {flux_text(peak_jy)}{self._when()}, {limit}"
+            return f"the peak of the residual image is {flux_text(peak_jy)}{self._iteration_text()}, {limit}"
         if self.major in self.peaks or self.noise_tells:
             return None
         self.peaks[self.major] = peak_jy
@@ -208,7 +209,7 @@ class Deconvolution:
             "lower mgain, or allow more"
         )
 
-    def _when(self) -> str:
+    def _iteration_text(self) -> str:
         return f" in major iteration {self.major}" if self.major else ""
 
 

@@ -33,17 +33,17 @@ def words(key: str, value: str) -> list[str]:
     return [part for text in (files_of(value) if is_list else [value]) for part in text.split()]
 
 
-def given_keywords(keywords: Mapping[str, str]) -> dict[str, str]:
+def active_keywords(keywords: Mapping[str, str]) -> dict[str, str]:
     """Return the keywords, without those of value none."""
     return {key: value for key, value in keywords.items() if value != NOT_GIVEN}
 
 
-def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
+def option_words(keywords: Mapping[str, str], positionals: Sequence[str]) -> dict[str, list[str]]:
     """Return option -> the words after it; those of the last flag may be measurement sets.
 
     A keyword with the value True has no words; a keyword of False is dropped, also from the positionals.
     """
-    keywords = given_keywords(keywords)
+    keywords = active_keywords(keywords)
     options = {key: words(key, value) for key, value in keywords.items() if value not in BOOLEANS}
     options |= {key: [] for key, value in keywords.items() if BOOLEANS.get(value)}
     current: list[str] = []
@@ -56,7 +56,7 @@ def given_options(keywords: Mapping[str, str], positionals: Sequence[str]) -> di
     return {name: values for name, values in options.items() if BOOLEANS.get(keywords.get(name, ""), True)}
 
 
-def without_flags(positionals: Iterable[str], valued: Iterable[str], single: Iterable[str]) -> list[str]:
+def remove_flags(positionals: Iterable[str], valued: Iterable[str], single: Iterable[str]) -> list[str]:
     """Return the positionals without the flags ``single``, and without the flags ``valued`` and the word after each."""
     valued, single = set(valued), set(single)
     remaining: list[str] = []
@@ -109,11 +109,11 @@ def settle_flags(
 
     An option not in the help counts as a flag if its text is True or False.
     """
-    keywords = given_keywords(keywords)
+    keywords = active_keywords(keywords)
     flags = {name: BOOLEANS[text] for name, text in keywords.items() if text in BOOLEANS and not value_counts.get(name)}
     valued = {name: text for name, text in keywords.items() if name not in flags}
     off = [name if not is_on else opposite(name) for name, is_on in flags.items()]
-    rest = without_flags(positionals, [], off)
+    rest = remove_flags(positionals, [], off)
     return valued, [*(f"-{name}" for name, is_on in flags.items() if is_on), *rest]
 
 
@@ -127,7 +127,7 @@ def value_findings(
 ) -> dict[str, str]:
     """Return option -> finding for flags with a value, and options with too few or too many values."""
     findings = {name: _count_finding(name, words(name, text), value_counts) for name, text in keywords.items()}
-    in_flags = given_options({}, positionals)
+    in_flags = option_words({}, positionals)
     for place, (name, following) in enumerate(in_flags.items()):
         needed = _needed(name, following, value_counts)
         is_last = place == len(in_flags) - 1  # its values are followed by measurement sets

@@ -35,8 +35,8 @@ from lofarpipe.programs.wsclean.options import (
     Options,
     first_number,
     flag_name,
-    given_options,
     number,
+    option_words,
     polarization_names,
 )
 from lofarpipe.support.dataclass import dataclass
@@ -89,7 +89,7 @@ class Product:
 
 def command_products(argv: Sequence[str]) -> tuple[Product, ...]:
     """Return the possible outputs of a WSClean command; the names are as in its ``-name``."""
-    return option_products(given_options({}, argv))
+    return option_products(option_words({}, argv))
 
 
 def option_products(given_words: Options) -> tuple[Product, ...]:
@@ -109,7 +109,7 @@ def option_products(given_words: Options) -> tuple[Product, ...]:
         for kind in kinds:
             if channel == f"-{MFS}" and kind in NEVER_MFS:
                 continue
-            for ending, stokes, element in _of_kind(kind, polarisations, options):
+            for ending, stokes, element in _files_of_kind(kind, polarisations, options):
                 products.append(Product(f"{place}{ending}.fits", kind, number_of, interval, stokes, element))
     return tuple(products)
 
@@ -231,7 +231,7 @@ def _kinds(options: Options) -> list[str]:
     return [*kinds, "beam", *(kind for kind in pairs if kind != "psf-pb" or "save-psf-pb" in options)]
 
 
-def _of_kind(kind: str, polarisations: Sequence[str], options: Options) -> Iterator[tuple[str, str, int | None]]:
+def _files_of_kind(kind: str, polarisations: Sequence[str], options: Options) -> Iterator[tuple[str, str, int | None]]:
     """Yield (name suffix, polarisation, element) for the files of one kind."""
     if kind in OF_A_POLARISATION or kind in OF_THE_FIRST_POLARISATION:
         several = len(polarisations) > 1
@@ -341,7 +341,7 @@ def written_sets(keywords: Mapping[str, str], positionals: Sequence[str], workdi
 
     WSClean fills MODEL_DATA after cleaning unless ``-no-update-model-required`` is set, and with ``-predict`` always.
     """
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     if WITHOUT_SETS & set(options):
         return []
     cleans = first_number(options, "niter") > 0 and not NEVER_UPDATES & set(options)
@@ -362,7 +362,7 @@ def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> floa
     image of the beam, or of the psf, more for each channel. Source: the files of WSClean 3.1 during runs with 1, 2
     and 4 channels, I and IQUV, with wgridder, IDG and -apply-primary-beam.
     """
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     size = [number(text) for text in list(options.get("size", ()))[:2]]
     if len(size) != 2 or not all(size):
         return None
@@ -380,7 +380,7 @@ def image_bytes(keywords: Mapping[str, str], positionals: Sequence[str]) -> floa
 
 def reordered_bytes(keywords: Mapping[str, str], positionals: Sequence[str], workdir: Path) -> float | None:
     """Return the bytes of the reordered visibilities in the temporary directory; None if unknown."""
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     several = first_number(options, "channels-out", 1) > 1 or len(polarization_names(options)) > 1
     if "no-reorder" in options or not (several or "reorder" in options):
         return 0.0

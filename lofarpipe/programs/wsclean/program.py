@@ -35,11 +35,11 @@ from lofarpipe.programs.wsclean.options import (
     SPECTRAL_FITS,
     Options,
     added_flags,
-    given_options,
     missing_files,
+    option_words,
     polarization_names,
+    remove_flags,
     settle_flags,
-    without_flags,
 )
 from lofarpipe.programs.wsclean.outputs import (
     blank_images,
@@ -79,28 +79,28 @@ def adapt(
     """
     without_beam = BOOLEANS.get(keywords.get("grid-with-beam", "")) is False
     keywords, positionals = settle_flags(keywords, positionals, build.value_counts)
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     obstacle, gridder, notices = (
-        ("", *choose_gridder(options, build)) if without_beam else _settle_beam(options, positionals, build)
+        ("", *choose_gridder(options, build)) if without_beam else _choose_beam(options, positionals, build)
     )
     added, reasons = added_flags(options, build.version, with_idg=gridder == "idg")
     fitted = {key: value for key, value in keywords.items() if key not in {"gridder", *GRIDDER_FLAGS}}
-    rest = without_flags(positionals, ["gridder"], GRIDDER_FLAGS)
+    rest = remove_flags(positionals, ["gridder"], GRIDDER_FLAGS)
     if gridder != "idg":
         fitted.pop("idg-mode", None)
-        rest = without_flags(rest, ["idg-mode"], [])
+        rest = remove_flags(rest, ["idg-mode"], [])
     chosen, flags = gridder_flags(gridder, build)
     if obstacle:
         fitted = {key: value for key, value in fitted.items() if key not in WITH_BEAM}
-        rest = without_flags(rest, [], WITH_BEAM)
+        rest = remove_flags(rest, [], WITH_BEAM)
     elif gridder == "idg" and "gridder" in options and not without_beam:
         flags += beam_flags(positionals, keywords, build)
-    fitted, rest, dropped = _without_joining(fitted, rest)
+    fitted, rest, dropped = _drop_joining(fitted, rest)
     share = _share(options, cores, memory_gb)
     return {**fitted, **chosen, **share}, [*flags, *added, *rest], [*notices, *reasons, *dropped]
 
 
-def _settle_beam(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> tuple[str, str, list[str]]:
+def _choose_beam(options: Options, positionals: Sequence[str], build: WSCleanBuild) -> tuple[str, str, list[str]]:
     """Return the reason that WSClean cannot make the requested beam, the gridder, and notices of both."""
     obstacle = _beam_obstacle(options, positionals, build)
     gridder, notices = choose_gridder(options, build, obstacle)
@@ -116,7 +116,7 @@ def beam_notices(options: Options, sets: Sequence[str], executable: Path, column
     """
     build = describe_build(executable)
     options = {**options, "data-column": [column]} if column else options
-    obstacle, _, notices = _settle_beam(options, sets, build)
+    obstacle, _, notices = _choose_beam(options, sets, build)
     return notices if obstacle else []
 
 
@@ -131,7 +131,7 @@ def _beam_obstacle(options: Options, positionals: Sequence[str], build: WSCleanB
     return beam_obstacle(build, input_sets(positionals), options)
 
 
-def _without_joining(
+def _drop_joining(
     keywords: Mapping[str, str], positionals: Sequence[str]
 ) -> tuple[dict[str, str], list[str], list[str]]:
     """Return keywords, positionals and notices, without joining a single channel, which WSClean refuses."""
@@ -139,7 +139,7 @@ def _without_joining(
         return dict(keywords), list(positionals), []
     notice = "there is one output channel, and none to join"
     remaining = {key: text for key, text in keywords.items() if key not in OF_JOINED_CHANNELS}
-    return remaining, without_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
+    return remaining, remove_flags(positionals, OF_JOINED_CHANNELS, ["join-channels"]), [notice]
 
 
 def _share(options: Options, cores: int, memory_gb: float | None) -> dict[str, str]:
@@ -184,7 +184,7 @@ class WSClean(Program):
 
     def missing_files(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[tuple[str, str]]:
         """Return missing masks, solutions and the like."""
-        return missing_files(given_options(keywords, flags), workdir)
+        return missing_files(option_words(keywords, flags), workdir)
 
     def accepts(self, executable: Path, name: str) -> bool:
         """Return whether this build has the option ``-name``."""
@@ -202,7 +202,7 @@ class WSClean(Program):
     ) -> tuple[Keywords, list[str], list[str]]:
         """Return the arguments with ``-j`` and ``-abs-mem``; True flags are bare ones."""
         valued, rest = settle_flags(keywords, flags, describe_build(executable).value_counts)
-        options = given_options(keywords, flags)
+        options = option_words(keywords, flags)
         return {**valued, **_share(options, share.cores, share.memory_gb)}, rest, []
 
     def detector(self, limits: Mapping[str, float]) -> Detector:
@@ -223,7 +223,7 @@ class WSClean(Program):
 
     def subject(self, argv: Sequence[str]) -> str:
         """Return its Stokes parameters."""
-        names = polarization_names(given_options({}, argv))
+        names = polarization_names(option_words({}, argv))
         return f"Stokes {''.join(names)}" if set(names) <= set("IQUV") else ",".join(names)
 
     def output_fault(self, paths: Iterable[Path]) -> str:
@@ -242,7 +242,7 @@ class WSClean(Program):
         self, executable: Path, keywords: Mapping[str, str], flags: Sequence[str]
     ) -> tuple[int, int]:
         """Return the cores of ``-j``, and one graphics processor for IDG on a GPU."""
-        options = given_options(keywords, flags)
+        options = option_words(keywords, flags)
         gpus = gpu_count(options)
         if gpus and not uses_idg(options, describe_build(executable)):
             gpus = 0
@@ -250,7 +250,7 @@ class WSClean(Program):
 
     def most_gpus(self, keywords: Mapping[str, str]) -> int:
         """Return 1 for IDG, assuming a build with it, else 0."""
-        return gpu_count(given_options(keywords, []))
+        return gpu_count(option_words(keywords, []))
 
     def output(self, argv: Sequence[str], workdir: Path) -> OutputArgument | None:
         """Return the value of ``-name``."""
@@ -262,7 +262,7 @@ class WSClean(Program):
 
     def covers_all_times(self, argv: Sequence[str]) -> bool:
         """Return whether no option selects times, or shares them out."""
-        return not TIME_OPTIONS & given_options({}, argv).keys()
+        return not TIME_OPTIONS & option_words({}, argv).keys()
 
     def in_place(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path = Path()) -> list[str]:
         """Return the measurement sets changed by a new model or weights."""
@@ -274,7 +274,7 @@ class WSClean(Program):
 
     def needs(self, keywords: Mapping[str, str], flags: Sequence[str], workdir: Path) -> list[Need]:
         """Return the space for images, and for the reordered visibilities."""
-        options = given_options(keywords, flags)
+        options = option_words(keywords, flags)
         images = workdir / "".join(options.get("name", ["wsclean"])[:1])
         needs = [(images.parent, image_bytes(keywords, flags), "the images", False)]
         for scratch in options.get("temp-dir", ())[:1]:

@@ -120,13 +120,13 @@ def read_log(path: str, limit: int) -> LogText:
     if not path:
         return LogText(problem="no log is known")
     try:
-        head, tail, omitted = _ends(path, limit)
+        head, tail, omitted = _head_and_tail(path, limit)
     except OSError as err:
         return LogText(problem=f"{path}: {err.strerror or err}")
     return LogText(head.decode("utf-8", "replace"), tail.decode("utf-8", "replace"), omitted)
 
 
-def _ends(path: str, limit: int) -> tuple[bytes, bytes, int]:
+def _head_and_tail(path: str, limit: int) -> tuple[bytes, bytes, int]:
     """Return beginning and end of a file, cut at line ends, and the omitted bytes; the end of a short file is empty."""
     # A pipe or a device in the place of a log must not stop the report.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -82,10 +82,10 @@ class Pieces:
         except (OSError, ValueError, PipelineError, MemoryError) as err:
             self.problems.append(f"{name}: {err}")
             return None
-        self._keep(piece_file, {"mark": mark, "piece": piece})
+        self._cache_content(piece_file, {"mark": mark, "piece": piece})
         return piece
 
-    def _keep(self, path: Path, content: Mapping[str, Any]) -> None:
+    def _cache_content(self, path: Path, content: Mapping[str, Any]) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(content))
@@ -127,7 +127,7 @@ def image_paths(
     band if possible, else of parts of it, or of polarisations. None is among the
     files of ``earlier`` runs.
     """
-    flat = _image_path(quality, "image") or _newest(directories, earlier)
+    flat = _image_path(quality, "image") or _newest_image(directories, earlier)
     if flat is None:
         return {}
     root = str(flat).removesuffix(FLAT)
@@ -145,7 +145,7 @@ def _image_path(quality: Mapping[str, Any], key: str) -> Path | None:
     return Path(name) if isinstance(name, str) and Path(name).is_file() else None
 
 
-def _newest(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
+def _newest_image(directories: Iterable[Path], earlier: Collection[str] = ()) -> Path | None:
     images = (path for place in directories for path in place.glob(f"*{FLAT}") if path.is_file())
     candidates = [path for path in images if str(path.absolute()) not in earlier]
     return max(candidates, key=lambda path: (wholeness(path), path.stat().st_mtime_ns), default=None)

@@ -275,10 +275,10 @@ def _ticks(span: _Span) -> tuple[tuple[float, str], ...]:
         TICKS_S[-1] * (1 + int(length_s / TICKS_S[-1] / MOST_TICKS)),
     )
     count = int(length_s / step_s)
-    return tuple((span.x(span.start_s + index * step_s), _since(index * step_s)) for index in range(count + 1))
+    return tuple((span.x(span.start_s + index * step_s), _elapsed_text(index * step_s)) for index in range(count + 1))
 
 
-def _since(seconds: float) -> str:
+def _elapsed_text(seconds: float) -> str:
     """Return a time since the start as h:mm or m:ss."""
     whole_s = int(seconds)
     hours, minutes = divmod(whole_s // 60, 60)

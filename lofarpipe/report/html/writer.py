@@ -33,7 +33,7 @@ RECORD = "run.json"
 MEASURED = "quality.json"  # the measured image is the one to show
 
 
-def wants_page(settings: Settings) -> bool:
+def is_page_enabled(settings: Settings) -> bool:
     """Return whether the site wants a page for each run: ``html`` in [report] of its configuration, True by default.
 
     Raises
@@ -87,12 +87,12 @@ class PageWriter:
     def step_done(self, event: Event) -> None:
         """Begin a page if it is time, or if an image was measured."""
         del event
-        self._begin_if_due(at_once=self._measured_ns() != self._drawn_ns)
+        self._start_if_due(at_once=self._measured_ns() != self._drawn_ns)
 
     def job_done(self, event: Event | Sequence[JobDone]) -> None:
         """Begin a page if it is time: steps of hours have many jobs."""
         del event
-        self._begin_if_due()
+        self._start_if_due()
 
     plugin_done = step_skipped = jobs_done = job_done
 
@@ -143,7 +143,7 @@ class PageWriter:
     def _page(self) -> Path:
         return self._directory / "report.html"
 
-    def _begin_if_due(self, at_once: bool = False) -> None:
+    def _start_if_due(self, at_once: bool = False) -> None:
         if self._last_s is None or not (at_once or time.monotonic() - self._last_s >= self._interval_s):
             return
         if self._process is not None:
@@ -177,7 +177,7 @@ class PageWriter:
 
     def _finish(self, status: int) -> None:
         """Note the end and the duration of a page, and report its problems."""
-        text = self._take_errors()
+        text = self._collect_errors()
         self._process = None
         with contextlib.suppress(OSError):
             took_s = self._page.stat().st_mtime - self._began_s
@@ -186,7 +186,7 @@ class PageWriter:
             last_lines = text.strip().splitlines()[-1:] or [f"its process ended with {status}"]
             self._complain(f"{self._page}: was not written: {last_lines[0][:ERROR_CHARACTERS]}")
 
-    def _take_errors(self) -> str:
+    def _collect_errors(self) -> str:
         """Return the error output of the process, and release it."""
         if self._errors is None:
             return ""
@@ -208,4 +208,4 @@ class PageWriter:
             for unfinished in place.glob(f".*.{self._process.pid}.tmp"):
                 unfinished.unlink(missing_ok=True)
         self._process = None
-        self._take_errors()
+        self._collect_errors()

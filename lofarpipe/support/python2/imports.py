@@ -75,7 +75,7 @@ def importer(is_python2: bool) -> Callable[..., ModuleType]:
         except ModuleNotFoundError as err:
             if level > 0 or err.name != name.partition(".")[0]:
                 raise
-            module = _instead(err, globals, fromlist or (), name if name in gone else "")
+            module = _substitute_module(err, globals, fromlist or (), name if name in gone else "")
         write_numbers_plainly()
         module_name = name if fromlist else name.partition(".")[0]
         return facade(module_name) if level <= 0 and module_name in changed else module
@@ -83,7 +83,7 @@ def importer(is_python2: bool) -> Callable[..., ModuleType]:
     return __import__
 
 
-def _instead(
+def _substitute_module(
     err: ModuleNotFoundError, namespace: Mapping[str, Any] | None, names: Sequence[str], gone: str
 ) -> ModuleType:
     """Return a module of the same package, as in Python 2, or a removed module's substitute; or raise ``err``."""

@@ -68,9 +68,9 @@ def compile_python2(source: bytes, path: str, refused: SyntaxError | None = None
     try:
         text = importlib.util.decode_source(source)
     except UnicodeDecodeError as err:
-        raise _hopeless(refused, f"{err}; no coding is declared") from err
+        raise _translation_error(refused, f"{err}; no coding is declared") from err
     except SyntaxError as err:  # an unknown encoding
-        raise _hopeless(refused, str(err)) from err
+        raise _translation_error(refused, str(err)) from err
     translated = _translated(text, path, refused)
     tree = _parsed(translated, path, _original_lines(text.splitlines(), translated.splitlines()))
     tree = ast.fix_missing_locations(_AsItWas(floors(source)).visit(tree))
@@ -89,10 +89,10 @@ def _translated(text: str, path: str, refused: SyntaxError) -> str:
             return str(_translator(print_is_function).refactor_string(indented + "\n", path))
         except (ParseError, TokenError, SyntaxError) as err:
             reasons.append(err)
-    raise _hopeless(refused, _reason(reasons[0])) from reasons[0]
+    raise _translation_error(refused, _reason(reasons[0])) from reasons[0]
 
 
-def _hopeless(refused: SyntaxError, reason: str) -> SyntaxError:
+def _translation_error(refused: SyntaxError, reason: str) -> SyntaxError:
     """Return the error for a source of neither version."""
     return SyntaxError(f"{refused.msg}; and as Python 2: {reason}", *refused.args[1:])
 

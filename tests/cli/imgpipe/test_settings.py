@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lofarpipe.cli.imgpipe.settings import ImgpipeSettings, assigned, is_assignment, read_imaging_settings, size_gb
+from lofarpipe.cli.imgpipe.settings import (
+    ImgpipeSettings,
+    is_assignment,
+    parse_assignment,
+    read_imaging_settings,
+    size_gb,
+)
 from lofarpipe.errors import PipelineError
 
 
@@ -29,7 +35,7 @@ def settings_of(tmp_path: Path, text: str, name: str = "img.toml") -> tuple[Imgp
 )
 def test_command_line_assignment_sets_section(text: str, section: str, table: dict[str, object]) -> None:
     assert is_assignment(text)
-    assert assigned(text) == (section, table)
+    assert parse_assignment(text) == (section, table)
 
 
 @pytest.mark.parametrize("text", ["image.argument.niter=3", "wsclean=3", "wsclean.niter", "niter=3"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgpipe_site import TOML, ImgpipeSite
-from lofarpipe.cli.imgpipe.status import is_well, places_of
+from lofarpipe.cli.imgpipe.status import is_successful, places_of
 from lofarpipe.errors import PipelineError
 from lofarpipe.state.run_state import RunState
 
@@ -89,4 +89,4 @@ def test_status_accepts_run_directory_and_file(tmp_path: Path, monkeypatch: pyte
 
 
 def test_run_without_images_is_failure() -> None:
-    assert not is_well(RunState())
+    assert not is_successful(RunState())

@@ -14,9 +14,9 @@ from lofarpipe.imaging.ata.averaged import facts_path, verify_averaged
 from lofarpipe.imaging.ata.images import Images, write_plan
 from lofarpipe.imaging.ata.selfcal import (
     Round,
+    all_targets_stopped,
     best_round,
     brightest_source,
-    have_ended,
     image_round,
     is_better,
     read_rounds,
@@ -152,7 +152,7 @@ def test_rounds_are_recorded_until_they_end(session):
     assert round_rows(session, present, 0, 6, "{}-sources.txt".format) == []
     first = image_round(session, "SWIFT_J1727", 0, 6, present, make_imager(1.0))[str(path)]
     assert (first[0].mode, first[0].flagged_fraction) == ("", pytest.approx(0.14, abs=0.05))
-    assert not have_ended(session, 0, 6)
+    assert not all_targets_stopped(session, 0, 6)
     (row,) = round_rows(session, present, 1, 6, "{}-sources.txt".format)
     assert row[0] in present
     assert row[1] == f"{path.parent}/selfcal/round0-sources.txt"
@@ -164,7 +164,7 @@ def test_rounds_are_recorded_until_they_end(session):
     assert masked(path.parent / "selfcal" / "round1_mask.fits")[90, 64]
     assert [one.number for one in second] == [0, 1]
     assert second[1].solutions == (row[2],)
-    assert have_ended(session, 1, 6)
+    assert all_targets_stopped(session, 1, 6)
     assert round_rows(session, present, 2, 6, str) == []
     assert image_round(session, "SWIFT_J1727", 2, 6, present, make_imager(9.0))[str(path)] == second
     assert selfcal.read_rounds(path, 9) == second

@@ -106,12 +106,12 @@ def test_rotated_beam_does_not_fit():
 
 @pytest.mark.parametrize("axis", [0.0, math.nan, None, "0.004"])
 def test_header_without_beam_gives_none(axis):
-    assert Beam.of_header({"BMAJ": axis, "BMIN": 0.003, "BPA": 30.0}) is None
+    assert Beam.from_header({"BMAJ": axis, "BMIN": 0.003, "BPA": 30.0}) is None
 
 
 def test_beam_of_header_is_rounded():
-    assert Beam.of_header(Beam(14.5, 11.6, 30.0).cards) == Beam(14.5, 11.6, 30.0)
-    assert Beam.of_header({"BMAJ": 0.004, "BMIN": 0.003}) == Beam(14.4, 10.8, 0.0)
+    assert Beam.from_header(Beam(14.5, 11.6, 30.0).cards) == Beam(14.5, 11.6, 30.0)
+    assert Beam.from_header({"BMAJ": 0.004, "BMIN": 0.003}) == Beam(14.4, 10.8, 0.0)
 
 
 def test_round_beam_excludes_outlying_channels():

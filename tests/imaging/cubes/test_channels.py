@@ -111,8 +111,8 @@ def test_polarisations_are_not_mixed(tmp_path):
     common = find_common_beam(paths, None)
     with pytest.raises(CubeError, match="images of I, Q cannot be in one cube"):
         write_channel_cube(paths, common, f"{tmp_path}/cube.fits")
-    assert list(common.by_stokes(paths[::-1])) == ["I", "Q"]
-    assert common.by_stokes(paths)["Q"] == paths[3:]
+    assert list(common.group_by_stokes(paths[::-1])) == ["I", "Q"]
+    assert common.group_by_stokes(paths)["Q"] == paths[3:]
 
 
 def test_images_of_several_sizes_are_refused(tmp_path):

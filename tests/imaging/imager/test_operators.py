@@ -30,7 +30,7 @@ def channels(settings):
 
 @pytest.fixture(scope="module")
 def gridder(channels):
-    made = Gridder.of_channels(channels, (SIZE, SIZE), CELL, 2)
+    made = Gridder.for_channels(channels, (SIZE, SIZE), CELL, 2)
     assert made.resampler.shape[0] < SIZE  # the coarse grid is one
     return made
 

@@ -19,7 +19,7 @@ from lofarpipe.imaging.imager.products import (
     read_observation,
     whole_band,
 )
-from lofarpipe.imaging.imager.restore import RestoringBeam, convolved, fit_beam
+from lofarpipe.imaging.imager.restore import RestoringBeam, convolve_model, fit_beam
 from lofarpipe.imaging.imager.settings import ImagerSettings
 from small_sets import SetShape, make_set
 
@@ -179,7 +179,7 @@ def test_psf_without_lobe_is_refused() -> None:
 def test_convolved_source_does_not_wrap() -> None:
     model = np.zeros((50, 40), np.float32)
     model[0, 20] = 1.0
-    image = convolved(model, BEAM, CELL_RAD, 1)
+    image = convolve_model(model, BEAM, CELL_RAD, 1)
     y, x = np.mgrid[:50, :40].astype(float)
     a, b, c = BEAM.curvature(CELL_RAD)
     assert np.allclose(image, np.exp(-(a * (x - 20) ** 2 + b * (x - 20) * y + c * y * y)), atol=1e-5)

@@ -18,7 +18,7 @@ from casacore.tables import table
 from imager_runs import CELL_ARCSEC, MAX_UV, SIZE, make_set, pixel_source, run_settings
 from lofarpipe.imaging.imager import memory
 from lofarpipe.imaging.imager.errors import ImagerError
-from lofarpipe.imaging.imager.session import make_images, with_beams
+from lofarpipe.imaging.imager.session import add_channel_beams, make_images
 from yardstick_set import fourier_sum
 from yardstick_sky import apparent_fluxes
 
@@ -193,7 +193,7 @@ def test_spectra_have_the_beam_of_lofar(hba_set, tmp_path):
     settings = run_settings(
         str(hba_set), tmp_path / "image", channels_out=4, fit_spectral_terms=2, max_uv_lambda=3000.0
     )
-    beams = with_beams(settings, lines.append).beams
+    beams = add_channel_beams(settings, lines.append).beams
     if beams is None:
         pytest.skip(lines[0])
     assert beams.shape == (4, 64, 64)

@@ -15,9 +15,9 @@ from band_sets import BandShape, make_band_set
 from lofarpipe.imaging.ms.band import (
     base_name,
     count_visibilities,
+    empty_reason,
     read_band,
     sampled_uv,
-    why_empty,
 )
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from small_sets import change_column
@@ -59,18 +59,18 @@ def test_flagged_channels_are_counted(made: Path) -> None:
     assert every[0].tolist() == [270, 0, 270, 270]
     assert every[1].tolist() == [270, 270, 270, 0]
     assert [(count > 0).tolist() for count in some] == [(count > 0).tolist() for count in every]
-    assert why_empty(band) == ""
+    assert empty_reason(band) == ""
 
 
 def test_flagged_rows_count_as_flagged(made: Path, tmp_path: Path) -> None:
     copy = make_band_set(tmp_path / "a.ms", BandShape(ntimes=1))
     change_column(str(copy), "FLAG_ROW", np.ones_like)
     band = read_band(str(copy))
-    assert why_empty(band) == "every visibility is flagged"
+    assert empty_reason(band) == "every visibility is flagged"
     assert not any(counts.usable.any() for counts in count_visibilities(band))
 
 
-def of_channels(value: complex, correlations: slice = slice(None)) -> Callable[[Any], Any]:
+def for_channels(value: complex, correlations: slice = slice(None)) -> Callable[[Any], Any]:
     """Return a change of the first two channels of both windows."""
 
     def change(cells: Any) -> Any:
@@ -83,11 +83,11 @@ def of_channels(value: complex, correlations: slice = slice(None)) -> Callable[[
 @pytest.mark.parametrize(
     ("column", "change"),
     [
-        ("CORRECTED_DATA", of_channels(np.nan)),
-        ("CORRECTED_DATA", of_channels(np.inf, slice(1, 2))),
-        ("CORRECTED_DATA", of_channels(0)),
-        ("WEIGHT_SPECTRUM", of_channels(0)),
-        ("WEIGHT_SPECTRUM", of_channels(np.nan)),
+        ("CORRECTED_DATA", for_channels(np.nan)),
+        ("CORRECTED_DATA", for_channels(np.inf, slice(1, 2))),
+        ("CORRECTED_DATA", for_channels(0)),
+        ("WEIGHT_SPECTRUM", for_channels(0)),
+        ("WEIGHT_SPECTRUM", for_channels(np.nan)),
     ],
 )
 def test_unusable_visibilities_do_not_count(tmp_path: Path, column: str, change: Callable[[Any], Any]) -> None:
@@ -98,8 +98,8 @@ def test_unusable_visibilities_do_not_count(tmp_path: Path, column: str, change:
     assert [count.usable.tolist() for count in counts] == [[0, 0, 45, 45]] * 2
     is_weight = [column, str(change(np.ones((1, 2, 4), complex))[0, 0, 0])] == ["WEIGHT_SPECTRUM", "(nan+0j)"]
     assert [count.unweighted.tolist() for count in counts] == [[45 * is_weight, 45 * is_weight, 0, 0]] * 2
-    assert why_empty(band) == ""
-    assert "has weight 0, or is NaN, infinite or 0 in CORRECTED_DATA" in why_empty(band, 900e6, 920e6)
+    assert empty_reason(band) == ""
+    assert "has weight 0, or is NaN, infinite or 0 in CORRECTED_DATA" in empty_reason(band, 900e6, 920e6)
 
 
 def test_data_column_is_chosen(tmp_path: Path) -> None:

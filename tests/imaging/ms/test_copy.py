@@ -6,7 +6,7 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.ms.copy import complete_rows, copy_first_slots, copy_set, repeats_differ, why_copied
+from lofarpipe.imaging.ms.copy import complete_rows, copy_first_slots, copy_reasons, copy_set, repeats_differ
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.imaging.plan.plan import plan_copies
@@ -36,7 +36,7 @@ def copied(path, field="auto") -> dict[str, np.ndarray]:
     copy_set(path, f"{path}.copy", field)
     for name, values in columns(path).items():
         assert np.array_equal(before[name], values, equal_nan=True)
-    assert why_copied(survey_set(f"{path}.copy")) == []
+    assert copy_reasons(survey_set(f"{path}.copy")) == []
     return columns(f"{path}.copy")
 
 
@@ -46,7 +46,7 @@ def assert_same(found, expected, *but):
 
 
 def why(path, field="auto"):
-    return why_copied(survey_set(path, "DATA", field))
+    return copy_reasons(survey_set(path, "DATA", field))
 
 
 def test_good_set_needs_no_copy(path):

@@ -10,10 +10,10 @@ import pytest
 
 from lofarpipe.imaging.ms.grouping import (
     angle_between_rad,
-    by_frequency,
     concat_groups,
     frequency_groups,
     set_disagreements,
+    sort_by_frequency,
     time_blocks,
 )
 from lofarpipe.imaging.ms.measurement_set import SetMetadata
@@ -61,7 +61,7 @@ SETS = [
 
 def test_subbands_are_sorted_by_frequency():
     assert paths(frequency_groups(SETS)) == [["a2", "a1"], ["b1", "b2"]]
-    assert [one.path for one in by_frequency(SETS)] == ["a2", "a1", "b1", "b2"]
+    assert [one.path for one in sort_by_frequency(SETS)] == ["a2", "a1", "b1", "b2"]
 
 
 def test_subbands_ignore_fractions_of_hertz():

@@ -18,7 +18,7 @@ from lofarpipe.imaging.ms.measurement_set import (
     stokes_i_weight,
     usable_exposure_s,
 )
-from lofarpipe.imaging.ms.survey import why_unusable
+from lofarpipe.imaging.ms.survey import unusable_reason
 from lofarpipe.imaging.ms.tables import MeasurementSetError, visibility_columns
 from small_sets import SetShape, make_set, set_flags
 
@@ -52,12 +52,12 @@ def test_dish_set_has_expected_metadata(dish_set):
     seen = read_metadata(str(dish_set))
     assert (seen.telescope, seen.antenna_set, seen.has_lofar_beam) == ("MeerKAT", "", False)
     assert seen.frequencies_hz[0] == pytest.approx(856.313e6, abs=1e3)  # REF_FREQUENCY is 1284 MHz
-    assert why_unusable(str(dish_set)) == "every visibility is flagged"
+    assert unusable_reason(str(dish_set)) == "every visibility is flagged"
     assert usable_exposure_s(seen, sample_set(seen, 10_000)) == 0
 
 
 def test_recorded_set_has_expected_exposure(hba_set_generic):
-    assert why_unusable(str(hba_set_generic), "DATA") == ""
+    assert unusable_reason(str(hba_set_generic), "DATA") == ""
     metadata = read_metadata(str(hba_set_generic))
     usable_s = usable_exposure_s(metadata, sample_set(metadata, 10_000))
     assert usable_s == pytest.approx(6 * 10.0139008 * (1 - 0.30952), rel=1e-4)
@@ -118,24 +118,24 @@ def test_single_unflagged_row_is_found(tmp_path, monkeypatch):
     flags = np.ones((78 * 40, 8), bool)
     flags[0] = False  # an autocorrelation is no data
     set_flags(path, flags)
-    assert why_unusable(path) == "every visibility is flagged"
+    assert unusable_reason(path) == "every visibility is flagged"
     flags[-2] = False  # the last cross-correlation
     set_flags(path, flags)
-    assert why_unusable(path) == ""
+    assert unusable_reason(path) == ""
 
 
 def test_usable_samples_are_unflagged_weighted_finite(tmp_path, monkeypatch):
     monkeypatch.setattr(survey, "FIRST_ROWS", 100)
     path = make_set(tmp_path / "a.MS", SetShape(), weight=0.0, with_data=True)
-    assert why_unusable(path, "DATA") == "every visibility is flagged, or of weight 0"
+    assert unusable_reason(path, "DATA") == "every visibility is flagged, or of weight 0"
     with ct.table(path, readonly=False, ack=False) as table:
         table.putcol("WEIGHT_SPECTRUM", np.ones((1000, 8, 4), np.float32), 0, 1000)
         table.putcol("DATA", np.full((78 * 40, 8, 4), np.nan + 0j, np.complex64))
-        assert why_unusable(path) == ""
-        assert why_unusable(path, "DATA") == "every visibility is flagged, of weight 0, or not a finite number"
+        assert unusable_reason(path) == ""
+        assert unusable_reason(path, "DATA") == "every visibility is flagged, of weight 0, or not a finite number"
         cross = int(np.flatnonzero(table.getcol("ANTENNA1") != table.getcol("ANTENNA2"))[600])
         table.putcell("DATA", cross, np.zeros((8, 4), np.complex64))
-    assert why_unusable(path, "DATA") == ""
+    assert unusable_reason(path, "DATA") == ""
 
 
 def test_made_sets_have_zeroed_data(tmp_path):
@@ -209,7 +209,7 @@ def test_sampling_cost_is_bounded(tmp_path, rows_read):
     assert rows_read(read_metadata, few) < 50_000  # a set of so few rows is read row by row
     assert rows_read(read_metadata, many) < 50_000  # of 1010 slots a few columns of a row each, and some slots
     assert rows_read(sample_visibilities, many, 3000) == rows_read(sample_visibilities, few, 3000) < 40_000
-    assert rows_read(why_unusable, many) == 6 * survey.FIRST_ROWS  # the first read suffices
+    assert rows_read(unusable_reason, many) == 6 * survey.FIRST_ROWS  # the first read suffices
 
 
 @pytest.mark.parametrize(
@@ -263,4 +263,4 @@ def test_set_of_autocorrelations_is_refused(small_set):
         table.putcol("ANTENNA2", table.getcol("ANTENNA1"))
     with pytest.raises(MeasurementSetError, match="no cross-correlations"):
         sample_visibilities(small_set)
-    assert why_unusable(small_set) == "every visibility is flagged"
+    assert unusable_reason(small_set) == "every visibility is flagged"

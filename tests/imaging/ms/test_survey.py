@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lofarpipe.imaging.ms import survey
-from lofarpipe.imaging.ms.copy import copy_set, why_copied
+from lofarpipe.imaging.ms.copy import copy_reasons, copy_set
 from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.measurement_set import sample_visibilities
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set
@@ -127,11 +127,11 @@ class TestEveryRow:
         row = 7 * 15 + 1
         spoil(path, column, (row, slice(None), correlation), value)
         spoil(path, "DATA", (row, slice(None), slice(None)), 5.0)
-        assert why_copied(survey_set(path)) == []
+        assert copy_reasons(survey_set(path)) == []
         whole = survey_set(path, every_row=True)
         names = ("negative", "not_a_number", "half_weighted")
         assert {one: getattr(whole.usability, one) for one in names} == {**dict.fromkeys(names, 0), name: 4}
-        assert copy_set(path, f"{path}.copy") == why_copied(whole) != []
+        assert copy_set(path, f"{path}.copy") == copy_reasons(whole) != []
         with ct.table(f"{path}.copy", ack=False) as table:
             weights, flags, values = (table.getcell(name, row) for name in (column, "FLAG", "DATA"))
             assert table.getcol("FLAG").sum() == flags.sum()  # nothing else
@@ -140,7 +140,7 @@ class TestEveryRow:
             mended = np.arange(4) == correlation
             assert (weights == 1).all()
             assert (values == np.where(mended, 0, 5)).all()
-        assert why_copied(survey_set(f"{path}.copy", every_row=True)) == []
+        assert copy_reasons(survey_set(f"{path}.copy", every_row=True)) == []
 
     @pytest.mark.parametrize("value", [np.inf, np.nan, -1.0, 1e21])
     def test_full_scan_finds_odd_autocorrelation_weights(self, tmp_path, value):
@@ -176,7 +176,7 @@ class TestEveryRow:
     def test_zero_weights_are_not_odd(self, path):
         spoil(path, "WEIGHT_SPECTRUM", (SLOT_7, slice(None), slice(None)), 0.0)
         found = survey_set(path, every_row=True)
-        assert why_copied(found) == []
+        assert copy_reasons(found) == []
         assert found.usability.without_weight == 0  # the block was not read
 
 
@@ -271,7 +271,7 @@ def test_highest_weight_includes_autocorrelations(path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_invalid_first_interval_needs_a_copy(path, value):
     change_column(path, "INTERVAL", lambda all_s: np.where(np.arange(len(all_s)), all_s, value))
-    assert "INTERVAL of the first row" in why_copied(survey_set(path))[0]
+    assert "INTERVAL of the first row" in copy_reasons(survey_set(path))[0]
 
 
 def test_invalid_exposure_is_replaced(path):
@@ -349,4 +349,4 @@ def test_rows_without_uvw_are_flagged(path):
     assert (sample.flags == missing[:, None]).all()
     assert (sample.weights[missing] == 0).all()
     change_column(path, "UVW", lambda uvw_m: np.full_like(uvw_m, np.nan))
-    assert survey.why_unusable(path)
+    assert survey.unusable_reason(path)

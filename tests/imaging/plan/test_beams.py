@@ -54,7 +54,7 @@ def test_square_is_rounded_up(text, expected):
 def test_polarisations_make_two_runs(pols, has_i, others, letter):
     options = BeamOptions.read({**GIVEN, "pols": pols})
     assert (options.has_i, options.others, options.lone_letter) == (has_i, others, letter)
-    assert options.of_second_run()["join_polarisations"] == str(len(others) > 1)
+    assert options.second_run_options()["join_polarisations"] == str(len(others) > 1)
 
 
 @pytest.mark.parametrize("pols", ["", "IXZ", "IQQ"])
@@ -64,13 +64,13 @@ def test_invalid_polarisations_are_refused(pols):
 
 
 def test_squared_channels_are_joined():
-    second = BeamOptions.read(GIVEN).of_second_run()
+    second = BeamOptions.read(GIVEN).second_run_options()
     assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("9.00", "1.00", "True")
     assert (second["multiscale"], second["multiscale_scales"], second["channels_out"]) == ("False", "none", "36")
 
 
 def test_single_channel_is_not_joined():
-    second = BeamOptions.read({**GIVEN, "nchan": "1", "taper": "15"}).of_second_run()
+    second = BeamOptions.read({**GIVEN, "nchan": "1", "taper": "15"}).second_run_options()
     assert (second["auto_mask"], second["auto_threshold"], second["join_channels"]) == ("3.0", "1.0", "False")
     assert (second["multiscale"], second["multiscale_scale_bias"], second["channels_out"]) == ("True", "0.7", "none")
     assert second["taper"] == "15asec"

@@ -14,7 +14,7 @@ from lofarpipe.imaging.plan.channels import (
     effective_frequency_hz,
     frequency_range,
     joined_channel_edges,
-    with_flags,
+    mark_blank_channels,
 )
 
 WINDOWS = {0: np.arange(4) * 10e6 + 905e6, 1: np.arange(4) * 10e6 + 965e6}  # a gap from 940 to 960 MHz
@@ -53,7 +53,7 @@ def test_falling_frequencies_are_counted_from_the_lowest() -> None:
 def test_flagged_channels_have_a_reason() -> None:
     channels = divide_band(WINDOWS, 900, 1000, 20)
     counts = {0: np.array([0, 0, 5, 5]), 1: np.array([1, 3, 2, 2])}
-    assert [channel.reason for channel in with_flags(channels, counts)] == ["flagged", "", "no data", "", ""]
+    assert [channel.reason for channel in mark_blank_channels(channels, counts)] == ["flagged", "", "no data", "", ""]
     assert effective_frequency_hz(channels[3], WINDOWS, counts) == pytest.approx(965e6 + 7.5e6)
     assert effective_frequency_hz(channels[0], WINDOWS, counts) is None
 

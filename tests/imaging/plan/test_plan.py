@@ -13,7 +13,7 @@ from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.ms.tables import MeasurementSetError
 from lofarpipe.imaging.plan.losses import LossAt
 from lofarpipe.imaging.plan.options import PlanError, PlanOptions
-from lofarpipe.imaging.plan.plan import make_plan, observe, weight_bits
+from lofarpipe.imaging.plan.plan import group_observation, make_plan, weight_bits
 from lofarpipe.imaging.plan.report import (
     MAP_SUFFIXES,
     map_payloads,
@@ -49,7 +49,7 @@ def field(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(field):
-    return make_plan(observe(field), BEAM, OPTIONS)
+    return make_plan(group_observation(field), BEAM, OPTIONS)
 
 
 def besides_the_cell(plan):
@@ -72,7 +72,9 @@ def names(text_or_path):
 def test_too_wide_pixels_give_a_warning(field, plan, widths, says):
     half_fringe_deg = math.degrees(0.5 / plan.predictor.sample.longest_lambda)
     options = PlanOptions(cellsize_highres_deg=widths * half_fringe_deg, cellsize_lowres_deg=0.05)
-    found = [text for text in make_plan(observe(field), BEAM, options).warnings if "cellsize_highres_deg" in text]
+    found = [
+        text for text in make_plan(group_observation(field), BEAM, options).warnings if "cellsize_highres_deg" in text
+    ]
     assert len(found) == bool(says)
     assert says in "".join(found)
     if says.startswith("wider"):
@@ -80,7 +82,7 @@ def test_too_wide_pixels_give_a_warning(field, plan, widths, says):
 
 
 def test_observation_is_sorted(field):
-    seen = observe(field)
+    seen = group_observation(field)
     assert [[one.name for one in group] for group in seen.groups] == [["a1.MS", "a2.MS"], ["b2.MS", "b1.MS"]]
     assert [[one.name for one in block] for block in seen.blocks] == [["a1.MS", "b1.MS"], ["a2.MS", "b2.MS"]]
     assert seen.lowest_hz == pytest.approx(144e6 - 24414.0625 / 2)
@@ -90,12 +92,12 @@ def test_observation_is_sorted(field):
 
 def test_missing_and_incompatible_sets_are_refused(field, tmp_path):
     with pytest.raises(PlanError, match="no measurement sets were given"):
-        observe([])
+        group_observation([])
     other = read_metadata(make_set(tmp_path / "other.MS", SetShape(nchan=4, ntimes=2, timestep_s=1.0)))
     with pytest.raises(PlanError, match=r"other.MS: has 4 channels"):
-        observe([*field, other])
+        group_observation([*field, other])
     with pytest.raises(MeasurementSetError, match="covers the same time and frequency"):
-        observe([*field, field[0]])
+        group_observation([*field, field[0]])
 
 
 def test_sizes_follow_both_beam_axes():
@@ -136,7 +138,7 @@ def test_angles_reach_edge_and_corner():
 def test_criterion_determines_averaging_limits(field):
     for criterion, make_limits in (("peak", peak_limits), ("worst", worst_limits)):
         options = PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion)
-        plan = make_plan(observe(field), BEAM, options)
+        plan = make_plan(group_observation(field), BEAM, options)
         lengths = plan.predictor.baselines
         length = lengths.rms_uniform_lambda if criterion == "peak" else lengths.max_lambda
         expected = make_limits(0.05, plan.angles.edge_rad, plan.predictor.frequency_hz, length)
@@ -148,7 +150,7 @@ def test_criterion_determines_averaging_limits(field):
 
 def test_time_limit_shortens_near_equator(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=1.0, dec_rad=math.radians(5))
-    plan = make_plan(observe([read_metadata(make_set(tmp_path / "low.MS", shape))]), BEAM, OPTIONS)
+    plan = make_plan(group_observation([read_metadata(make_set(tmp_path / "low.MS", shape))]), BEAM, OPTIONS)
     length = plan.predictor.baselines.rms_uniform_lambda
     polar = peak_limits(0.05, plan.angles.edge_rad, plan.predictor.frequency_hz, length)
     assert plan.limits.timestep_s == pytest.approx(polar.timestep_s / math.sqrt(1.3))
@@ -161,7 +163,9 @@ def test_added_loss_is_ratio_of_peaks():
 
 def test_worst_criterion_averages_less(field):
     peak, worst = (
-        make_plan(observe(field), BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion))
+        make_plan(
+            group_observation(field), BEAM, PlanOptions(cellsize_highres_deg=CELL_DEG, smearing_criterion=criterion)
+        )
         for criterion in ("peak", "worst")
     )
     assert worst.freqstep_hz < peak.freqstep_hz
@@ -180,7 +184,7 @@ def test_losses_grow_outward_within_limit(plan):
 
 def test_coarse_input_warns_and_stays_unaveraged(tmp_path):
     shape = SetShape(ntimes=20, timestep_s=60.0, channel_width_hz=500e3, nchan=4)
-    plan = make_plan(observe([read_metadata(make_set(tmp_path / "coarse.MS", shape))]), BEAM, OPTIONS)
+    plan = make_plan(group_observation([read_metadata(make_set(tmp_path / "coarse.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
     channels, slots = besides_the_cell(plan)
     lost = f"{plan.losses['image_edge'].unaveraged.total:.2%}"
@@ -193,7 +197,7 @@ def test_coarse_input_warns_and_stays_unaveraged(tmp_path):
 def test_coarse_axis_restricts_both_axes(tmp_path):
     """Channels of 200 kHz use up all that may be lost, so that times are not averaged either."""
     shape = SetShape(ntimes=60, timestep_s=1.0, channel_width_hz=400e3, nchan=4)
-    plan = make_plan(observe([read_metadata(make_set(tmp_path / "wide.MS", shape))]), BEAM, OPTIONS)
+    plan = make_plan(group_observation([read_metadata(make_set(tmp_path / "wide.MS", shape))]), BEAM, OPTIONS)
     assert (plan.steps.frequency.step, plan.steps.time.step) == (1, 1)
     assert "less than the limit allows" in plan.steps.time.reason
     assert len(besides_the_cell(plan)) == 1
@@ -205,7 +209,7 @@ def test_predicted_loss_reduces_averaging(field, monkeypatch):
     from lofarpipe.imaging.plan.smearing import AveragingLimits
 
     monkeypatch.setattr(LossPredictor, "limits", lambda *_: AveragingLimits(195312.5, 20.0))
-    plan = make_plan(observe(field), BEAM, OPTIONS)
+    plan = make_plan(group_observation(field), BEAM, OPTIONS)
     assert plan.losses["image_edge"].averaged.worst_angle <= 0.05
     assert 1 <= plan.steps.frequency.step < 8
     assert 1 <= plan.steps.time.step < 20
@@ -214,7 +218,7 @@ def test_predicted_loss_reduces_averaging(field, monkeypatch):
 
 def test_historical_rules_are_reproduced(field):
     options = PlanOptions(averaging="historical", cellsize_highres_deg=CELL_DEG, cellsize_lowres_deg=0.05)
-    plan = make_plan(observe(field), FieldBeam(0, 0, "formula", "-"), options, math.radians(60))
+    plan = make_plan(group_observation(field), FieldBeam(0, 0, "formula", "-"), options, math.radians(60))
     fwhm_deg = math.degrees(1.1 * 3e8 / field[1].ref_frequency_hz / 31.0) / math.sin(math.radians(60))
     assert plan.width.x_deg == pytest.approx(fwhm_deg)
     assert plan.sizes[0].high == (750, 750)  # 1.5 * 4.877 / 0.01 = 731
@@ -228,10 +232,10 @@ def test_historical_rules_are_reproduced(field):
 def test_channels_out_option_is_bounded_by_channels(field, averaging):
     given = dataclasses.replace(OPTIONS, averaging=averaging)
     for wanted in (1, 2, 4):
-        made = make_plan(observe(field), BEAM, dataclasses.replace(given, channels_out=wanted))
+        made = make_plan(group_observation(field), BEAM, dataclasses.replace(given, channels_out=wanted))
         assert made.channels_out == wanted <= made.averaged_channels or averaging == "historical"
     with pytest.raises(PlanError, match=r"channels_out: is 99, and \d+ channels are left after averaging"):
-        make_plan(observe(field), BEAM, dataclasses.replace(given, channels_out=99))
+        make_plan(group_observation(field), BEAM, dataclasses.replace(given, channels_out=99))
 
 
 @pytest.mark.parametrize(
@@ -249,9 +253,9 @@ def test_wide_channels_warn_with_idg(plan, channels_out, gridder, is_warned):
 def test_historical_rules_need_a_diameter(tmp_path):
     one = read_metadata(make_set(tmp_path / "a.MS", SetShape(ntimes=4, dish_diameter_m=0.0)))
     with pytest.raises(ValueError, match="DISH_DIAMETER must be positive"):
-        make_plan(observe([one]), BEAM, PlanOptions(averaging="historical"))
+        make_plan(group_observation([one]), BEAM, PlanOptions(averaging="historical"))
     given = PlanOptions(averaging="historical", station_diameter_m=31.0, cellsize_highres_deg=CELL_DEG)
-    assert make_plan(observe([one]), BEAM, given).width.x_deg > 4
+    assert make_plan(group_observation([one]), BEAM, given).width.x_deg > 4
 
 
 @pytest.mark.parametrize(
@@ -262,13 +266,13 @@ def test_historical_rules_need_a_diameter(tmp_path):
     ],
 )
 def test_idg_and_stretch_give_warnings(field, options, warning):
-    (text,) = besides_the_cell(make_plan(observe(field[:1]), BEAM, options))
+    (text,) = besides_the_cell(make_plan(group_observation(field[:1]), BEAM, options))
     assert warning in text
 
 
 def test_formula_beam_gives_a_warning(field):
     beam = FieldBeam(4, 4, "formula", "1.09 wavelength / 30.75 m")
-    (text,) = besides_the_cell(make_plan(observe(field[:1]), beam, OPTIONS))
+    (text,) = besides_the_cell(make_plan(group_observation(field[:1]), beam, OPTIONS))
     assert text == "the width of the beam is by formula, not measured: 1.09 wavelength / 30.75 m"
 
 

@@ -16,7 +16,7 @@ import pytest
 from lofarpipe.imaging.beam.width import FieldBeam
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.imaging.plan.options import PlanOptions
-from lofarpipe.imaging.plan.plan import make_plan, observe
+from lofarpipe.imaging.plan.plan import group_observation, make_plan
 from lofarpipe.imaging.plan.smearing import weighted_loss
 from lofarpipe.imaging.weighting.weights import ImageWeighting, briggs_weights
 from small_sets import C_M_S, SetShape, antenna_xyz_m, make_set, pairs, uvw_at
@@ -114,7 +114,7 @@ def test_plan_predicts_its_averaging_loss(tmp_path, max_peak_smearing):
     metadata = read_metadata(make_set(tmp_path / "a.MS", shape))
     beam = FieldBeam(2.0, 2.0, "formula", "made up")
     options = PlanOptions(max_peak_smearing=max_peak_smearing, image_padding=1.2)
-    plan = make_plan(observe([metadata]), beam, options)
+    plan = make_plan(group_observation([metadata]), beam, options)
     edge = plan.losses["image_edge"]
 
     step = plan.steps.time.step
@@ -166,7 +166,7 @@ def test_imaging_shows_the_predicted_loss(tmp_path):
     shape = SetShape(nantennas=14, ntimes=400, timestep_s=4.0, nchan=32, channel_width_hz=20e3)
     path = make_set(tmp_path / "input.MS", shape, with_data=True)
     options = PlanOptions(image_padding=1.2, max_peak_smearing=0.10, gridder="wgridder")
-    plan = make_plan(observe([read_metadata(path)]), FieldBeam(1.5, 1.5, "formula", "made up"), options)
+    plan = make_plan(group_observation([read_metadata(path)]), FieldBeam(1.5, 1.5, "formula", "made up"), options)
     width, height = plan.sizes[0].high
     cell_rad = math.radians(options.cellsize_highres_deg)
     inset = width // 20

@@ -19,7 +19,7 @@ from lofarpipe.imaging.quality.numbers import (
     image_facts,
     image_weighting,
     imaged_data,
-    left_out,
+    missing_sets,
     observation_facts,
     quality,
     sets_in_image,
@@ -159,10 +159,10 @@ def test_averaged_sets_cover_recorded_sets(tmp_path):
 
 
 def test_missing_recorded_sets_are_named():
-    assert left_out(["a.MS", "b.MS", "c.MS"], ["b.MS"]) == {
+    assert missing_sets(["a.MS", "b.MS", "c.MS"], ["b.MS"]) == {
         "value": 2, "unit": "", "source": "recorded sets that are not in the image: a.MS, c.MS",
     }  # fmt: skip
-    assert value({"n": left_out(["a.MS"], ["a.MS"])}, "n") == 0
+    assert value({"n": missing_sets(["a.MS"], ["a.MS"])}, "n") == 0
 
 
 def test_missing_sets_are_refused():

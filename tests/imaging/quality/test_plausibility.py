@@ -15,7 +15,7 @@ import casacore.tables as ct
 import numpy as np
 import pytest
 
-from lofarpipe.imaging.ms.inputs import told_once
+from lofarpipe.imaging.ms.inputs import summarise_findings
 from lofarpipe.imaging.ms.survey import survey_set
 from lofarpipe.imaging.quality.plausibility import highest_peak_jy, image_warnings, scatter_ratio, set_warnings
 from small_sets import SetShape, make_set
@@ -58,7 +58,7 @@ def noisy(tmp_path: Path) -> Callable[..., str]:
 
 
 def warned(path: str, data_column: str = "DATA") -> list[str]:
-    return told_once(set_warnings([survey_set(path, data_column)], data_column))
+    return summarise_findings(set_warnings([survey_set(path, data_column)], data_column))
 
 
 # ---- before the run
@@ -167,14 +167,14 @@ def test_vanished_set_is_reported(noisy: Callable[..., str]) -> None:
     path = noisy()
     survey = survey_set(path, "DATA")
     shutil.rmtree(path)
-    assert told_once(set_warnings([survey], "DATA")) == [f"{path}: no such measurement set"]
+    assert summarise_findings(set_warnings([survey], "DATA")) == [f"{path}: no such measurement set"]
 
 
 def test_common_warning_is_reported_once(noisy: Callable[..., str], tmp_path: Path) -> None:
     other = make_set(tmp_path / "b.MS", SHAPE, with_data=True)
     add_column(other, "DATA", noise(SHAPE, 2e3 * NOISE_JY))
     surveys = [survey_set(path, "DATA") for path in (noisy(1e3 * NOISE_JY), other)]
-    (said,) = told_once(set_warnings(surveys, "DATA"))
+    (said,) = summarise_findings(set_warnings(surveys, "DATA"))
     assert "a.MS (and 1 other: b.MS): the noise" in said
 
 

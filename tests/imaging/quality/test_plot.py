@@ -10,7 +10,7 @@ import pytest
 from matplotlib.patches import Ellipse
 
 from lofarpipe.imaging.quality.figures import save_figure
-from lofarpipe.imaging.quality.plot import draw_image, image_title, plot_image, plot_rms, with_prefix
+from lofarpipe.imaging.quality.plot import draw_image, format_flux, image_title, plot_image, plot_rms
 from lofarpipe.imaging.quality.sky_image import SkyImageError, read_sky_image
 from made_images import measured, write_image
 
@@ -118,7 +118,7 @@ def test_blank_image_cannot_be_drawn(tmp_path):
     ("flux", "text"), [(5.87, "5.87 Jy/beam"), (2.64e-3, "2.64 mJy/beam"), (6.2e-5, "62 μJy/beam"), (0, "0 μJy/beam")]
 )
 def test_flux_has_si_prefix(flux, text):
-    assert with_prefix(flux) == text
+    assert format_flux(flux) == text
 
 
 def test_picture_is_written_and_not_empty(tmp_path):

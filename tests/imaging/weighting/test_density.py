@@ -54,7 +54,7 @@ def test_full_data_reproduce_briggs_weights(everything, monkeypatch):
 
 def test_turned_slot_equals_later_slot(everything):
     rows = SHAPE.nantennas * (SHAPE.nantennas - 1) // 2
-    u_m, v_m = everything.turned(everything.uvw_m[:rows], 9 * SHAPE.timestep_s, SHAPE.dec_rad)
+    u_m, v_m = everything.rotate(everything.uvw_m[:rows], 9 * SHAPE.timestep_s, SHAPE.dec_rad)
     later_m = everything.uvw_m[9 * rows : 10 * rows]
     assert u_m == pytest.approx(later_m[:, 0], abs=1e-6)
     assert v_m == pytest.approx(later_m[:, 1], abs=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from lofarpipe.programs.wsclean.build import VALUE_NOT_IN_HELP, WSCleanBuild, describe_build, run_briefly
 from lofarpipe.programs.wsclean.checks import check_arguments
-from lofarpipe.programs.wsclean.options import given_options, missing_files, polarization_names, settle_flags
+from lofarpipe.programs.wsclean.options import missing_files, option_words, polarization_names, settle_flags
 from lofarpipe.programs.wsclean.program import adapt
 from wsclean_stubs import make_stub
 
@@ -62,7 +62,7 @@ def test_job_gets_bare_flags(build):
 
 def test_boolean_values_select_flags():
     keywords = {"predict": "True", "no-update-model-required": "False", "niter": "3"}
-    assert given_options(keywords, ["-no-update-model-required", "-j", "2"]) == {
+    assert option_words(keywords, ["-no-update-model-required", "-j", "2"]) == {
         "niter": ["3"],
         "predict": [],
         "j": ["2"],

@@ -15,7 +15,7 @@ from lofarpipe.imaging.simulation.stations import ObservationSettings
 from lofarpipe.jobs import Staged
 from lofarpipe.programs.dp3 import predict_argv
 from lofarpipe.programs.find import find, job_environment
-from lofarpipe.programs.wsclean.options import given_options
+from lofarpipe.programs.wsclean.options import option_words
 from lofarpipe.programs.wsclean.outputs import (
     Product,
     band_images,
@@ -122,7 +122,7 @@ def test_predicted_beam_names_match_wsclean(options, wsclean_with_idg, lofar_set
 
 @pytest.mark.parametrize("options", [*PLAIN, *WITH_BEAM])
 def test_file_name_gives_product_kind(options):
-    products = option_products(given_options({}, ["wsclean", "-name", "/o/x-0001", *options.split()]))
+    products = option_products(option_words({}, ["wsclean", "-name", "/o/x-0001", *options.split()]))
     assert read_products("/o/x-0001", [product.path for product in products]) == products
 
 
@@ -159,7 +159,7 @@ def test_unnamed_images_have_default_name():
     ],
 )
 def test_flags_tell_wsclean_beam_correction(options, is_corrected):
-    assert is_corrected_by_wsclean(given_options({}, options.split())) == is_corrected
+    assert is_corrected_by_wsclean(option_words({}, options.split())) == is_corrected
 
 
 @pytest.mark.parametrize(

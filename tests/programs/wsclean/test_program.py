@@ -16,7 +16,7 @@ from lofarpipe.programs.logs import sign_in
 from lofarpipe.programs.wsclean.build import WSCleanBuild, describe_build, resolve_gridder
 from lofarpipe.programs.wsclean.checks import check_arguments, has_option
 from lofarpipe.programs.wsclean.log import Deconvolution, find_refusal
-from lofarpipe.programs.wsclean.options import given_options, number, without_flags
+from lofarpipe.programs.wsclean.options import number, option_words, remove_flags
 from lofarpipe.programs.wsclean.program import adapt
 from wsclean_stubs import make_stub
 
@@ -264,14 +264,14 @@ def test_help_decides_without_dry_run(installed):
 
 @given(st.lists(st.text("-aj1 .,[]'", max_size=8)), st.dictionaries(st.text("a-j", min_size=1), st.text("[ ],'1x")))
 def test_arbitrary_arguments_are_readable(positionals, keywords):
-    options = given_options(keywords, positionals)
+    options = option_words(keywords, positionals)
     assert set(keywords) <= set(options)
-    assert without_flags(positionals, [], []) == positionals
+    assert remove_flags(positionals, [], []) == positionals
 
 
 def test_path_is_single_word():
-    assert given_options({"name": "/my data/a", "size": "1 2"}, []) == {"name": ["/my data/a"], "size": ["1", "2"]}
-    assert given_options({"temp-dir": ""}, []) == {"temp-dir": []}
+    assert option_words({"name": "/my data/a", "size": "1 2"}, []) == {"name": ["/my data/a"], "size": ["1", "2"]}
+    assert option_words({"temp-dir": ""}, []) == {"temp-dir": []}
 
 
 def test_numbers_have_units():
@@ -279,7 +279,7 @@ def test_numbers_have_units():
 
 
 def test_removed_flags_lose_their_values():
-    assert without_flags(["-gridder", "idg", "-x", "a.ms"], ["gridder"], ["x"]) == ["a.ms"]
+    assert remove_flags(["-gridder", "idg", "-x", "a.ms"], ["gridder"], ["x"]) == ["a.ms"]
 
 
 # ---- the real program, its images and its logs
@@ -416,7 +416,7 @@ def test_none_keywords_are_omitted(installed):
     )
     assert not {"nmiter", "gridder"} & set(keywords)
     assert not [flag for flag in flags if flag.startswith("-use")]
-    assert "nmiter" not in given_options({"nmiter": "none"}, [])
+    assert "nmiter" not in option_words({"nmiter": "none"}, [])
 
 
 def test_idg_runs_without_beam(tmp_path, wsclean):

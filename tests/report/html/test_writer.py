@@ -19,7 +19,7 @@ from lofarpipe.errors import PipelineError
 from lofarpipe.jobs import Interrupted, JobResult
 from lofarpipe.report.html import page as html_page
 from lofarpipe.report.html import writer as html_writer
-from lofarpipe.report.html.writer import PageWriter, wants_page
+from lofarpipe.report.html.writer import PageWriter, is_page_enabled
 from lofarpipe.state.events import RunEnded, RunStarted, StepDone, StepSkipped
 from lofarpipe.state.run_state import RunState
 from made_jobs import write_images, write_journal
@@ -298,14 +298,14 @@ def test_page_process_has_its_own_session(job: Path, complaints: list[str], monk
 
 @pytest.mark.parametrize(("text", "wanted"), [("True", True), ("False", False), (None, True)])
 def test_site_setting_controls_the_page(tmp_path: Path, text: str | None, wanted: bool) -> None:
-    assert wants_page(settings_with(tmp_path, text)) is wanted
+    assert is_page_enabled(settings_with(tmp_path, text)) is wanted
 
 
 def test_invalid_html_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineError, match=r"pipeline\.cfg:\d+: \[report\] html is 'perhaps'; True or False is needed"
     ):
-        wants_page(settings_with(tmp_path, "perhaps"))
+        is_page_enabled(settings_with(tmp_path, "perhaps"))
 
 
 def settings_with(here: Path, text: str | None) -> object:
