@@ -54,7 +54,7 @@ class SpiceProcess(SpiceFrontEnd):
             If the file is invalid, or requests more than imaging.
         """
         from lofarpipe.cli.spice.config import read_config
-        from lofarpipe.cli.spice.translation import ImagingRequest, merged, spice_translation, typed_settings
+        from lofarpipe.cli.spice.translation import ImagingRequest, merge_options, spice_translation, typed_settings
 
         config = read_config(Path(options.yaml)) if options.yaml else None
         if (options.spice_imager_only or _file_setting(config, "imager_only")) != "True":
@@ -62,7 +62,7 @@ class SpiceProcess(SpiceFrontEnd):
         cluster = _cluster(options.spice_imager_dask_config, config)
         request = ImagingRequest(
             "spice_process",
-            merged(typed_settings(options, PREFIX), config),
+            merge_options(typed_settings(options, PREFIX), config),
             options.spice_field,
             config,
             cluster,

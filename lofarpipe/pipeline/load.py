@@ -23,8 +23,8 @@ from lofarpipe.pipeline.steps import (
     Results,
     Step,
     build_step,
-    edged,
     flattened,
+    mark_references,
     numbered,
     references,
     resolve,
@@ -268,7 +268,7 @@ class StepBuilder:
         parset = Parset()
         parset.adopt(self._parset)
         again = partial(self._resolved, parset, tuple(self._within), tuple(self._files))
-        edged_overrides = {key: edged(text) for key, text in overrides.items()}
+        edged_overrides = {key: mark_references(text) for key, text in overrides.items()}
         return replace(self._rebuild_sub_pipeline(step, edged_overrides), resolved=again)
 
     def _resolved(

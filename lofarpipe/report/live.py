@@ -77,7 +77,7 @@ class LogTails:
     def progress(self, jobs: list[JobState]) -> dict[str, Progress]:
         """Return the progress of each of these jobs by name; the others are forgotten."""
         self._tails = {job.name: self._tails.get(job.name) or _LogTail(Path(job.log)) for job in jobs if job.log}
-        return {name: tail.read_state() for name, tail in self._tails.items()}
+        return {name: tail.read_progress() for name, tail in self._tails.items()}
 
 
 class _LogTail:

@@ -51,7 +51,7 @@ class Marker:
     def mark(self, directory: Path) -> None:
         """Write the marker and this process, which removes the directory after the job, into a directory."""
         self.write(directory)
-        (directory / LOCK).write_text(json.dumps(asdict(Holder.of_this_process(self.run))), encoding="utf-8")
+        (directory / LOCK).write_text(json.dumps(asdict(Holder.current(self.run))), encoding="utf-8")
 
 
 class Scratch:

@@ -323,9 +323,9 @@ def test_blocks_are_found_after_every_change(parset):
 def test_subset_searches_own_block_only(monkeypatch):
     parset = Parset.parse("".join(f"s{i}.a = 1\ns{i}.b = 2\n" for i in range(1000)))
     looked_at = []
-    below = Parset._below
+    below = Parset._candidates
     monkeypatch.setattr(
-        Parset, "_below", lambda self, prefix: looked_at.append(len(below(self, prefix))) or below(self, prefix)
+        Parset, "_candidates", lambda self, prefix: looked_at.append(len(below(self, prefix))) or below(self, prefix)
     )
     assert [list(parset.subset(f"s{i}")) for i in range(1000)] == [["a", "b"]] * 1000
     assert sum(looked_at) == len(parset)

@@ -202,8 +202,8 @@ def _station_findings(survey: SetSurvey) -> Iterator[SetFinding]:
     if survey.phased_up and len(survey.phased_up) == len(survey.metadata.antenna_names):
         yield SetFinding(
             path,
-            f"{list_names(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and none "
-            "of these is one; correct ANTENNA.NAME",
+            f"{list_names(survey.phased_up, 3)}: EveryBeam knows stations of LOFAR by names such as CS002HBA0, and "
+            "none of these is one; correct ANTENNA.NAME",
             "names of stations",
         )
     elif "" in survey.phased_up:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
-from lofarpipe.imaging.ms.band import BandSet, count_visibilities, sampled_uv, empty_reason
+from lofarpipe.imaging.ms.band import BandSet, count_visibilities, empty_reason, sampled_uv
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.plan.channels import (
     OutputBatch,
@@ -142,7 +142,7 @@ def _convert_width(options: StokesOptions, band: BandSet) -> StokesOptions:
         named = ", ".join(f"{width / 1e6:g}" for width in sorted(widths_hz))
         raise ValueError(f"its windows have channels of {named} MHz; give a width in MHz")
     width_mhz = -options.channel_width_mhz * band.windows[0].width_hz / 1e6
-    return _with_width(replace(options, channel_width_mhz=width_mhz), band)
+    return _convert_width(replace(options, channel_width_mhz=width_mhz), band)
 
 
 def _band_findings(options: StokesOptions, band: BandSet, channels: list[OutputChannel]) -> list[str]:
