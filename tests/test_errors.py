@@ -8,8 +8,8 @@ from lofarpipe.errors import (
     Suggestions,
     counted,
     findings_of,
+    list_findings,
     list_names,
-    listed,
     nearest,
     with_article,
 )
@@ -92,8 +92,8 @@ def test_number_of_names_in_message_is_bounded():
 
 def test_number_of_listed_findings_is_bounded(monkeypatch):
     findings = [Finding("a:1", "bad")] * 3
-    assert listed(findings, most=3) == ["a:1: bad"] * 3
-    assert listed(findings, most=1) == ["a:1: bad", "... and 2 more"]
+    assert list_findings(findings, most=3) == ["a:1: bad"] * 3
+    assert list_findings(findings, most=1) == ["a:1: bad", "... and 2 more"]
     many = CheckFailed(findings * 50)
     assert len(many.findings) == 150
     assert str(many).splitlines()[99:] == ["a:1: bad", "... and 50 more", "150 problems found; nothing was run"]
