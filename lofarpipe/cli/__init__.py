@@ -275,20 +275,20 @@ def write_translation(options: argparse.Namespace, pipeline: Pipeline, job_direc
 
 def forget_step(options: argparse.Namespace) -> int:
     """Make the next run start at a step; a run that never began has nothing to forget, and gets no directory."""
-    from lofarpipe.cli.inspect import forget, require_name
+    from lofarpipe.cli.inspect import forget_steps, require_name
     from lofarpipe.cli.output import show
     from lofarpipe.executors.factory import orders_directory
     from lofarpipe.executors.remote.order import discard_records
     from lofarpipe.state.journal import Journal, Stream
     from lofarpipe.state.uptodate import Ledger
 
-    settings, pipeline = reading(options).sound()
+    settings, pipeline = reading(options).require_valid()
     if not (file := journal_file(settings)).exists():
         require_name(options.forget, pipeline.steps, pipeline.parset)
         forgotten = []
     else:
         with Journal(file) as journal:
-            forgotten = forget(options.forget, pipeline.steps, Ledger(Stream(journal), settings), pipeline.parset)
+            forgotten = forget_steps(options.forget, pipeline.steps, Ledger(Stream(journal), settings), pipeline.parset)
             discard_records(orders_directory(settings))
     show(f"the next run starts at '{options.forget}'; these were done: {', '.join(forgotten) or 'none'}")
     return 0

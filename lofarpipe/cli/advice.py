@@ -49,7 +49,7 @@ def misread(flag: str, value: str, words: Sequence[str]) -> str:
     name, rest = flag[1:], flag[2:]
     if parset is None or (value and rest in parset.definitions()):
         return ""
-    if meant_options(name, parset, list(parset.definitions())):
+    if suggest_options(name, parset, list(parset.definitions())):
         return f"; options are set with -s {name}=..."
     steps = (key.partition(".argument.") for key in parset if ".argument." in key)
     if step := next((s for s, _, key in steps if name == key or flag in _flags(parset, f"{s}.argument.{key}")), ""):

@@ -118,5 +118,5 @@ def forget_job(name: str, steps: Sequence[Step], ledger: Ledger) -> list[str]:
     """
     job_names = [job for step in ledger.work.steps_with_jobs() for job in ledger.work.jobs_of(step)]
     require_name(name, steps, job_names=job_names)
-    JobLedger(ledger, step_of(name)).forget(name)
+    JobLedger(ledger, step_of(name)).forget_job(name)
     return [name]

@@ -41,7 +41,7 @@ from lofarpipe.imaging.ms.measurement_set import (
 )
 from lofarpipe.imaging.ms.names import AUTO
 from lofarpipe.imaging.ms.rows import RowLayout, TimeAxis
-from lofarpipe.imaging.ms.tables import opened_field, opened_set, selected_field, visibility_columns, without_table
+from lofarpipe.imaging.ms.tables import dangling_keywords, opened_field, opened_set, selected_field, visibility_columns
 from lofarpipe.imaging.ms.uvw import UvwComparison
 from lofarpipe.support.data_directories import user_cache
 from lofarpipe.support.dataclass import dataclass

@@ -16,7 +16,7 @@ import numpy as np
 
 from lofarpipe.errors import counted, list_names
 from lofarpipe.imaging.beam.width import FieldBeam, block_times_s, field_beam
-from lofarpipe.imaging.ms.copy import FLAG_CATEGORY, copy_first_slots, why_copied
+from lofarpipe.imaging.ms.copy import FLAG_CATEGORY, copy_first_slots, copy_reasons
 from lofarpipe.imaging.ms.grouping import concat_groups, frequency_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.ms.measurement_set import SetMetadata, elevation_rad
 from lofarpipe.imaging.ms.survey import SetSurvey, survey_set

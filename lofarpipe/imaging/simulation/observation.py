@@ -24,7 +24,7 @@ from lofarpipe.imaging.simulation.sky import (
     write_truth,
 )
 from lofarpipe.imaging.simulation.stations import ObservationSettings, Station, load_stations
-from lofarpipe.imaging.simulation.tables import SetLayout, array, put_row, write_subtables
+from lofarpipe.imaging.simulation.tables import SetLayout, array, fill_row, write_subtables
 from lofarpipe.imaging.weighting.noise import station_sefd_jy
 from lofarpipe.support.dataclass import dataclass
 
