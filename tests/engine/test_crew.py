@@ -113,7 +113,7 @@ def test_leave_drops_commands_of_unreached_jobs(tmp_path: Path, scope: Scope) ->
 
 @pytest.mark.parametrize(("kind", "events"), [("recipe", ["step_failed"]), ("loop", []), ("pipeline", [])])
 def test_inner_step_records_failure(scope: Scope, heard: Listener, kind: str, events: list[str]) -> None:
-    assert not WorkingCrew(scope).accepts(made_step("a", kind), PipelineError("it failed"))
+    assert not WorkingCrew(scope).accept_failure(made_step("a", kind), PipelineError("it failed"))
     assert heard.kinds == events
     assert [event.problem for event in heard.events if isinstance(event, StepFailed)] == ["it failed"] * len(events)
 
@@ -123,7 +123,7 @@ def test_unrecordable_failure_still_fails_step(scope: Scope, monkeypatch: pytest
         raise PipelineError("disk full")
 
     monkeypatch.setattr(scope.stream, "emit", refuse)
-    assert not WorkingCrew(scope).accepts(made_step("a"), PipelineError("it failed"))
+    assert not WorkingCrew(scope).accept_failure(made_step("a"), PipelineError("it failed"))
 
 
 def test_job_notices_are_reported_once() -> None:
