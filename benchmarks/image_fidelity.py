@@ -88,8 +88,8 @@ def demonstrate(directory: Path) -> Path:
 
 def flux_figures(check: FluxCheck, half_fwhm_deg: float) -> list[Figure]:
     """Return the figures of fluxes and positions, of sources inside the beam's width and from there to the edge."""
-    inside = check.within(half_fwhm_deg, BRIGHT_SIGMA)
-    everywhere = check.within(math.inf, BRIGHT_SIGMA)
+    inside = check.select_sources(half_fwhm_deg, BRIGHT_SIGMA)
+    everywhere = check.select_sources(math.inf, BRIGHT_SIGMA)
     outside = [one for one in everywhere if one not in inside]
     return [
         Figure("flux error inside the FWHM, worst", worst_ratio(inside), MAX_FLUX_ERROR_INSIDE, spread(inside)),

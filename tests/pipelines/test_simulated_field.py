@@ -47,22 +47,22 @@ def half_power_deg(plan):
 
 
 def test_every_source_is_measured(checked):
-    assert len(checked.within(10.0)) == 6
+    assert len(checked.select_sources(10.0)) == 6
 
 
 def test_fluxes_agree_inside_half_power(checked, half_power_deg):
-    inside = checked.within(half_power_deg)
+    inside = checked.select_sources(half_power_deg)
     assert len(inside) >= 3
     assert [source.ratio for source in inside] == pytest.approx([1.0] * len(inside), abs=0.03)
 
 
 def test_fluxes_agree_out_to_edge(checked):
-    sources = checked.within(10.0)
+    sources = checked.select_sources(10.0)
     assert [source.ratio for source in sources] == pytest.approx([1.0] * len(sources), abs=0.06)
 
 
 def test_positions_agree_within_tenth_beam(checked):
-    assert max(source.offset_beams for source in checked.within(10.0)) < 0.1
+    assert max(source.offset_beams for source in checked.select_sources(10.0)) < 0.1
 
 
 def test_noise_is_thermal(field):

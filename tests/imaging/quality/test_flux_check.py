@@ -66,14 +66,14 @@ def test_table_has_a_line_per_source(images):
 
 def test_sources_are_selected_by_distance_and_brightness(images):
     check = check_image(images[0], TRUTH, images[1])
-    assert [one.source.name for one in check.within(0.05)] == ["near"]
-    assert [one.source.name for one in check.within(0.2)] == ["near", "far"]
-    assert check.within(0.2, signal_to_noise=1e6) == []
+    assert [one.source.name for one in check.select_sources(0.05)] == ["near"]
+    assert [one.source.name for one in check.select_sources(0.2)] == ["near", "far"]
+    assert check.select_sources(0.2, signal_to_noise=1e6) == []
 
 
 def test_worst_ratio_is_found(images):
     check = check_image(images[0], TRUTH, images[1])
-    assert worst_ratio(check.within(0.2)) == pytest.approx(0.02, abs=2e-3)
+    assert worst_ratio(check.select_sources(0.2)) == pytest.approx(0.02, abs=2e-3)
     assert worst_ratio(check.sources) == 1.0  # one is missing
     assert worst_ratio([]) == 0.0
 
