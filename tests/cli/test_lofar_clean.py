@@ -81,6 +81,7 @@ def test_quiet_run_prints_nothing(observation: str, tmp_path: Path, capsys: pyte
 
 def test_words_become_settings() -> None:
     more = ["--minuv-l", "80", "-taper-gaussian", "2amin", "-pol", "iq", "-abs-mem", "2", "-nmiter", "0"]
+    more += ["-average-channels", "-station-beams", "1.5"]
     given = settings(*CLEAN, *more)
     assert (given["size"], given["channels_out"], given["pol"]) == ((96, 64), 2, ("I", "Q"))
     assert given["weighting"] == ("briggs", 0.0)
@@ -89,6 +90,7 @@ def test_words_become_settings() -> None:
     assert (given["min_uv_lambda"], given["majors"], given["memory_bytes"], given["threads"]) == (80, 20, 2 * 10**9, 1)
     assert (given["auto_mask"], given["auto_threshold"], given["niter"], given["mgain"]) == (5, 3, 500, 0.8)
     assert given["sets"] == ("a.ms",)
+    assert (given["average_channels"], given["station_beams_jy"]) == (True, 1.5)
 
 
 def test_defaults_equal_settings() -> None:

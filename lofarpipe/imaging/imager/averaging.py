@@ -1,8 +1,11 @@
-"""Baseline-dependent averaging in time, limited by the loss of a source at the edge of the image.
+"""Baseline-dependent averaging in time, and averaging in frequency, limited by the loss of a source at the edge.
 
 A source at the angle theta from the phase centre turns the phase of a baseline of L wavelengths by up to
 2 pi L theta omega dt in a time step dt, omega the Earth's rotation. The mean over x turns loses 1 - sin(pi x) / (pi x)
-of the flux; with x solved from the permitted loss, kt = x / (L theta omega dt) steps are averaged.
+of the flux; with x solved from the permitted loss, kt = x / (L theta omega dt) steps are averaged. Across a channel
+of the width df the phase turns by D theta df / c, D the longest baseline in m within the uv range, so that
+kf = x c / (D theta df) channels next to each other become one, for all baselines alike, at their mean frequency. Where
+one half of them is flagged the phase at the edge errs by pi x / 2, so that averaging in frequency is an option.
 """
 
 from __future__ import annotations
@@ -40,15 +43,24 @@ class Sums(NamedTuple):
     uvw_m: Floats  # (baseline, 3)
     total: Floats  # (baseline,), sum of weights
     steps: NDArray[np.int64]  # number of time steps
+    first_s: Floats  # time of the first step
     last_s: Floats  # time of the last step
+    delay_s: Floats  # times since the first step
+    delay_s2: Floats  # their squares
 
 
 class Chunk(NamedTuple):
-    """Averaged rows: visibilities (pol, row, chan) and weights (row, chan), 0 without data."""
+    """Averaged rows: visibilities (pol, row, chan) and weights (row, chan), 0 without data.
+
+    ``times_s`` are weighted means, ``spreads_s`` the standard deviations of the averaged times.
+    """
 
     vis: NDArray[np.complex64]
     weights: NDArray[np.float32]
     uvw_m: Floats
+    baselines: NDArray[np.int64]  # index of the antenna pair
+    times_s: Floats
+    spreads_s: Floats
 
 
 @compiled
@@ -93,6 +105,8 @@ def clear(baseline: int, sums: Sums) -> None:
         sums.uvw_m[baseline, axis] = 0
     sums.total[baseline] = 0
     sums.steps[baseline] = 0
+    sums.delay_s[baseline] = 0
+    sums.delay_s2[baseline] = 0
 
 
 @compiled
@@ -107,14 +121,25 @@ def close_average(baseline: int, sums: Sums, chunk: Chunk, n: int) -> int:
                 chunk.vis[pol, n, chan] = sums.vis[pol, baseline, chan] / weight if weight > 0 else 0
         for axis in range(3):
             chunk.uvw_m[n, axis] = sums.uvw_m[baseline, axis] / total
+        delay_s = sums.delay_s[baseline] / total
+        chunk.baselines[n] = baseline
+        chunk.times_s[n] = sums.first_s[baseline] + delay_s
+        chunk.spreads_s[n] = np.sqrt(max(sums.delay_s2[baseline] / total - delay_s**2, 0.0))
         n += 1
     clear(baseline, sums)
     return n
 
 
 @compiled
-def add_row(rows: Rows, row: int, coefficients: NDArray[np.complex64], squares: Floats, sums: Sums) -> None:
-    """Add one row to the average of its baseline."""
+def add_row(
+    rows: Rows,
+    row: int,
+    coefficients: NDArray[np.complex64],
+    squares: Floats,
+    columns: NDArray[np.int64],
+    sums: Sums,
+) -> None:
+    """Add one row to the average of its baseline, each channel to its column."""
     baseline, total = rows.baselines[row], 0.0
     for chan in range(rows.vis.shape[1]):
         weight = sample_weight(rows.weights, rows.flags, squares, row, chan)
@@ -125,11 +150,16 @@ def add_row(rows: Rows, row: int, coefficients: NDArray[np.complex64], squares: 
             for corr in range(len(squares)):
                 if squares[corr] >= 0:
                     value += coefficients[pol, corr] * rows.vis[row, chan, corr]
-            sums.vis[pol, baseline, chan] += np.float32(weight) * value
-        sums.weights[baseline, chan] += weight
+            sums.vis[pol, baseline, columns[chan]] += np.float32(weight) * value
+        sums.weights[baseline, columns[chan]] += weight
         total += weight
     for axis in range(3):
         sums.uvw_m[baseline, axis] += total * rows.uvw_m[row, axis]
+    if sums.steps[baseline] == 0:
+        sums.first_s[baseline] = rows.times_s[row]
+    delay_s = rows.times_s[row] - sums.first_s[baseline]
+    sums.delay_s[baseline] += total * delay_s
+    sums.delay_s2[baseline] += total * delay_s**2
     sums.total[baseline] += total
     sums.steps[baseline] += 1
     sums.last_s[baseline] = rows.times_s[row]
@@ -142,6 +172,7 @@ def add_rows(
     gap_s: float,
     coefficients: NDArray[np.complex64],
     squares: Floats,
+    columns: NDArray[np.int64],
     sums: Sums,
     chunk: Chunk,
 ) -> int:
@@ -152,7 +183,7 @@ def add_rows(
         is_full = sums.steps[baseline] >= steps[baseline]
         if sums.steps[baseline] > 0 and (is_full or abs(rows.times_s[row] - sums.last_s[baseline]) > gap_s):
             n = close_average(baseline, sums, chunk, n)
-        add_row(rows, row, coefficients, squares, sums)
+        add_row(rows, row, coefficients, squares, columns, sums)
     return n
 
 
@@ -183,11 +214,24 @@ def averaged_steps(
     return np.clip(sinc_width(loss) / np.maximum(turns, 1e-9), 1, most).astype(np.int64)
 
 
-class Averager:
-    """Averages the rows of one set, which come in time order."""
+def averaged_channels(longest_m: float, radius_rad: float, width_hz: float, loss: float) -> int:
+    """Return the number of channels to average, at which a source at ``radius_rad`` loses ``loss``."""
+    turns = longest_m * radius_rad * width_hz / SPEED_OF_LIGHT_M_S  # across a channel
+    return max(1, int(sinc_width(loss) / max(turns, 1e-9)))
 
-    def __init__(self, steps: NDArray[np.int64], step_s: float, coefficients: NDArray[np.complex64], channels: int):
+
+class Averager:
+    """Averages the rows of one set, which come in time order; ``columns`` (chan,) are those of the averages."""
+
+    def __init__(
+        self,
+        steps: NDArray[np.int64],
+        step_s: float,
+        coefficients: NDArray[np.complex64],
+        columns: NDArray[np.int64],
+    ):
         self.steps, self.gap_s, self.coefficients = steps, GAP_STEPS * step_s, coefficients
+        self.columns, channels = columns, int(columns[-1]) + 1
         has_coefficient = (coefficients != 0).any(axis=0)
         self.squares = np.where(has_coefficient, np.abs(coefficients[0]).astype(float) ** 2, -1.0)
         pols, pairs = len(coefficients), len(steps)
@@ -197,13 +241,13 @@ class Averager:
             np.zeros((pairs, 3)),
             np.zeros(pairs),
             np.zeros(pairs, np.int64),
-            np.zeros(pairs),
+            *(np.zeros(pairs) for _ in range(4)),
         )
 
     def add(self, rows: Rows) -> Chunk:
         """Return the averages completed by these rows."""
         chunk = self._empty_chunk(len(rows.times_s))
-        n = add_rows(rows, self.steps, self.gap_s, self.coefficients, self.squares, self.sums, chunk)
+        n = add_rows(rows, self.steps, self.gap_s, self.coefficients, self.squares, self.columns, self.sums, chunk)
         return _first_rows(chunk, n)
 
     def finish(self) -> Chunk:
@@ -217,8 +261,12 @@ class Averager:
             np.empty((pols, rows, channels), np.complex64),
             np.empty((rows, channels), np.float32),
             np.empty((rows, 3)),
+            np.empty(rows, np.int64),
+            np.empty(rows),
+            np.empty(rows),
         )
 
 
 def _first_rows(chunk: Chunk, n: Any) -> Chunk:
-    return Chunk(chunk.vis[:, :n], chunk.weights[:n], chunk.uvw_m[:n])
+    vis, weights, uvw_m, baselines, times_s, spreads_s = chunk
+    return Chunk(vis[:, :n], weights[:n], uvw_m[:n], baselines[:n], times_s[:n], spreads_s[:n])

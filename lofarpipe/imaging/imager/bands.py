@@ -12,6 +12,7 @@ from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.support.dataclass import dataclass
 
 Floats = NDArray[np.float64]
+GAP_WIDTHS = 1.5  # channel widths; frequencies further apart are not averaged
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,29 @@ def band_ranges(frequencies_hz: Sequence[Floats], widths_hz: Sequence[Floats], c
         raise ImagerError(f"channels_out is {count}, and the sets have {len(everything)} channels; lower channels_out")
     edges = [number * len(everything) // count for number in range(count + 1)]
     return [_band(everything[low:high], widths[low:high]) for low, high in pairwise(edges)]
+
+
+def frequency_bins(
+    frequencies_hz: Floats, widths_hz: Floats, bands: Sequence[BandRange], count: int
+) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Divide rising frequencies into bins of at most ``count`` channels next to each other in an output channel.
+
+    Return each channel's bin (chan,), and the bins' mean frequencies and the standard deviations of theirs (bin,), Hz.
+    """
+    starts = np.ones(len(frequencies_hz), bool)
+    limit_hz = GAP_WIDTHS * np.minimum(widths_hz[1:], widths_hz[:-1])
+    starts[1:] = np.diff(frequencies_hz) > limit_hz
+    for band in bands:
+        starts[band.columns(frequencies_hz).start % len(starts)] = True
+    run = 0
+    for chan, is_start in enumerate(starts):
+        run = 1 if is_start or run == count else run + 1
+        starts[chan] = run == 1
+    bins = np.cumsum(starts) - 1
+    sizes = np.bincount(bins)
+    means_hz = np.bincount(bins, frequencies_hz) / sizes
+    spreads_hz = np.sqrt(np.bincount(bins, (frequencies_hz - means_hz[bins]) ** 2) / sizes)
+    return bins, means_hz, spreads_hz
 
 
 def _band(frequencies_hz: Floats, widths_hz: Floats) -> BandRange:

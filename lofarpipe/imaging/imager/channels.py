@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ class Channel:
 
     ``vuw_m`` (row, 3) are v, u, w in metres; ``vis[pol]``, ``weights`` and ``mask`` are (row, chan), the mask 1 for
     used visibilities. ``weight_sum`` is the sum of the imaging weights, Jy^-2 times the factors of the weighting.
+    ``origins`` (row, `Origin`) are kept on request only.
     """
 
     band: BandRange
@@ -36,6 +38,7 @@ class Channel:
     weight_sum: float = field(init=False)
     count: int = field(init=False)
     natural_weight_sum: float = 0.0  # before image weighting
+    origins: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self.mask = (self.weights > 0).astype(np.uint8)
@@ -67,6 +70,17 @@ class Channel:
         per_angle = half_width_rad / np.sqrt(max(1 - half_width_rad**2, 0.1))
         uv_m = np.hypot(self.vuw_m[:, 0], self.vuw_m[:, 1])
         return float((uv_m + np.abs(self.vuw_m[:, 2]) * per_angle).max() * self.frequencies_hz[-1] / SPEED_OF_LIGHT_M_S)
+
+
+class Origin(IntEnum):
+    """Columns of the origins of averaged rows, for the stations' beams."""
+
+    NODE = 0  # fractional index of the time in a list of beam times
+    FIRST = 1  # index of the first station of the baseline
+    SECOND = 2
+    SPREAD_S = 3  # standard deviation of the averaged times
+    SPREAD_HZ = 4  # of the averaged frequencies
+    SCALE = 5  # frequency over that of the column, for rows of several sets joined to one column
 
 
 class GrowingArray:
@@ -110,6 +124,7 @@ class _Block:
         self.vis = [array(f"vis{pol}", tail, np.complex64) for pol in range(pols)]
         self.weights = array("weights", tail, np.float32)
         self.uvw_m = array("uvw", (3,), np.float64)
+        self.origins = array("origins", (len(Origin),), np.float32)
 
 
 class ChannelCollector:
@@ -120,7 +135,7 @@ class ChannelCollector:
         self.band, self.pols, self.stem = band, pols, stem
         self.blocks: dict[tuple[float, ...], _Block] = {}
 
-    def add(self, chunk: Chunk, frequencies_hz: Floats) -> None:
+    def add(self, chunk: Chunk, frequencies_hz: Floats, origins: NDArray[np.float32] | None = None) -> None:
         """Add the rows of a chunk with data in this output channel."""
         columns = self.band.columns(frequencies_hz)
         weights = chunk.weights[:, columns]
@@ -130,6 +145,8 @@ class ChannelCollector:
         block = self._block(frequencies_hz[columns])
         block.weights.append(weights[rows])
         block.uvw_m.append(chunk.uvw_m[rows])
+        if origins is not None:
+            block.origins.append(origins[rows])
         for pol, vis in zip(block.vis, chunk.vis, strict=True):
             pol.append(vis[rows, columns])
 
@@ -147,31 +164,51 @@ class ChannelCollector:
             uvw_m, weights = block.uvw_m.finish(), block.weights.finish()
             natural += float(weights.sum(dtype=np.float64))
             weigh(uvw_m, block.frequencies_hz, weights)
-            parts.append((block.frequencies_hz, uvw_m, [vis.finish() for vis in block.vis], weights))
+            parts.append(
+                _Rows(block.frequencies_hz, uvw_m, [vis.finish() for vis in block.vis], weights, block.origins.finish())
+            )
         self.blocks = {}
         if not parts:
             parts = [_no_rows(self.band, self.pols)]
-        frequencies_hz, uvw_m, vis, weights = parts[0] if len(parts) == 1 else _flattened(parts)
-        uvw_m[:] = uvw_m[:, GRIDDER_AXES]
-        return Channel(self.band, frequencies_hz, uvw_m, vis, weights, natural_weight_sum=natural)
+        rows = parts[0] if len(parts) == 1 else _flattened(parts)
+        rows.uvw_m[:] = rows.uvw_m[:, GRIDDER_AXES]
+        origins = rows.origins if len(rows.origins) else None
+        return Channel(self.band, *rows[:4], natural_weight_sum=natural, origins=origins)
 
 
-def _no_rows(band: BandRange, pols: int) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
+class _Rows(NamedTuple):
+    """The columns of a channel's rows; no origins if they are not kept."""
+
+    frequencies_hz: Floats
+    uvw_m: Floats
+    vis: list[NDArray[np.complex64]]
+    weights: NDArray[np.float32]
+    origins: NDArray[np.float32]
+
+
+def _no_rows(band: BandRange, pols: int) -> _Rows:
     frequencies_hz = np.array(band.frequencies_hz)
     shape = (0, len(frequencies_hz))
     vis = [np.empty(shape, np.complex64) for _ in range(pols)]
-    return frequencies_hz, np.empty((0, 3)), vis, np.empty(shape, np.float32)
+    no_origins = np.empty((0, len(Origin)), np.float32)
+    return _Rows(frequencies_hz, np.empty((0, 3)), vis, np.empty(shape, np.float32), no_origins)
 
 
-def _flattened(parts: list[Any]) -> tuple[Floats, Floats, list[NDArray[np.complex64]], NDArray[np.float32]]:
+def _flattened(parts: Sequence[_Rows]) -> _Rows:
     """Join rows of different frequencies: one row per visibility, with its uvw scaled to one common frequency."""
-    common_hz = max(float(frequencies_hz[-1]) for frequencies_hz, *_ in parts)
-    uvw, vis, weights = [], [], []
-    for frequencies_hz, uvw_m, pols, wgt in parts:
+    common_hz = max(float(part.frequencies_hz[-1]) for part in parts)
+    uvw, vis, weights, origins = [], [], [], []
+    for frequencies_hz, uvw_m, pols, wgt, origin in parts:
         has_weight = wgt > 0
         scaled = uvw_m[:, None, :] * (frequencies_hz / common_hz)[None, :, None]
         uvw.append(scaled[has_weight])
         vis.append([one[has_weight][:, None] for one in pols])
         weights.append(wgt[has_weight][:, None])
+        if len(origin):
+            rows, columns = np.nonzero(has_weight)
+            scaled_origin = origin[rows]
+            scaled_origin[:, Origin.SCALE] = frequencies_hz[columns] / common_hz
+            origins.append(scaled_origin)
     joined = [np.concatenate(pol) for pol in zip(*vis, strict=True)]
-    return np.array([common_hz]), np.concatenate(uvw), joined, np.concatenate(weights)
+    all_origins = np.concatenate(origins) if origins else parts[0].origins
+    return _Rows(np.array([common_hz]), np.concatenate(uvw), joined, np.concatenate(weights), all_origins)

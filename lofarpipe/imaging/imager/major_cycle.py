@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -84,7 +85,7 @@ class Hooks:
     ``notice`` gets progress lines; ``save`` the Stokes parameters cleaned together, and their state after each
     major cycle; ``load`` returns the saved state or None. ``mask`` (y, x) is where components may be.
     ``local_factors(image, sigma_jy)`` returns sigma over the local noise (y, x).
-    ``beyond(pol, chan, model plane)`` returns further visibilities to subtract with the model's.
+    ``beyond(pol, chan, model plane, visibilities)`` changes the model's visibilities before they are subtracted.
     """
 
     notice: Callable[[str], None] = _ignore_line
@@ -92,7 +93,7 @@ class Hooks:
     load: Callable[[Sequence[int], tuple[int, ...]], State | None] | None = None
     mask: Mask | None = None
     local_factors: Callable[[Plane, float], Plane] | None = None
-    beyond: Callable[[int, int, Plane], NDArray[np.complex64]] | None = None
+    beyond: Callable[[int, int, Plane, NDArray[np.complex64]], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,8 +345,8 @@ class MajorCycles:
         for place, pol in enumerate(self.pols):
             for chan, channel in enumerate(self.channels):
                 model = self.state.model[place, chan]
-                extra = self.hooks.beyond(pol, chan, model) if self.hooks.beyond else None
-                self.gridder.residual(channel, pol, model, epsilon, self.residual[place, chan], extra)
+                beyond = partial(self.hooks.beyond, pol, chan, model) if self.hooks.beyond else None
+                self.gridder.residual(channel, pol, model, epsilon, self.residual[place, chan], beyond)
 
     def _mean(self) -> Plane:
         """Return the first Stokes parameter's residual, weighted mean over channels."""

@@ -20,6 +20,7 @@ from lofarpipe.imaging.imager.averaging import GAP_STEPS, averaged_steps
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.sets import RowSource, read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.visibilities import group_bins, output_bands
 from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 from lofarpipe.support.dataclass import dataclass
 
@@ -29,6 +30,7 @@ PLANES_OF_A_CHANNEL = 2  # residual and model, of float32, for each Stokes param
 OTHER_PLANES = 7  # work arrays of the resampler, grids of the gridder, means
 SCALED_PLANES = 0.5  # per channel in multiscale runs: strided maps of all scales together
 WORK_BYTES = 20  # per visibility of the current channel: its prediction, and arrays of the gridder
+ORIGIN_BYTES = 24  # station pair and time of a row, for the stations' beams
 SAMPLED_ROWS = 20_000  # rows of a source sampled for its share in the uv range
 
 
@@ -61,15 +63,17 @@ def estimate(settings: ImagerSettings) -> MemoryNeed:
         If a set cannot be read.
     """
     sources = read_sources(settings)
+    bands = output_bands(sources, settings)
     rows = count = 0.0
     for source in sources:
         averaged, share = averaged_rows(source, settings)
         rows += averaged * share
-        count += averaged * share * len(source.frequencies_hz)
+        count += averaged * share * len(group_bins([source], settings, bands)[1])
     pols = len(settings.pol)
     each = 8 * pols + 4 + 1  # visibilities, weight, mask of a sample
     channel_rows = settings.channels_out * rows if len(sources) == 1 else count
-    visibilities = each * count + 24 * channel_rows  # plus u, v, w of rows in each output channel
+    row_bytes = 24 + (ORIGIN_BYTES if settings.station_beams_jy else 0)  # u, v, w of rows in each output channel
+    visibilities = each * count + row_bytes * channel_rows
     largest = count / settings.channels_out
     return MemoryNeed(plane_bytes(settings), visibilities, WORK_BYTES * largest, count)
 

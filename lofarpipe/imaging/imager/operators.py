@@ -7,6 +7,7 @@ with l growing to the left, as in FITS. Source: Arras et al. (2021), A&A 646, A5
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.resampler import Resampler
+
+WINDOW_EPSILON = 1e-3  # of a prediction that is multiplied by a difference of beams
+SMALLEST_SIDE = 32  # pixels, of an image of the gridder
 
 Plane = NDArray[np.float32]
 Visibilities = NDArray[np.complex64]
@@ -74,14 +78,35 @@ class Gridder:
         )
         return np.asarray(vis, np.complex64)
 
+    def predict_window(self, channel: Channel, y: int, x: int, pixels: Plane) -> Visibilities:
+        """Return the visibilities (row, chan) of a small part of a model image, from the pixel (y, x)."""
+        height, width = (max(SMALLEST_SIDE, side + side % 2) for side in pixels.shape)
+        window = np.zeros((height, width), np.float32)
+        window[: pixels.shape[0], : pixels.shape[1]] = pixels
+        vis = dirty2vis(
+            uvw=channel.vuw_m,
+            dirty=window,
+            do_wgridding=True,
+            center_x=-(y + height // 2 - self.ny // 2) * self.cell_rad,  # flip_u turns the sign of the centre as well
+            center_y=(x + width // 2 - self.nx // 2) * self.cell_rad,
+            **self._options(channel, (self.cell_rad, self.cell_rad), WINDOW_EPSILON),
+        )
+        return np.asarray(vis, np.complex64)
+
     def residual(
-        self, channel: Channel, pol: int, model: Plane, epsilon: float, out: Plane, extra: Visibilities | None = None
+        self,
+        channel: Channel,
+        pol: int,
+        model: Plane,
+        epsilon: float,
+        out: Plane,
+        beyond: Callable[[Visibilities], None] | None = None,
     ) -> None:
-        """Write the dirty image of a channel minus a model's and ``extra`` visibilities into ``out``."""
+        """Write the dirty image of a channel minus a model, whose visibilities ``beyond`` changes, into ``out``."""
         vis = self.predict(channel, model, epsilon)
+        if beyond is not None:
+            beyond(vis)
         np.subtract(channel.vis[pol], vis, out=vis)
-        if extra is not None:
-            vis -= extra
         self.dirty(channel, vis, epsilon, out)
 
     def psf(self, channel: Channel, epsilon: float, out: Plane) -> None:

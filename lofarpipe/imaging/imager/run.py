@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import counted
+from lofarpipe.imaging.imager.beam_times import list_beam_times
 from lofarpipe.imaging.imager.channels import Channel
+from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.major_cycle import Hooks, MajorCycles, State, channel_weights
 from lofarpipe.imaging.imager.masks import local_factors
 from lofarpipe.imaging.imager.model_data import write_model_data
@@ -22,9 +24,11 @@ from lofarpipe.imaging.imager.products import CleaningFacts, OutputBand, Product
 from lofarpipe.imaging.imager.psf import central_psfs, make_psfs
 from lofarpipe.imaging.imager.restore import RestoringBeam, fit_beam
 from lofarpipe.imaging.imager.scales import automatic_scales
-from lofarpipe.imaging.imager.sets import common_column
+from lofarpipe.imaging.imager.sets import common_column, join_channels, read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.station_beams import EveryBeamJones, StationResponses
 from lofarpipe.imaging.imager.visibilities import read_channels
+from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.support.dataclass import dataclass
 
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
@@ -81,11 +85,13 @@ def image_sets(
         If a set cannot be read.
     """
     hooks, clock = hooks or Hooks(), Clock()
+    check_station_beams(settings)
     with clock.part("read"):
         channels = read_channels(settings, scratch)
     visibilities = sum(channel.count for channel in channels)
     hooks.notice(f"{visibilities} visibilities in {counted(len(channels), 'output channel')}")
     gridder = Gridder.for_channels(channels, settings.size, settings.cell_rad, settings.threads)
+    hooks = with_station_beams(hooks, settings, channels, gridder)
     with clock.part("psf"):
         central = central_psfs(channels, gridder, patch_radius(settings))
     bands, total_band = describe_bands(channels, central, settings.cell_rad)
@@ -119,6 +125,34 @@ def image_sets(
         writer.paths,
         clock.parts_s,
     )
+
+
+def check_station_beams(settings: ImagerSettings) -> None:
+    """Refuse the stations' beams for sets without a model of them.
+
+    Raises
+    ------
+    ImagerError
+        If a set has none.
+    """
+    for path in settings.sets if settings.station_beams_jy else ():
+        if not read_metadata(path, str(settings.field_id)).has_lofar_beam:
+            raise ImagerError(
+                f"{path}: has no beam model of LOFAR's stations (table LOFAR_ANTENNA_FIELD), which -station-beams "
+                "needs; leave that option out"
+            )
+
+
+def with_station_beams(hooks: Hooks, settings: ImagerSettings, channels: Sequence[Channel], gridder: Gridder) -> Hooks:
+    """Return hooks that correct bright sources for the stations' beams, if the settings ask for it."""
+    if not settings.station_beams_jy or hooks.beyond is not None:
+        return hooks
+    groups = join_channels(read_sources(settings))
+    centre_rad = groups[0][0].phase_centre_rad
+    times, limit_jy = list_beam_times(groups), settings.station_beams_jy
+    responses = StationResponses(channels, gridder, times, centre_rad, limit_jy, EveryBeamJones())
+    hooks.notice(f"Sources above {limit_jy:g} Jy are predicted with the beams of the stations")
+    return replace(hooks, beyond=responses)
 
 
 def patch_radius(settings: ImagerSettings) -> int:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from lofarpipe.imaging.beam.station import BeamError
 from lofarpipe.imaging.imager.array_beams import power_beams
-from lofarpipe.imaging.imager.bands import band_ranges
 from lofarpipe.imaging.imager.major_cycle import Hooks
 from lofarpipe.imaging.imager.masks import read_mask
 from lofarpipe.imaging.imager.memory import working_files
@@ -15,6 +14,7 @@ from lofarpipe.imaging.imager.resume import StateFile
 from lofarpipe.imaging.imager.run import RunFacts, image_sets
 from lofarpipe.imaging.imager.sets import read_sources
 from lofarpipe.imaging.imager.settings import ImagerSettings
+from lofarpipe.imaging.imager.visibilities import output_bands
 
 Notice = Callable[[str], None]
 
@@ -45,12 +45,8 @@ def add_channel_beams(settings: ImagerSettings, notice: Notice) -> ImagerSetting
     """Return settings with the channels' power beams, if spectra are fitted and the sets have beams."""
     if not 0 < settings.fit_spectral_terms < settings.channels_out or settings.beams is not None:
         return settings
-    sources = read_sources(settings)
-    bands = band_ranges(
-        [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
-    )
     try:
-        beams = power_beams(settings, bands)
+        beams = power_beams(settings, output_bands(read_sources(settings), settings))
     except BeamError as err:
         notice(f"Apparent spectra are fitted, without the primary beam: {err}")
         return settings

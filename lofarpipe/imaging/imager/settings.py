@@ -58,12 +58,14 @@ class ImagerSettings:
     multiscale: bool = False
     scales: tuple[float, ...] = ()  # FWHM of Gaussians, pixels, 0 for points; (): automatic
     fit_spectral_terms: int = 0  # polynomial terms; 0: independent channels
+    station_beams_jy: float = 0.0  # apparent flux of sources predicted with each station's beam; 0: none
     beams: NDArray[np.float64] | None = None  # power beam (channel, y, x) on a coarse grid over the image; None: 1
 
     tiles: int = 5  # tiles x tiles PSF patches
     psf_radius: int = 128  # pixels, of a patch
     depth: float = 0.005  # of the first major cycle, as a fraction of the brightest peak
-    averaging_loss: float = 0.01  # permitted loss by time averaging at the edge of the image; 0: no averaging
+    averaging_loss: float = 0.01  # permitted loss by averaging at the edge of the image; 0: no averaging
+    average_channels: bool = False  # in frequency as well as in time
 
     threads: int = 1
     memory_bytes: int = 0  # 0: no limit

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lofarpipe.errors import list_names
-from lofarpipe.imaging.imager.averaging import Averager, Chunk, Rows, averaged_steps
-from lofarpipe.imaging.imager.bands import band_ranges
+from lofarpipe.imaging.imager.averaging import Averager, Chunk, Rows, averaged_channels, averaged_steps
+from lofarpipe.imaging.imager.bands import BandRange, band_ranges, frequency_bins
+from lofarpipe.imaging.imager.beam_times import list_beam_times
 from lofarpipe.imaging.imager.channels import Channel, ChannelCollector
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.sets import RowSource, join_channels, read_sources
@@ -20,6 +21,7 @@ from lofarpipe.imaging.imager.settings import ImagerSettings
 from lofarpipe.imaging.imager.stokes import coefficients
 from lofarpipe.imaging.imager.weights import WeightGrid
 from lofarpipe.imaging.ms.measurement_set import read_all_weights
+from lofarpipe.imaging.plan.smearing import SPEED_OF_LIGHT_M_S
 
 SAMPLES_PER_BLOCK = 800_000  # (row, chan) samples read at a time
 FEWEST_ROWS = 1000
@@ -34,20 +36,24 @@ def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list
         If the sets are incompatible with each other or the settings, or have no usable visibility.
     """
     sources = read_sources(settings)
-    bands = band_ranges(
-        [one.frequencies_hz for one in sources], [one.widths_hz for one in sources], settings.channels_out
-    )
+    bands = output_bands(sources, settings)
     collectors = [
         ChannelCollector(band, len(settings.pol), scratch and scratch / f"{number:04d}")
         for number, band in enumerate(bands)
     ]
     grid = WeightGrid(settings)
-    for group in join_channels(sources):
-        frequencies_hz = np.concatenate([one.frequencies_hz for one in group])
-        for chunk in averaged_chunks(group, settings):
+    groups = join_channels(sources)
+    beam_times = list_beam_times(groups)
+    for number, group in enumerate(groups):
+        pairs, _ = number_baselines(group[0])
+        columns, frequencies_hz, spreads_hz = group_bins(group, settings, bands)
+        for chunk in averaged_chunks(group, settings, columns):
             grid.add(chunk.uvw_m, frequencies_hz, chunk.weights)
+            origins = (
+                beam_times[number].origins(chunk, pairs, float(spreads_hz.max())) if settings.station_beams_jy else None
+            )
             for collector in collectors:
-                collector.add(chunk, frequencies_hz)
+                collector.add(chunk, frequencies_hz, origins)
     factors = grid.factors()
     channels = [
         one.finish(lambda uvw_m, freq_hz, weights: grid.apply(uvw_m, freq_hz, weights, factors)) for one in collectors
@@ -60,8 +66,46 @@ def read_channels(settings: ImagerSettings, scratch: Path | None = None) -> list
     return channels
 
 
-def averaged_chunks(group: Sequence[RowSource], settings: ImagerSettings) -> Iterator[Chunk]:
-    """Yield averaged rows of sources read side by side, channels in the order of the sources."""
+def output_bands(sources: Sequence[RowSource], settings: ImagerSettings) -> list[BandRange]:
+    """Return the output channels of all sources.
+
+    Raises
+    ------
+    ImagerError
+        If there are more of them than frequencies.
+    """
+    frequencies_hz, widths_hz = [one.frequencies_hz for one in sources], [one.widths_hz for one in sources]
+    return band_ranges(frequencies_hz, widths_hz, settings.channels_out)
+
+
+def group_bins(
+    group: Sequence[RowSource], settings: ImagerSettings, bands: Sequence[BandRange]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the bins of the channels of sources read side by side, as `frequency_bins` does."""
+    frequencies_hz = np.concatenate([one.frequencies_hz for one in group])
+    widths_hz = np.concatenate([one.widths_hz for one in group])
+    return frequency_bins(frequencies_hz, widths_hz, bands, channels_to_average(group, settings))
+
+
+def channels_to_average(group: Sequence[RowSource], settings: ImagerSettings) -> int:
+    """Return the number of channels that the longest baseline within the uv range permits to average."""
+    if not settings.average_channels:
+        return 1
+    first, lowest_hz = group[0], min(float(one.frequencies_hz[0]) for one in group)
+    pairs, _ = number_baselines(first)
+    lengths_m = np.linalg.norm(first.positions_m[pairs[:, 0]] - first.positions_m[pairs[:, 1]], axis=1)
+    longest_m = float(lengths_m.max(initial=0.0))
+    if settings.max_uv_lambda > 0:
+        longest_m = min(longest_m, settings.max_uv_lambda * SPEED_OF_LIGHT_M_S / lowest_hz)
+    radius_rad = max(settings.size) / 2 * settings.cell_rad
+    width_hz = max(float(one.widths_hz.max()) for one in group)
+    return averaged_channels(longest_m, radius_rad, width_hz, settings.averaging_loss)
+
+
+def averaged_chunks(
+    group: Sequence[RowSource], settings: ImagerSettings, columns: NDArray[np.int64]
+) -> Iterator[Chunk]:
+    """Yield averaged rows of sources read side by side, channels in the order of the sources, in their columns."""
     first = group[0]
     pairs, baselines = number_baselines(first)
     lengths_m = np.linalg.norm(first.positions_m[pairs[:, 0]] - first.positions_m[pairs[:, 1]], axis=1)
@@ -70,7 +114,7 @@ def averaged_chunks(group: Sequence[RowSource], settings: ImagerSettings) -> Ite
     steps = averaged_steps(lengths_m, highest_hz, radius_rad, first.step_s, settings.averaging_loss)
     channels = sum(len(one.frequencies_hz) for one in group)
     factors = coefficients(first.path, first.correlation_types, settings.pol)
-    averager = Averager(steps, first.step_s, factors, channels)
+    averager = Averager(steps, first.step_s, factors, columns)
     for rows in read_blocks(group, baselines, channels):
         yield averager.add(rows)
     yield averager.finish()

@@ -68,6 +68,8 @@ def _positive(name: str, metavar: str, meaning: str, kind: str = "number", **mor
 
 WEIGHT_MEANING = "natural, uniform or briggs <robustness>. Default: uniform. One grid for all channels."
 LOSS_MEANING = "Loss of a source at the image's edge by averaging in time; 0: none. Default: 0.01."
+CHANNELS_MEANING = "Average in frequency too, by the same loss; for sets with few flagged channels."
+STATIONS_MEANING = "Predict sources above this apparent flux with the beams of LOFAR's stations. Default: none."
 RANK_MEANING = "Limit of a cell's weight, times the mean of the cells around it; below 1: none. Default: 3."
 RANK_SIZE_MEANING = "Side of the square of these cells. Default: 16."
 LAMBDA = "<lambda>"
@@ -158,7 +160,12 @@ GROUPS = (
         ),
     ),
     OptionGroup(
-        "of this imager alone", (ImagerOption("averaging-loss", "number", "<part>", LOSS_MEANING, highest=0.5),)
+        "of this imager alone",
+        (
+            ImagerOption("averaging-loss", "number", "<part>", LOSS_MEANING, highest=0.5),
+            _flag("average-channels", CHANNELS_MEANING),
+            _positive("station-beams", "<Jy>", STATIONS_MEANING),
+        ),
     ),
 )
 
@@ -411,6 +418,8 @@ def _combination_findings(words_by_option: Mapping[str, Sequence[str]]) -> list[
         findings.append(
             f"-save-source-list: the list has points only; remove it, or -multiscale, or use WSClean ({WSCLEAN})"
         )
+    if "station-beams" in words_by_option and polarizations("".join(words_by_option.get("pol", ["I"])[:1])) != ("I",):
+        findings.append("-station-beams is for Stokes I alone; remove it, or give -pol I")
     threshold, mask = option_number(words_by_option, "auto-threshold"), option_number(words_by_option, "auto-mask")
     if mask and threshold >= mask:
         findings.append(f"-auto-threshold is {threshold:g}, and -auto-mask {mask:g}; the first must be smaller")

@@ -61,6 +61,8 @@ def make_settings(words_by_option: Mapping[str, Sequence[str]], sets: Sequence[s
         taper_edge_lambda=number("taper-edge"),
         taper_edge_tukey_lambda=number("taper-edge-tukey"),
         averaging_loss=number("averaging-loss", ImagerSettings.averaging_loss),
+        average_channels="average-channels" in words_by_option,
+        station_beams_jy=number("station-beams"),
         threads=int(number("j")) or _all_cores(),
         memory_bytes=_memory_bytes(number("abs-mem"), number("mem")),
         scratch=text("temp-dir"),

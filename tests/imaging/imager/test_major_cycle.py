@@ -214,7 +214,7 @@ def test_rising_residual_ends_loop(channels):
     loop.state = State(np.zeros_like(loop.residual), [np.ones((128, 128), bool)], True, 3, 100, 1.0, 0.001)
     for peaks, diverges in (([0.3, 0.2, 0.25, 0.3], True), ([0.3, 0.2, 0.3], False), ([0.2, 0.3, 0.25], False)):
         loop.state.residual_peaks_jy = peaks
-        assert ("diverges" in loop.reason_to_end(found_nothing=False)) is diverges
+        assert ("diverges" in loop.reason_to_stop(found_nothing=False)) is diverges
 
 
 def test_saved_state_resumes_cleaning(channels, cleaned):
@@ -234,7 +234,10 @@ def test_saved_state_resumes_cleaning(channels, cleaned):
 
 
 def test_visibilities_beyond_model_are_subtracted(channels):
-    loop, _ = deconvolution(channels, hooks=Hooks(beyond=lambda pol, chan, model: channels[chan].vis[pol]))
+    def add_all(pol, chan, model, vis):
+        vis += channels[chan].vis[pol]
+
+    loop, _ = deconvolution(channels, hooks=Hooks(beyond=add_all))
     loop.update_residual()
     assert np.abs(loop.residual).max() < 1e-5
 

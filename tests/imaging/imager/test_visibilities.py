@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from lofarpipe.imaging.imager.bands import band_ranges
+from lofarpipe.imaging.imager.bands import band_ranges, frequency_bins
 from lofarpipe.imaging.imager.channels import Channel, GrowingArray
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.settings import ImagerSettings
@@ -75,6 +75,14 @@ def test_averaging_keeps_sum_of_weights(one_set):
     plain, averaged = (read_channels(settings(one_set, averaging_loss=loss)) for loss in (0.0, 0.2))
     assert averaged[0].count < plain[0].count / 2
     assert averaged[0].weight_sum == pytest.approx(plain[0].weight_sum, rel=1e-5)
+
+
+def test_channels_are_averaged_on_request(one_set):
+    given = {"averaging_loss": 0.05, "max_uv_lambda": 300.0}
+    plain, averaged = (read_channels(settings(one_set, average_channels=one, **given))[0] for one in (False, True))
+    assert (len(plain.frequencies_hz), len(averaged.frequencies_hz)) == (4, 1)
+    np.testing.assert_allclose(averaged.frequencies_hz, plain.frequencies_hz.mean())
+    np.testing.assert_allclose(averaged.vis[0][:, 0], plain.vis[0].mean(axis=1), atol=1e-5)
 
 
 def test_row_order_does_not_matter(tmp_path, one_set):
@@ -283,3 +291,14 @@ def test_band_is_divided_by_channel_index():
 def test_empty_list_of_sets_is_refused():
     with pytest.raises(ImagerError, match="sets is empty"):
         read_channels(settings())
+
+
+def test_bins_are_neighbours_of_one_output_channel():
+    frequencies_hz = 140e6 + 1e5 * np.array([0, 1, 2, 3, 4, 8, 9, 10])  # a gap behind the fifth
+    widths_hz = np.full(8, 1e5)
+    bands = band_ranges([frequencies_hz], [widths_hz], 2)  # 0 to 3, and 4 to 7
+    bins, means_hz, spreads_hz = frequency_bins(frequencies_hz, widths_hz, bands, 3)
+    assert bins.tolist() == [0, 0, 0, 1, 2, 3, 3, 3]
+    np.testing.assert_allclose(means_hz, 140e6 + 1e5 * np.array([1, 3, 4, 9]))
+    np.testing.assert_allclose(spreads_hz, 1e5 * np.sqrt([2 / 3, 0, 0, 2 / 3]), atol=1)
+    assert frequency_bins(frequencies_hz, widths_hz, bands, 1)[0].tolist() == list(range(8))

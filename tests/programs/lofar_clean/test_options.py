@@ -76,6 +76,8 @@ def test_contradictions_are_found() -> None:
     assert findings(auto_mask="3", auto_threshold="3")[0].startswith("-auto-threshold is 3, and -auto-mask 3;")
     assert findings(update_model_required="", no_update_model_required="")[0].startswith("-update-model-required: -no-")
     assert findings(save_source_list="", multiscale="")[0].startswith("-save-source-list: the list has points only;")
+    wrong = "-station-beams is for Stokes I alone; remove it, or give -pol I"
+    assert [findings(station_beams="1", pol=pol) for pol in ("I", "IQUV", "V")] == [[], [wrong], [wrong]]
     assert table.option_findings({}) == [
         "-size is missing; give <width> <height>",
         "-scale is missing; give <pixel-scale>",
