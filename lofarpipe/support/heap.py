@@ -34,3 +34,9 @@ def keep_freed_memory() -> bool:
         library.madvise(first, HUGE_PAGES_BYTES - PAGE_BYTES, getattr(mmap, "MADV_HUGEPAGE", 14))
         library.free(block)
     return True
+
+
+def release_freed_memory() -> bool:
+    """Give freed memory back to the system once, after a part of a program that needs much; False without glibc."""
+    library = ctypes.CDLL(None)
+    return bool(hasattr(library, "malloc_trim") and library.malloc_trim(0))

@@ -39,6 +39,33 @@ def test_second_array_costs_no_page_faults():
     assert second_array("plain")[1] > 20  # 64 MB are 16384 pages, or 32 huge ones
 
 
+TRIM = """
+import re
+import numpy as np
+from lofarpipe.support.heap import keep_freed_memory, release_freed_memory
+
+def resident_mb():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+keep_freed_memory()
+np.ones(16 * 1024 * 1024, np.float32)
+kept = resident_mb()
+print(release_freed_memory(), kept - resident_mb())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library has no malloc_trim")
+def test_release_gives_freed_memory_back():
+    argv = [sys.executable, "-c", TRIM]
+    answer, released_mb = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    assert answer == "True"
+    assert float(released_mb) > 50  # of 64
+
+
+def test_release_without_the_function_does_nothing(monkeypatch):
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: Library())
+    assert not heap.release_freed_memory()
+
+
 class Library:
     """A C library that records calls, with the answer of each function."""
 

@@ -354,14 +354,16 @@ class MajorCycles:
         return mean
 
     def measure_residual(self) -> None:
-        """Record noise and peak of the exact residual."""
-        view = self._view(self.residual.reshape(-1, *self.shape), 0.0, None)
-        peak_jy = view.peak(self.mask_of(0))
-        self.state.sigma_jy = view.sigma_jy
+        """Record noise and peak of the exact residual: the largest of all scales in units of their noise."""
+        views = self.view_scales()
+        self.state.sigma_jy = sigma_jy = views[0].sigma_jy
+        peaks_jy = [view.peak(self.mask_of(scale)) for scale, view in enumerate(views)]
+        ratios = [sigma_jy / view.sigma_jy if view.sigma_jy > 0 else 1.0 for view in views]
+        peak_jy = max(peak * ratio for peak, ratio in zip(peaks_jy, ratios, strict=True))
         self.state.residual_peaks_jy.append(peak_jy)
         flux_jy = float(self.weights @ self.state.model[0].sum(axis=(1, 2), dtype=np.float64))
         self.hooks.notice(
-            f"Major cycle {self.state.majors}: noise {1e3 * view.sigma_jy:.4g} mJy, peak {1e3 * peak_jy:.4g} mJy, "
+            f"Major cycle {self.state.majors}: noise {1e3 * sigma_jy:.4g} mJy, peak {1e3 * peak_jy:.4g} mJy, "
             f"model {flux_jy:.6g} Jy in {self.state.iterations} components"
         )
 

@@ -30,11 +30,12 @@ from lofarpipe.imaging.imager.station_beams import EveryBeamJones, StationRespon
 from lofarpipe.imaging.imager.visibilities import read_channels
 from lofarpipe.imaging.ms.measurement_set import read_metadata
 from lofarpipe.support.dataclass import dataclass
+from lofarpipe.support.heap import release_freed_memory
 
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 
 EPSILON = 1e-3  # nominal accuracy of dirty images and PSFs; their largest error is 2e-5 of the peak
-LARGEST_SCALE = 0.3  # times 1 / the shortest uv distance: a Gaussian with 0.73 of its flux there
+LARGEST_SCALE = 0.28  # times 1 / the shortest uv distance: a Gaussian with 0.76 of its flux there
 LARGEST_SHARE = 4  # smallest image width in units of the largest scale
 SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder needs 32 pixels
 
@@ -88,6 +89,7 @@ def image_sets(
     check_station_beams(settings)
     with clock.part("read"):
         channels = read_channels(settings, scratch)
+        release_freed_memory()
     visibilities = sum(channel.count for channel in channels)
     hooks.notice(f"{visibilities} visibilities in {counted(len(channels), 'output channel')}")
     gridder = Gridder.for_channels(channels, settings.size, settings.cell_rad, settings.threads)
@@ -225,7 +227,7 @@ def clean_groups(
 
 
 def scales_of(settings: ImagerSettings, beam: RestoringBeam | None) -> tuple[float, ...]:
-    """Return the scales, pixels: from the settings, else up to 0.3 / the shortest uv distance."""
+    """Return the scales, pixels: from the settings, else up to 0.28 / the shortest uv distance."""
     if not settings.multiscale or beam is None:
         return (0.0,)
     if settings.scales:

@@ -78,8 +78,8 @@ def test_scales_follow_from_beam_and_shortest_uv_distance(one_set):
     settings = run_settings(one_set, Path("a"), multiscale=True, min_uv_lambda=20.0)
     cell = settings.cell_rad
     beam = RestoringBeam(4 * cell, 4 * cell, 0.0)
-    # 0.3 / 20 rad are 51.57 pixels of 60 arcsec: three steps of 1.861 from two beams.
-    assert scales_of(settings, beam) == pytest.approx((0, 8, 14.89, 27.71, 51.57), abs=0.01)
+    # 0.28 / 20 rad are 48.13 pixels of 60 arcsec: three steps of 1.819 from two beams.
+    assert scales_of(settings, beam) == pytest.approx((0, 8, 14.55, 26.46, 48.13), abs=0.01)
     assert scales_of(run_settings(one_set, Path("a"), multiscale=True), beam) == pytest.approx((0, 8, 16, 32, 64))
     assert scales_of(run_settings(one_set, Path("a"), multiscale=True, scales=(9.0, 3.0)), beam) == (0, 3, 9)
     assert scales_of(run_settings(one_set, Path("a")), beam) == (0,)
