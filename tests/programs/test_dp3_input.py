@@ -16,6 +16,7 @@ from lofarpipe.imaging.ms.copy import copy_set
 from lofarpipe.imaging.ms.grouping import concat_groups, set_disagreements, time_blocks
 from lofarpipe.imaging.ms.inputs import check_sets
 from lofarpipe.imaging.ms.survey import survey_set
+from lofarpipe.imaging.ms.uv_sample import rotate_uvw
 from lofarpipe.imaging.plan.plan import plan_copies, weight_bits
 from lofarpipe.programs.dp3 import adapt_keywords
 from small_sets import SetShape, add_field, change_column, drop_column, keep_rows, make_set, set_flags
@@ -316,7 +317,9 @@ def test_distant_snapshots_keep_their_times(sets, average):
     """Slots of 10 s, 15 minutes apart, are no slots of 15 minutes."""
     for path in sets:
         keep_rows(path, np.arange(3 * SLOT))
-        change_column(path, "TIME", lambda values: values + np.repeat(np.arange(3) * 890.0, SLOT))
+        later_s = np.repeat(np.arange(3) * 890.0, SLOT)
+        change_column(path, "TIME", lambda values, later_s=later_s: values + later_s)
+        change_column(path, "UVW", lambda uvw_m, later_s=later_s: rotate_uvw(uvw_m, later_s, SetShape.dec_rad))
     found = average(sets, timestep=1)
     assert found.sets == 2
     assert sorted({time_s for _, time_s, *_ in found.values}) == [5.0, 905.0, 1805.0]
