@@ -134,19 +134,19 @@ def test_follow_ends_with_run(
     running: Journal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
     monkeypatch.setattr(status, "LOOK_S", 0.01)
-    looks = []
-    whole = Watched.look
+    readings = []
+    whole = Watched.read_state
 
-    def look(watched: Watched):
-        looks.append(1)
-        if len(looks) == 3:
+    def read_state(watched: Watched):
+        readings.append(1)
+        if len(readings) == 3:
             emit(running, "job_done", step="image", job="image/000", exit_code=0)
             emit(running, "step_done", step="image", jobs=1, failed=0, outputs={})
-        if len(looks) == 5:
+        if len(readings) == 5:
             emit(running, "run_ended", ok=True, problem=None, signal=None)
         return whole(watched)
 
-    monkeypatch.setattr(Watched, "look", look)
+    monkeypatch.setattr(Watched, "read_state", read_state)
     assert cli.main(["status", "--follow", *options, str(running.path.parent)]) == 0
     lines = capsys.readouterr().out.splitlines()
     if options:

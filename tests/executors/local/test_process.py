@@ -138,7 +138,7 @@ def test_full_disk_stops_new_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def no_room(log: int, *lines: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "note", no_room)
+    monkeypatch.setattr(module, "write_log_lines", no_room)
     assert isinstance(running, RunningJob)
     assert running.reap().ok
     with pytest.raises(PipelineError, match=r"cannot be written: No space left on device .*B free\); free some space"):

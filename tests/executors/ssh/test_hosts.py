@@ -179,7 +179,7 @@ def test_unusable_hosts_are_reported(make, tmp_path):
 
 
 def test_missing_directory_of_host_is_reported(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(hosts.Host, "place", lambda self, orders: self.send("in /no/such"))
+    monkeypatch.setattr(hosts.Host, "send_orders", lambda self, orders: self.send("in /no/such"))
     executor = make("n1")
     executor.capacity()
     with pytest.raises(PipelineError, match="host n1: /no/such is not there, or cannot be written"):
