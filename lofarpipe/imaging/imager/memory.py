@@ -112,7 +112,7 @@ def plane_bytes(settings: ImagerSettings) -> float:
     if settings.multiscale:
         planes += SCALED_PLANES * settings.channels_out * len(settings.pol)
     patches = settings.tiles**2 + (len(settings.scales) or 6 if settings.multiscale else 1) ** 2
-    patch = 4 * (2 * settings.psf_radius + 1) ** 2 * settings.channels_out
+    patch = 4 * (2 * settings.patch_radius + 1) ** 2 * settings.channels_out
     return PROGRAM_BYTES + 4 * planes * settings.size[0] * settings.size[1] + patches * patch
 
 

@@ -35,9 +35,6 @@ from lofarpipe.support.heap import release_freed_memory
 Cube = NDArray[np.float32]  # (pol, chan, y, x)
 
 EPSILON = 1e-3  # nominal accuracy of dirty images and PSFs; their largest error is 2e-5 of the peak
-LARGEST_SCALE = 0.28  # times 1 / the shortest uv distance: a Gaussian with 0.76 of its flux there
-LARGEST_SHARE = 4  # smallest image width in units of the largest scale
-SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder needs 32 pixels
 
 
 @dataclass(eq=False)
@@ -95,7 +92,7 @@ def image_sets(
     gridder = Gridder.for_channels(channels, settings.size, settings.cell_rad, settings.threads)
     hooks = with_station_beams(hooks, settings, channels, gridder)
     with clock.part("psf"):
-        central = central_psfs(channels, gridder, patch_radius(settings))
+        central = central_psfs(channels, gridder, settings.patch_radius)
     bands, total_band = describe_bands(channels, central, settings.cell_rad)
     observation = read_observation(settings.sets, settings.field_id, common_column(settings))
     writer = ProductWriter(settings, observation, bands, total_band, history)
@@ -157,11 +154,6 @@ def with_station_beams(hooks: Hooks, settings: ImagerSettings, channels: Sequenc
     return replace(hooks, beyond=responses)
 
 
-def patch_radius(settings: ImagerSettings) -> int:
-    """Return the radius of the PSF patches: the setting, limited by the image size."""
-    return max(SMALLEST_RADIUS, min(settings.psf_radius, max(settings.size) // 2))
-
-
 def describe_bands(
     channels: Sequence[Channel], central: NDArray[np.float32], cell_rad: float
 ) -> tuple[list[OutputBand], OutputBand]:
@@ -218,7 +210,7 @@ def clean_groups(
     if settings.local_rms and beam is not None:
         box = round(settings.local_rms_window * np.sqrt(beam.major_rad * beam.minor_rad) / settings.cell_rad)
         hooks = replace(hooks, local_factors=partial(local_factors, box=max(1, box)))
-    psfs = make_psfs(channels, gridder, central, settings.tiles, patch_radius(settings), scales_of(settings, beam))
+    psfs = make_psfs(channels, gridder, central, settings.tiles, settings.patch_radius, scales_of(settings, beam))
     cleanings = [
         MajorCycles(channels, gridder, settings, psfs, residual[group.start : group.stop], hooks, group)
         for group in groups
@@ -232,7 +224,4 @@ def scales_of(settings: ImagerSettings, beam: RestoringBeam | None) -> tuple[flo
         return (0.0,)
     if settings.scales:
         return tuple(sorted({0.0, *settings.scales}))
-    largest = min(settings.size) / LARGEST_SHARE
-    if settings.min_uv_lambda > 0:
-        largest = min(largest, LARGEST_SCALE / settings.min_uv_lambda / settings.cell_rad)
-    return automatic_scales(np.sqrt(beam.major_rad * beam.minor_rad) / settings.cell_rad, largest)
+    return automatic_scales(np.sqrt(beam.major_rad * beam.minor_rad) / settings.cell_rad, settings.largest_scale)

@@ -6,6 +6,7 @@ Angles are in radians, flux densities in Jy, uv distances in wavelengths, image 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from lofarpipe.support.dataclass import dataclass
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 Weighting = Literal["natural", "uniform"] | tuple[Literal["briggs"], float]  # with its robustness
 KINDS = ("image", "residual", "model", "dirty", "psf")
+
+LARGEST_SCALE = 0.28  # times 1 / the shortest uv distance: a Gaussian with 0.76 of its flux there
+LARGEST_SHARE = 4  # smallest image width in units of the largest scale
+SMALLEST_RADIUS = 8  # pixels, of a PSF patch: the gridder needs 32 pixels
+LARGEST_RADIUS = 256  # with scales: 25 patches of 5 channels are 130 MB
+PAIR_REACH = 1.8  # largest scales: the response between two of them is 1 % there
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,7 +69,7 @@ class ImagerSettings:
     beams: NDArray[np.float64] | None = None  # power beam (channel, y, x) on a coarse grid over the image; None: 1
 
     tiles: int = 5  # tiles x tiles PSF patches
-    psf_radius: int = 128  # pixels, of a patch
+    psf_radius: int = 128  # pixels, of a patch between points; more with larger scales
     depth: float = 0.005  # of the first major cycle, as a fraction of the brightest peak
     averaging_loss: float = 0.01  # permitted loss by averaging at the edge of the image; 0: no averaging
     average_channels: bool = False  # in frequency as well as in time
@@ -75,3 +82,21 @@ class ImagerSettings:
     channel_products: bool = True  # images of each output channel beside the MFS ones
     save_model_data: bool = False  # predict the model into MODEL_DATA of the sets
     component_list: bool = False
+
+    @property
+    def largest_scale(self) -> float:
+        """Largest scale, pixels: of those given, else by the shortest uv distance and the image; 0: points only."""
+        if not self.multiscale:
+            return 0.0
+        if self.scales:
+            return max(self.scales)
+        largest = min(self.size) / LARGEST_SHARE
+        if self.min_uv_lambda > 0:
+            largest = min(largest, LARGEST_SCALE / self.min_uv_lambda / self.cell_rad)
+        return largest
+
+    @property
+    def patch_radius(self) -> int:
+        """Radius of the PSF patches, pixels: as far as the largest scale's response reaches, within the image."""
+        radius = max(self.psf_radius, min(math.ceil(PAIR_REACH * self.largest_scale), LARGEST_RADIUS))
+        return max(SMALLEST_RADIUS, min(radius, max(self.size) // 2))

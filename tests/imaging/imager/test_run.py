@@ -13,7 +13,7 @@ pytest.importorskip("ducc0")
 from imager_runs import make_set, pixel_source, run_settings
 from lofarpipe.imaging.imager.major_cycle import Hooks
 from lofarpipe.imaging.imager.restore import RestoringBeam
-from lofarpipe.imaging.imager.run import image_sets, patch_radius, scales_of
+from lofarpipe.imaging.imager.run import image_sets, scales_of
 from yardstick_sky import apparent_fluxes
 
 SOURCES = (pixel_source(100, 60, 2.0), pixel_source(180, 200, 0.5))
@@ -86,5 +86,14 @@ def test_scales_follow_from_beam_and_shortest_uv_distance(one_set):
 
 
 def test_patch_is_within_image(one_set):
-    assert patch_radius(run_settings(one_set, Path("a"), size=(100, 60))) == 50
-    assert patch_radius(run_settings(one_set, Path("a"), psf_radius=20)) == 20
+    assert run_settings(one_set, Path("a"), size=(100, 60)).patch_radius == 50
+    assert run_settings(one_set, Path("a"), psf_radius=20).patch_radius == 20
+
+
+def test_patch_holds_response_between_largest_scales(one_set):
+    def radius(**options):
+        return run_settings(one_set, Path("a"), size=(2000, 2000), multiscale=True, **options).patch_radius
+
+    assert radius(scales=(0.0, 96.0)) == 173  # 1.8 x 96
+    assert radius(scales=(0.0, 12.0)) == 128
+    assert radius() == 256  # of scales up to a quarter of the image
