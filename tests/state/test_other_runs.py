@@ -31,7 +31,7 @@ def test_successful_jobs_are_found(tmp_path: Path) -> None:
     others = OtherRuns(f"{tmp_path}/*", tmp_path / "own")
     assert [(run, one.job) for run, one in others.successful_jobs({"m1", "m2"})] == [("other", "image/001")]
     assert list(others.successful_jobs({"none"})) == []
-    assert list(OtherRuns("", tmp_path / "own").done({"m2"})) == []
+    assert list(OtherRuns("", tmp_path / "own").successful_jobs({"m2"})) == []
 
 
 def test_chain_of_job_changes_is_found(tmp_path: Path) -> None:
@@ -46,4 +46,4 @@ def test_chain_of_job_changes_is_found(tmp_path: Path) -> None:
 
 def test_unreadable_journal_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "other/journal.jsonl").mkdir(parents=True)
-    assert list(OtherRuns(f"{tmp_path}/*", tmp_path / "own").done({"m"})) == []
+    assert list(OtherRuns(f"{tmp_path}/*", tmp_path / "own").successful_jobs({"m"})) == []
