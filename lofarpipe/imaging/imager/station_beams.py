@@ -37,7 +37,7 @@ FREQUENCY_STEP = 0.02  # at most, between two evaluations, as a fraction; beams 
 SAMPLES_AT_ONCE = 2_000_000  # visibilities predicted at a time
 
 
-class Window(NamedTuple):
+class BrightSource(NamedTuple):
     """A bright source: the rectangle of its pixels, from the pixel (y, x), and the pixel of its peak."""
 
     y: int
@@ -47,7 +47,7 @@ class Window(NamedTuple):
     flux_jy: float
 
 
-def bright_windows(model: Plane, limit_jy: float) -> list[Window]:
+def bright_sources(model: Plane, limit_jy: float) -> list[BrightSource]:
     """Return the sources of a model above a flux, brightest first: connected pixels, across gaps of one pixel."""
     from scipy.ndimage import find_objects, label
 
@@ -59,15 +59,15 @@ def bright_windows(model: Plane, limit_jy: float) -> list[Window]:
     ys, xs = np.nonzero(has_flux)
     fluxes_jy = np.bincount(labels[ys, xs], model[ys, xs], count + 1)
     brightest = np.argsort(-fluxes_jy, kind="stable")[:MOST_SOURCES]
-    boxes, windows = find_objects(labels), []
+    boxes, sources = find_objects(labels), []
     for number in brightest:
         if fluxes_jy[number] >= limit_jy:
             rows, columns = boxes[number - 1]
             pixels = np.where(labels[rows, columns] == number, model[rows, columns], np.float32(0))
             peak = np.unravel_index(int(pixels.argmax()), pixels.shape)
             place = int(rows.start + peak[0]), int(columns.start + peak[1])
-            windows.append(Window(rows.start, columns.start, pixels, place, float(fluxes_jy[number])))
-    return windows
+            sources.append(BrightSource(rows.start, columns.start, pixels, place, float(fluxes_jy[number])))
+    return sources
 
 
 def phase_rates(east: float, north: float, dec_rad: float) -> Floats:
@@ -192,11 +192,11 @@ class StationResponses:
         channel = self.channels[chan]
         if pol > 0 or channel.count == 0 or channel.origins is None:
             return
-        for window in bright_windows(model, self.limit_jy):
-            self._add_source(chan, channel, window, vis)
+        for source in bright_sources(model, self.limit_jy):
+            self._add_source(chan, channel, source, vis)
 
-    def _add_source(self, chan: int, channel: Channel, window: Window, vis: Visibilities) -> None:
-        place = window.peak[0] // PLACE_PIXELS, window.peak[1] // PLACE_PIXELS
+    def _add_source(self, chan: int, channel: Channel, source: BrightSource, vis: Visibilities) -> None:
+        place = source.peak[0] // PLACE_PIXELS, source.peak[1] // PLACE_PIXELS
         self.sources.add(place)
         east, north = self._direction((place[0] + 0.5) * PLACE_PIXELS, (place[1] + 0.5) * PLACE_PIXELS)
         rates = phase_rates(east, north, self.centre_rad[1])
@@ -206,11 +206,11 @@ class StationResponses:
         rows = max(1, SAMPLES_AT_ONCE // len(channel.frequencies_hz))
         for start in range(0, len(vis), rows):
             part = slice(start, start + rows)
-            source = self._predict(channel, window, part)
+            source_vis = self._predict(channel, source, part)
             multiply_responses(
                 channel.origins[part],  # type: ignore[index]
                 channel.vuw_m[part],
-                source,
+                source_vis,
                 channel.frequencies_hz,
                 nodes_hz,
                 rates,
@@ -265,9 +265,9 @@ class StationResponses:
                 jones[time, frequency, : len(one)] = one.reshape(len(one), 4)
         return jones
 
-    def _predict(self, channel: Channel, window: Window, part: slice) -> Visibilities:
+    def _predict(self, channel: Channel, source: BrightSource, part: slice) -> Visibilities:
         rows = Channel(channel.band, channel.frequencies_hz, channel.vuw_m[part], [], channel.weights[part])
-        return self.gridder.predict_window(rows, window.y, window.x, window.pixels)
+        return self.gridder.predict_window(rows, source.y, source.x, source.pixels)
 
 
 def pair_beams(jones: NDArray[np.complex64]) -> NDArray[np.complex64]:

@@ -14,7 +14,7 @@ from lofarpipe.imaging.imager.channels import Channel
 from lofarpipe.imaging.imager.errors import ImagerError
 from lofarpipe.imaging.imager.run import image_sets
 from lofarpipe.imaging.imager.sets import join_channels, read_sources
-from lofarpipe.imaging.imager.station_beams import StationResponses, bright_windows, frequency_nodes, phase_rates
+from lofarpipe.imaging.imager.station_beams import StationResponses, bright_sources, frequency_nodes, phase_rates
 from small_sets import SetShape, uvw_at
 from uv_samples import Field, Source, make_channel, make_gridder, phase
 
@@ -156,12 +156,12 @@ def test_windows_are_bright_sources_of_connected_pixels():
     model = np.zeros((40, 40), np.float32)
     model[10, 10], model[10, 12], model[11, 13] = 2.0, 1.5, -0.2  # a gap of one pixel
     model[30, 5] = 1.0
-    first, *others = bright_windows(model, 1.5)
+    first, *others = bright_sources(model, 1.5)
     assert not others
     assert (first.y, first.x, first.peak, first.flux_jy) == (10, 10, (10, 10), pytest.approx(3.3))
     assert first.pixels.sum() == pytest.approx(3.3)
-    assert len(bright_windows(model, 0.5)) == 2
-    assert bright_windows(np.zeros((40, 40), np.float32), 0.5) == []
+    assert len(bright_sources(model, 0.5)) == 2
+    assert bright_sources(np.zeros((40, 40), np.float32), 0.5) == []
 
 
 def test_frequency_nodes_span_the_band():
